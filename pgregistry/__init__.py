@@ -1,0 +1,50 @@
+"""Process groups for distributed PyTorch: modes are plugins, the plan is data.
+
+    import pgregistry
+
+    with pgregistry.init(tensor=2, pipe=2) as context:
+        tensor = context["tensor"]
+
+Planning needs no torch, so torch is imported only when `init` is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgregistry.axes import FULL, HOST, REST, WORLD, Axis, Mode, Split
+from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
+from pgregistry.hookspecs import hookimpl
+from pgregistry.plan import Plan
+from pgregistry.planner import plan
+
+if TYPE_CHECKING:
+    from pgregistry.context import ParallelContext, init
+
+__all__ = [
+    "FULL",
+    "HOST",
+    "REST",
+    "WORLD",
+    "Axis",
+    "BuildError",
+    "ConfigError",
+    "Mode",
+    "ParallelContext",
+    "PgregistryError",
+    "Plan",
+    "PlanMismatch",
+    "PluginError",
+    "Split",
+    "hookimpl",
+    "init",
+    "plan",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ParallelContext", "init"):
+        from pgregistry import context
+
+        return getattr(context, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,247 @@
+"""All declared modes together: who owns which size, and in which order modes are built."""
+
+from __future__ import annotations
+
+import graphlib
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pgregistry.axes import Axis, Mode, Part, Reference, Special
+from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
+from pgregistry.registry import Plugin
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A mode and the plugin that declares it."""
+
+    mode: Mode
+    plugin: Plugin
+
+    def __str__(self) -> str:
+        return f"mode {self.mode.name!r} ({self.plugin})"
+
+
+@dataclass(slots=True)
+class Declarations:
+    """What all plugins of a run declare, checked to fit together.
+
+    Attributes:
+        modes: In execution order: a mode after those it refers to and those in its `after`;
+            of all such orders the smallest by name.
+        axes: By name.
+        parts: The named parts of splits, by name.
+        owners: The mode that declares each axis and named part: the first of its plugin.
+    """
+
+    modes: tuple[Declared, ...] = ()
+    axes: dict[str, Axis] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
+    owners: dict[str, Declared] = field(default_factory=dict)
+
+    def sized(self) -> tuple[str, ...]:
+        """The names of all sizes, sorted."""
+        return tuple(sorted({*self.axes, *self.parts}))
+
+    def find(self, reference: Reference) -> Axis | Part | Special:
+        """What a reference means; the name must be known."""
+        if isinstance(reference, str):
+            return self.axes.get(reference) or self.parts[reference]
+        return reference
+
+    def roots(self, reference: Reference) -> frozenset[Axis | Special]:
+        """The axes (or WORLD) that a reference is made of."""
+        found = self.find(reference)
+        if isinstance(found, Part):
+            return frozenset().union(*map(self.roots, found.split.of))
+        return frozenset([found])
+
+    def separate(self, a: Reference, b: Reference) -> bool:
+        """Whether two references can vary independently: other axes, or parts of one chain of splits."""
+        first, second = self.find(a), self.find(b)
+        if isinstance(first, Part) and first.other == second:
+            return True
+        if isinstance(first, Part) and all(self.separate(of, second) for of in first.split.of):
+            return True
+        if isinstance(second, Part):
+            return all(self.separate(first, of) for of in second.split.of)
+        return isinstance(first, Axis) and isinstance(second, Axis) and first.name != second.name
+
+
+def label(reference: Reference) -> str:
+    """How a reference is shown.
+
+    >>> from pgregistry import Split, WORLD
+    >>> label(WORLD), label(Split("data", inner="zero1").inner), label(Split("data", inner="zero1").outer)
+    ('world', 'zero1', 'data / zero1')
+    """
+    if isinstance(reference, str):
+        return reference
+    if isinstance(reference, Axis):
+        return reference.name
+    if isinstance(reference, Part):
+        of = " × ".join(map(label, reference.split.of))
+        return reference.name or f"{of} / {reference.other.name}"
+    return "world"
+
+
+def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: Problems) -> Declarations:
+    """Put modes together; add to `problems` what does not fit.
+
+    Args:
+        declared: In the order of plugin names, each plugin's modes as it yields them.
+        absent: Names of plugins that are installed but not on, with the reason.
+        problems: Where to add what is wrong.
+    """
+    declared = tuple(declared)
+    known = len(problems)
+    together = Declarations()
+    by_name: dict[str, Declared] = {}
+    for one in declared:
+        if other := by_name.setdefault(one.mode.name, one):
+            if other is not one:
+                problems.add(_twice(f"mode {one.mode.name!r}", other, one))
+        for item in _walk(one.mode.over or ()):
+            _add(together, item, one, problems)
+    _raise_more_than(known, problems)
+    for one in declared:
+        _check_references(together, one, absent, problems)
+    _raise_more_than(known, problems)
+    _check_chains(together)
+    for one in declared:
+        _check_independent(together, one, problems)
+    _raise_more_than(known, problems)
+    together.modes = _execution_order(by_name, together)
+    return together
+
+
+def _raise_more_than(known: int, problems: Problems) -> None:
+    """Stop where going on would complain of the same things in other words."""
+    if len(problems) > known:
+        problems.raise_any()
+
+
+def _walk(references: Iterable[Reference]) -> Iterator[Reference]:
+    """References and what their splits are made of, without following names."""
+    for reference in references:
+        yield reference
+        if isinstance(reference, Part):
+            yield from _walk(reference.split.of)
+
+
+def _add(together: Declarations, item: Reference, by: Declared, problems: Problems) -> None:
+    if isinstance(item, Axis):
+        named: dict[str, Axis | Part] = {item.name: item}
+    elif isinstance(item, Part):
+        named = {part.name: part for part in (item.split.inner, item.split.outer) if part.name}
+    else:
+        return
+    for name, what in named.items():
+        known = together.axes.get(name) or together.parts.get(name)
+        if known is None:
+            together.owners[name] = by
+            if isinstance(what, Axis):
+                together.axes[name] = what
+            else:
+                together.parts[name] = what
+        elif known != what or together.owners[name].plugin != by.plugin:
+            problems.add(_twice(f"size {name!r}", together.owners[name], by))
+
+
+def _twice(what: str, first: Declared, second: Declared) -> PluginError:
+    if first.plugin == second.plugin:
+        return PluginError(f"{what} is declared twice, differently, by {first.plugin}.")
+    return PluginError(
+        f"{what} is declared by {first.plugin} and by {second.plugin}.\n"
+        f"Uninstall one, or leave one out with disable=[{second.plugin.name!r}]; "
+        "to use what another plugin declares, refer to it by name."
+    )
+
+
+def _check_references(together: Declarations, one: Declared, absent: Mapping[str, str], problems: Problems) -> None:
+    known = together.sized()
+    for item in _walk(one.mode.over or ()):
+        wanted = [item] if isinstance(item, str) else []
+        size = item.size if isinstance(item, Axis) else item.split.size if isinstance(item, Part) else None
+        wanted += [size] if isinstance(size, str) else []
+        for name in wanted:
+            if name in known:
+                continue
+            if name in absent:
+                problems.add(
+                    ConfigError(
+                        f"{one} needs {name!r}, but plugin {name!r} is {absent[name]}.\n"
+                        f"Switch {name!r} on, or disable {one.plugin.name!r} too."
+                    )
+                )
+            else:
+                problems.add(
+                    PluginError(f"{one} needs {name!r}, which no plugin declares. {did_you_mean(name, known)}")
+                )
+
+
+def _check_chains(together: Declarations) -> None:
+    """Refuse splits that are, by name, parts of themselves."""
+    needs = {name: [label(of) for of in _named(part.split.of)] for name, part in together.parts.items()}
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        raise PluginError(f"Splits nest in a cycle: {' of '.join(reversed(error.args[1]))}.") from None
+
+
+def _named(references: Iterable[Reference]) -> Iterator[Reference]:
+    return (item for item in _walk(references) if isinstance(item, str))
+
+
+def _check_independent(together: Declarations, one: Declared, problems: Problems) -> None:
+    found = [one.mode.over or (), *(item.split.of for item in _walk(one.mode.over or ()) if isinstance(item, Part))]
+    for references in found:
+        for index, first in enumerate(references):
+            for second in references[:index]:
+                if not together.separate(second, first):
+                    problems.add(
+                        PluginError(
+                            f"{one} puts {label(second)!r} and {label(first)!r} together, which are not independent: "
+                            "take other axes, or parts of one chain of splits."
+                        )
+                    )
+        for item in references:
+            part = together.find(item)
+            if isinstance(part, Part) and part.split.ragged and references is not found[0]:
+                problems.add(
+                    PluginError(f"{one} splits {label(item)!r}, a part of a ragged split, which cannot be split again.")
+                )
+
+
+def _execution_order(by_name: Mapping[str, Declared], together: Declarations) -> tuple[Declared, ...]:
+    before: dict[str, set[str]] = {}
+    for name, one in by_name.items():
+        used = {owner for item in _walk(one.mode.over or ()) for owner in _owners(item, together)}
+        before[name] = ({*one.mode.after} & by_name.keys() | used) - {name}
+        if name in one.mode.after:
+            before[name].add(name)
+    sorter = graphlib.TopologicalSorter(before)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        cycle = " after ".join(map(repr, reversed(error.args[1])))
+        raise PluginError(f"Modes come after one another in a cycle: {cycle}.") from None
+    order, ready = [], list[str]()
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, name)
+        name = heapq.heappop(ready)
+        sorter.done(name)
+        order.append(by_name[name])
+    return tuple(order)
+
+
+def _owners(reference: Reference, together: Declarations) -> Iterator[str]:
+    found = together.find(reference)
+    names: list[str | None] = [found.name] if isinstance(found, Axis) else []
+    if isinstance(found, Part):
+        names = [found.split.inner.name, found.split.outer.name]
+        for of in found.split.of:
+            yield from _owners(of, together)
+    yield from (together.owners[name].mode.name for name in names if name)

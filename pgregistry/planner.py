@@ -1,0 +1,293 @@
+"""From settings and plugins to a plan: pure Python, no torch, the same on every rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pgregistry.axes import Mode
+from pgregistry.declare import Declarations, Declared, declare, label
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean
+from pgregistry.groups import Groups, ListedGroups, laid_out, place
+from pgregistry.mesh import Mesh
+from pgregistry.nesting import nest
+from pgregistry.plan import Plan, PlannedMode
+from pgregistry.registry import Found, Plugin, Registry
+from pgregistry.requirements import check_requirements
+from pgregistry.settings import RESERVED, Settings, gather
+from pgregistry.sizes import resolve
+
+
+def plan(
+    world_size: int,
+    *,
+    order: Sequence[str] | None = None,
+    enable: Sequence[str] = (),
+    disable: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    config: str | None = None,
+    extra: Iterable[Mode] = (),
+    within: Iterable[int] | None = None,
+    ranks_per_host: int | None = None,
+    require: Sequence[str] = (),
+    **sizes: Any,
+) -> Plan:
+    """Plan every group of every mode, for any world size, on any machine, without torch.
+
+    >>> import pgregistry
+    >>> pgregistry.plan(8, tensor=2, pipe=2)["pipe"].groups
+    <4 groups: (0, 2), (1, 3), (4, 6), (5, 7)>
+
+    Args:
+        world_size: How many ranks there are.
+        order: The axes, outermost first, instead of the nesting that plugins declare.
+        enable: Plugins to switch on beside those that are on when installed.
+        disable: Plugins to leave out; they are not imported.
+        only: The plugins to use, and no others.
+        config: A TOML file with the same names.
+        extra: Modes that no plugin declares.
+        within: Plan on these ranks only, in this order; the sizes divide their number.
+        ranks_per_host: How many ranks one host has, for modes that ask.
+        require: Distributions that must be installed, as `"pgregistry-expert>=1"`.
+        **sizes: Sizes by name (`tensor=2`), or `zero1={"size": 2, "dedicated": True}` with
+            any of size, backend, timeout (seconds), cpu and dedicated.
+
+    Raises:
+        ConfigError: with everything that is wrong with the values, and what would be right.
+        PluginError: if a plugin does not load or declares what cannot be.
+    """
+    keywords: dict[str, Any] = {
+        "order": order,
+        "enable": enable,
+        "disable": disable,
+        "only": only,
+        "config": config,
+        "extra": tuple(extra),
+        "within": within,
+        "ranks_per_host": ranks_per_host,
+        "require": require,
+        **sizes,
+    }
+    return make(world_size, keywords).plan
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A plan and the plugins it was made with."""
+
+    plan: Plan
+    registry: Registry
+
+
+def make(
+    world_size: int,
+    keywords: Mapping[str, Any],
+    *,
+    command_line: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    found: tuple[Found, ...] | None = None,
+    backend: str | None = None,
+    problems: Problems | None = None,
+) -> Made:
+    """Make a plan from every source of settings.
+
+    Args:
+        world_size: How many ranks there are.
+        keywords: What `plan` takes by keyword.
+        command_line: The same names as typed by the user.
+        environ: Environment variables; None for those of this process.
+        found: Installed plugins; None to look.
+        backend: The run's default backend, told to `pgregistry_process_group_options`.
+        problems: What was wrong already, to be said together with the rest.
+    """
+    problems = problems or Problems()
+    settings = gather(problems, keywords=keywords, command_line=command_line, environ=environ)
+    registry = Registry.load(settings, found)
+    registry.check(settings, problems)
+    check_requirements(settings, problems)
+    if any(status.error for status in registry.statuses):
+        problems.raise_any()  # what the failed plugins declare is not known, so nothing more can be
+    ranks = _within(world_size, keywords.get("within"), problems)
+    declared = tuple(_declared(registry, settings, problems))
+    declarations = declare(declared, registry.absent, problems)
+    _check_names(declarations, registry, settings, problems)
+    if settings.unreadable:
+        problems.raise_any()
+    positions = len(ranks) if ranks is not None else world_size
+    sizes = resolve(positions, declarations, settings, problems)
+    order = nest(declarations, {name: size.value for name, size in sizes.items()}, settings.order, problems)
+    problems.raise_any()
+    mesh = Mesh(positions, declarations, order, sizes, settings)
+    for error in mesh.check_splits():
+        problems.add(error)
+    problems.raise_any()
+    planned = []
+    for one in declarations.modes:
+        try:
+            planned.append(_planned(one, mesh, settings, ranks))
+        except PgregistryError as error:
+            problems.add(error)
+    problems.raise_any()
+    options = _options(registry, planned, backend)
+    result = Plan(
+        world_size=world_size,
+        order=order,
+        sizes={name: size.value for name, size in sizes.items()},
+        origins={name: size.origin for name, size in sizes.items()},
+        ranks=ranks,
+        planned=tuple(_with_options(mode, options.get(mode.name)) for mode in planned),
+    )
+    _check(registry, result, problems)
+    problems.raise_any()
+    return Made(result, registry)
+
+
+def _within(world_size: int, within: object, problems: Problems) -> tuple[int, ...] | None:
+    """The ranks that the plan lives on; None for all of them in order."""
+    if isinstance(world_size, bool) or not isinstance(world_size, int) or world_size < 1:
+        problems.add(ConfigError(f"world_size = {world_size!r} is not a world; it takes a whole number from 1."))
+        problems.raise_any()
+    if within is None:
+        return None
+    ranks = tuple(within) if isinstance(within, Iterable) else ()
+    good = [rank for rank in ranks if not isinstance(rank, bool) and isinstance(rank, int) and 0 <= rank < world_size]
+    if not ranks or len(set(good)) != len(ranks):
+        problems.add(
+            ConfigError(
+                f"within = {within!r} is no list of different ranks from 0 to {world_size - 1} (world size {world_size})."
+            )
+        )
+        problems.raise_any()
+    return None if ranks == tuple(range(world_size)) else ranks
+
+
+def _declared(registry: Registry, settings: Settings, problems: Problems) -> Iterable[Declared]:
+    for plugin in (*registry.active, *([Plugin("extra")] if settings.extra else [])):
+        if plugin.name in RESERVED and plugin.name != "extra":
+            problems.add(
+                PluginError(f"{plugin} has a name that is a parameter of plan() or init(), so it is reserved.")
+            )
+    answers = list(registry.ask("pgregistry_modes"))
+    if settings.extra:
+        answers.append((Plugin("extra"), settings.extra))
+    for plugin, modes in answers:
+        if isinstance(modes, Mode) or not isinstance(modes, Iterable):
+            problems.add(PluginError(f"{plugin}: pgregistry_modes returned {modes!r}; yield each Mode."))
+            continue
+        for mode in modes:
+            if isinstance(mode, Mode):
+                yield Declared(mode, plugin)
+            else:
+                problems.add(PluginError(f"{plugin}: pgregistry_modes yielded {mode!r}, which is not a Mode."))
+
+
+def _check_names(declarations: Declarations, registry: Registry, settings: Settings, problems: Problems) -> None:
+    sizes, modes = declarations.sized(), [one.mode.name for one in declarations.modes]
+    for name, owner in declarations.owners.items():
+        if name in RESERVED:
+            problems.add(PluginError(f"{owner}: size {name!r} is a parameter of plan() or init(), so it is reserved."))
+    for name, size in settings.sizes.items():
+        if name not in sizes:
+            problems.add(ConfigError(_unknown(f"size {name!r} (from {size.origin})", name, sizes, registry)))
+    for name, table in settings.modes.items():
+        if name not in modes:
+            origin = next(iter(table.values())).origin
+            problems.add(ConfigError(_unknown(f"mode {name!r} (from {origin})", name, modes, registry)))
+
+
+def _unknown(what: str, name: str, known: Iterable[str], registry: Registry) -> str:
+    if name in registry.absent:
+        return f"There is no {what}: plugin {name!r} is {registry.absent[name]}."
+    return f"There is no {what}. {did_you_mean(name, known)}"
+
+
+def _planned(one: Declared, mesh: Mesh, settings: Settings, ranks: tuple[int, ...] | None) -> PlannedMode:
+    mode, said = one.mode, settings.modes.get(one.mode.name, {})
+    layout = mesh.layout(mode) if mode.groups is None else None
+    groups = _listed(one, mesh) if layout is None else laid_out(layout)
+    values = {key: said[key].value if key in said else getattr(mode, key) for key in ("backend", "timeout", "cpu")}
+    return PlannedMode(
+        name=mode.name,
+        plugin=one.plugin,
+        over=tuple(label(reference) for reference in mode.over or ()),
+        layout=layout,
+        groups=place(groups, ranks),
+        dedicated=said["dedicated"].value if "dedicated" in said else mode.dedicated,
+        **values,
+    )
+
+
+def _listed(one: Declared, mesh: Mesh) -> Groups:
+    """What a `groups=` function returns, checked in full."""
+    first, second = _call(one, mesh), _call(one, mesh)
+    if first != second:
+        raise PluginError(
+            f"{one}: its groups function answered differently when it was asked twice: {_differ(first, second)}."
+        )
+    member: dict[int, tuple[int, ...]] = {}
+    for group in first:
+        if not group:
+            raise PluginError(f"{one} has an empty group; leave it out.")
+        for rank in group:
+            if isinstance(rank, bool) or not isinstance(rank, int):
+                raise PluginError(f"{one} has group {group} with {rank!r}, which is not a rank.")
+            if not 0 <= rank < mesh.world_size:
+                raise PluginError(
+                    f"{one} has group {group} with rank {rank}, but the ranks are 0 to {mesh.world_size - 1}."
+                )
+        if list(group) != sorted(set(group)):
+            raise PluginError(f"{one} has group {group}, whose ranks do not ascend; sort them, each once.")
+        for rank in group:
+            if rank in member:
+                raise PluginError(f"{one} puts rank {rank} into two groups, {member[rank]} and {group}.")
+            member[rank] = group
+    return ListedGroups(first)
+
+
+def _call(one: Declared, mesh: Mesh) -> list[tuple[int, ...]]:
+    function = one.mode.groups
+    try:
+        return [tuple(group) for group in function(mesh)] if function else []
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{one}: its groups function raised {type(error).__name__}: {error}") from error
+
+
+def _differ(first: list[tuple[int, ...]], second: list[tuple[int, ...]]) -> str:
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            return f"{one}, then {other}"
+    return f"{len(first)} groups, then {len(second)}"
+
+
+def _options(registry: Registry, planned: Sequence[PlannedMode], backend: str | None) -> dict[str, dict[str, object]]:
+    options: dict[str, dict[str, object]] = {}
+    for mode in planned:
+        answered: Plugin | None = None
+        hook = "pgregistry_process_group_options"
+        for plugin, answer in registry.ask(hook, mode=mode.name, backend=mode.backend or backend):
+            if answer is None:
+                continue
+            if answered is not None:
+                raise PluginError(f"Both {answered} and {plugin} give process group options for mode {mode.name!r}.")
+            plain = (bool, int, float, str, type(None))
+            if not isinstance(answer, Mapping) or not all(
+                isinstance(key, str) and isinstance(value, plain) for key, value in answer.items()
+            ):
+                raise PluginError(f"{plugin}: {hook} returned {answer!r}; return a mapping of names to plain values.")
+            answered, options[mode.name] = plugin, dict(answer)
+    return options
+
+
+def _with_options(mode: PlannedMode, options: Mapping[str, object] | None) -> PlannedMode:
+    from dataclasses import replace
+
+    return replace(mode, options=options) if options else mode
+
+
+def _check(registry: Registry, plan: Plan, problems: Problems) -> None:
+    for plugin, reasons in registry.ask("pgregistry_check", plan=plan):
+        for reason in [reasons] if isinstance(reasons, str) else reasons or ():
+            problems.add(ConfigError(f"{plugin}: {reason}"))

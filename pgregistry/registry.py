@@ -1,0 +1,235 @@
+"""Which plugins there are, which of them a run uses, and what they answer.
+
+Plugins are found through entry points alone. pluggy's own loader drops a second plugin of
+one name in silence and lets the file system's order decide which one stays; here that is an
+error, and what is switched off is not even imported.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+import pluggy
+
+from pgregistry import hookspecs
+from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
+from pgregistry.settings import Settings
+
+ON_WHEN_INSTALLED: Final = "pgregistry"
+ON_WHEN_ENABLED: Final = "pgregistry.optional"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """Who a plugin is."""
+
+    name: str
+    distribution: str | None = None
+    version: str | None = None
+
+    def __str__(self) -> str:
+        if self.distribution is None:
+            return f"plugin {self.name!r}"
+        return f"plugin {self.name!r}, {self.distribution} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A plugin that is installed: its entry point, and whether it waits to be enabled."""
+
+    plugin: Plugin
+    entry_point: importlib.metadata.EntryPoint
+    optional: bool
+
+    def __str__(self) -> str:
+        point = self.entry_point
+        return f"{self.plugin} (entry point {point.group}: {point.name} = {point.value})"
+
+
+def discover() -> tuple[Found, ...]:
+    """All installed plugins, sorted by name, duplicates included; none is imported."""
+    found, versions = [], dict[int, tuple[str, str]]()
+    for group in (ON_WHEN_INSTALLED, ON_WHEN_ENABLED):
+        for point in importlib.metadata.entry_points(group=group):
+            if point.dist is None:  # only an entry point made by hand has none
+                continue
+            if id(point.dist) not in versions:  # each read parses a file
+                versions[id(point.dist)] = (point.dist.name, point.dist.version)
+            plugin = Plugin(point.name, *versions[id(point.dist)])
+            found.append(Found(plugin, point, optional=group == ON_WHEN_ENABLED))
+    return tuple(sorted(found, key=lambda one: (one.plugin.name, one.plugin.distribution or "", one.entry_point.value)))
+
+
+def switched_off(found: Found, settings: Settings) -> str | None:
+    """Why a plugin is off in this run, with the origin; None if it is on.
+
+    `disable` wins over all; then `only` is the whole list; then what is on when installed.
+    """
+    name = found.plugin.name
+    if name in settings.disable:
+        return f"disabled ({settings.disable[name]})"
+    if settings.only is not None:
+        return None if name in settings.only.value else f"not in only ({settings.only.origin})"
+    if found.optional and name not in settings.enable:
+        return f"off until enabled (entry point group {ON_WHEN_ENABLED})"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What became of an installed plugin in this run."""
+
+    found: Found
+    reason: str | None = None
+    error: PluginError | None = None
+
+    @property
+    def name(self) -> str:
+        """`active`, `disabled` or `failed`."""
+        return "failed" if self.error else "disabled" if self.reason else "active"
+
+
+class Registry:
+    """The plugins of one run, loaded.
+
+    Attributes:
+        statuses: One for each installed plugin, sorted by name.
+        active: The plugins that are on, sorted by name.
+        absent: Names of the plugins that are off, with the reason.
+    """
+
+    def __init__(self, statuses: tuple[Status, ...], manager: pluggy.PluginManager) -> None:
+        self.statuses = statuses
+        self.active = tuple(status.found.plugin for status in statuses if status.name == "active")
+        on = {plugin.name for plugin in self.active}
+        self.absent: Mapping[str, str] = {
+            status.found.plugin.name: status.reason or "failed"
+            for status in statuses
+            if status.found.plugin.name not in on
+        }
+        self._manager = manager
+
+    @classmethod
+    def load(cls, settings: Settings, found: tuple[Found, ...] | None = None) -> Registry:
+        """Import and register the plugins that are on; failures are kept in `statuses`."""
+        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager.add_hookspecs(hookspecs)
+        found = discover() if found is None else found
+        on = [one for one in found if switched_off(one, settings) is None]
+        statuses = []
+        for one in found:
+            reason = switched_off(one, settings)
+            error = None if reason else _load(one, on, manager)
+            statuses.append(Status(one, reason, error))
+        return cls(tuple(statuses), manager)
+
+    def check(self, settings: Settings, problems: Problems) -> None:
+        """Add to `problems` what is wrong with the plugins and with the names the user gave."""
+        for status in self.statuses:
+            if status.error:
+                problems.add(status.error)
+        known = {status.found.plugin.name for status in self.statuses}
+        if not known and not settings.extra:
+            problems.add(PluginError(_nothing_installed()))
+            return
+        switches = {"enable": settings.enable, "disable": settings.disable}
+        if settings.only is not None:
+            switches["only"] = dict.fromkeys(settings.only.value, settings.only.origin)
+        for switch, names in switches.items():
+            for name, origin in names.items():
+                if name not in known:
+                    problems.add(
+                        ConfigError(
+                            f"{switch}: no plugin is called {name!r} (from {origin}). {did_you_mean(name, known)}"
+                        )
+                    )
+
+    def ask(self, hook: str, **arguments: object) -> Iterator[tuple[Plugin, Any]]:
+        """Each active plugin that implements a hook, by name, with its answer (None for none).
+
+        pluggy's answers do not say whose they are, so plugins are asked one by one.
+
+        Raises:
+            PluginError: if a plugin raises, with its error as the cause.
+        """
+        everyone = self._manager.get_plugins()
+        for plugin in self.active:
+            module = self._manager.get_plugin(plugin.name)
+            caller = self._manager.subset_hook_caller(hook, everyone - {module})
+            if not caller.get_hookimpls():
+                continue
+            try:
+                answers = caller(**arguments)  # at most one; pluggy leaves None out
+                answer = answers[0] if answers else None
+                if inspect.isgenerator(answer):  # its body runs only now, and its errors are the plugin's
+                    answer = list(answer)
+            except PluginError as error:
+                raise PluginError(f"{plugin}: {error}") from error
+            except Exception as error:
+                raise PluginError(f"{plugin} raised {type(error).__name__} in {hook}: {error}") from error
+            yield plugin, answer
+
+
+def _load(one: Found, on: list[Found], manager: pluggy.PluginManager) -> PluginError | None:
+    """Import a plugin and register it; the error if that cannot be done."""
+    same = [other for other in on if other.plugin.name == one.plugin.name]
+    name = one.plugin.name
+    if len(same) > 1:
+        return PluginError(
+            f"{len(same)} plugins are called {name!r}: {listing(same)}.\n"
+            f"Uninstall all but one, or leave them out with disable=[{name!r}]."
+        )
+    try:
+        plugin = one.entry_point.load()
+    except (Exception, SystemExit) as error:
+        failure = PluginError(f"{one} does not load: {type(error).__name__}: {error}\n{_way_out(name)}")
+        failure.__cause__ = error
+        return failure
+    if inspect.isclass(plugin):
+        return PluginError(
+            f"{one} is a class; a plugin is a module or an object. Have you forgotten the '()'?\n{_way_out(name)}"
+        )
+    if error := _wrong_hooks(plugin):
+        return PluginError(f"{one} {error}\n{_way_out(name)}")
+    try:
+        manager.register(plugin, name=name)
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        if manager.has_plugin(name):
+            manager.unregister(name=name)
+        return PluginError(f"{one} is not valid: {' '.join(str(error).split())}\n{_way_out(name)}")
+    return None
+
+
+def _wrong_hooks(plugin: object) -> str | None:
+    """What is wrong with the functions of a plugin that pluggy would pass over."""
+    prefix, mark = "pgregistry_", f"{hookspecs.PROJECT}_impl"
+    specs = sorted(name for name in vars(hookspecs) if name.startswith(prefix))
+    marked = False
+    for name in dir(plugin):
+        value = getattr(plugin, name, None)
+        is_marked = callable(value) and isinstance(getattr(value, mark, None), dict)
+        marked = marked or is_marked
+        if is_marked and name not in specs:
+            return f"implements {name!r}, which is no hook. {did_you_mean(name, specs)}"
+        if not is_marked and name.startswith(prefix) and inspect.isroutine(value):
+            return f"has a function {name!r} without @hookimpl; mark it, or give it another name."
+    return None if marked else f"implements no hook ({listing(specs, 'or')})."
+
+
+def _way_out(name: str) -> str:
+    return f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
+
+
+def _nothing_installed() -> str:
+    package = inspect.getmodule(Registry)
+    where = getattr(package, "__file__", "?") if isinstance(package, ModuleType) else "?"
+    return (
+        f"No mode plugins are installed. pgregistry is imported from {where} without being installed; "
+        "run `pip install -e .` there."
+    )

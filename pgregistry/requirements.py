@@ -1,0 +1,37 @@
+"""Distributions that a run requires, as `require = ["pgregistry-expert>=1"]`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+from pgregistry.errors import ConfigError, Problems
+from pgregistry.settings import Settings
+
+
+def check_requirements(settings: Settings, problems: Problems) -> None:
+    """Add to `problems` each required distribution that is missing or has another version."""
+    if not settings.require:
+        return
+    from packaging.requirements import InvalidRequirement, Requirement  # costs 20 ms, needed rarely
+
+    for text, origin in settings.require.items():
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            problems.add(
+                ConfigError(f"require: {text!r} (from {origin}) is no requirement: {str(error).splitlines()[0]}.")
+            )
+            continue
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            problems.add(
+                ConfigError(f"require: {text!r} (from {origin}) is not installed. Install it: pip install {text!r}.")
+            )
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            problems.add(
+                ConfigError(f"require: {text!r} (from {origin}), but {requirement.name} {version} is installed.")
+            )

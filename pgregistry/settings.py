@@ -1,0 +1,260 @@
+"""What the user asked for: keywords, command line, environment and file, each value with its origin."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from pgregistry.axes import Mode, check_backend, check_timeout
+from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+#: Parameters of `plan` and `init`, which no size and no plugin can be called.
+RESERVED: Final = frozenset(
+    ["agree_timeout", "backend", "build_timeout", "config", "cpu", "device", "disable", "enable", "extra", "only", "order", "ranks_per_host", "require", "timeout", "within", "world_size"]
+)
+#: What a file, the environment or the command line can say beside sizes.
+SWITCHES: Final = ("order", "enable", "disable", "only", "require", "ranks_per_host")
+MODE_KEYS: Final = ("size", "backend", "timeout", "cpu", "dedicated")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """A value and where it came from."""
+
+    value: T
+    origin: str
+
+
+@dataclass(slots=True)
+class Settings:
+    """All that was asked for, the highest source first: keywords, command line, environment, file.
+
+    Attributes:
+        sizes: By size name.
+        modes: By mode name: backend, timeout (seconds), cpu and dedicated.
+        order: Axes, outermost first.
+        enable, disable, require: Names (requirements) with their origin, over all sources.
+        only: Of the highest source that says it.
+        ranks_per_host: How many ranks one host has.
+        extra: Modes given as objects.
+        unreadable: Names of sizes that were given, but not as a size.
+    """
+
+    sizes: dict[str, Setting[int]] = field(default_factory=dict)
+    modes: dict[str, dict[str, Setting[Any]]] = field(default_factory=dict)
+    order: Setting[tuple[str, ...]] | None = None
+    enable: dict[str, str] = field(default_factory=dict)
+    disable: dict[str, str] = field(default_factory=dict)
+    require: dict[str, str] = field(default_factory=dict)
+    only: Setting[tuple[str, ...]] | None = None
+    ranks_per_host: Setting[int] | None = None
+    extra: tuple[Mode, ...] = ()
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One place where values come from, already in the spelling of keywords."""
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+    default: str
+
+    def origin(self, key: str) -> str:
+        return self.origins.get(key, self.default)
+
+
+def gather(
+    problems: Problems,
+    *,
+    keywords: Mapping[str, Any],
+    command_line: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Merge all sources; add to `problems` what cannot be read.
+
+    Args:
+        problems: Where to add what is wrong.
+        keywords: As given to `plan` or `init`; None stands for what was not given.
+        command_line: The same names, from `assignments` and options.
+        environ: Environment variables; None for those of this process.
+    """
+    environ = os.environ if environ is None else environ
+    given = _Source({k: v for k, v in keywords.items() if v is not None}, {}, "keyword")
+    typed = _Source({k: v for k, v in (command_line or {}).items() if v is not None}, {}, "command line")
+    exported = _from_environment(environ, problems)
+    sources = [given, typed, exported]
+    if config := next((source.values["config"] for source in sources if source.values.get("config")), None):
+        sources.append(_from_file(config, problems))
+    settings = Settings(extra=tuple(given.values.get("extra", ())))
+    for source in sources:
+        for key, value in source.values.items():
+            _merge(settings, source, key, value, problems)
+    return settings
+
+
+def assignments(words: Iterable[str], origin: str, problems: Problems) -> dict[str, Any]:
+    """NAME=VALUE words as a mapping; a value is written as in TOML.
+
+    >>> assignments(["tensor=4", "zero1={dedicated=true}"], "command line", Problems())
+    {'tensor': 4, 'zero1': {'dedicated': True}}
+    """
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            problems.add(ConfigError(f"{word!r} (from {origin}) is not of the form NAME=SIZE, as in tensor=2."))
+        elif name in values:
+            problems.add(ConfigError(f"{name!r} is given twice (from {origin}): {values[name]} and {text}."))
+        else:
+            values[name] = _toml_value(text)
+    return values
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return document["value"] if len(document) == 1 else text
+
+
+def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source:
+    """`PGREGISTRY="tensor=4"`, `PGREGISTRY_DISABLE=…`; a variable that is empty says nothing."""
+    values: dict[str, Any] = {}
+    try:
+        words = shlex.split(environ.get("PGREGISTRY", ""))
+    except ValueError as error:
+        problems.add(ConfigError(f"PGREGISTRY={environ['PGREGISTRY']!r} cannot be read: {error}."))
+        words = []
+    sizes = assignments(words, "PGREGISTRY", problems)
+    for name in [name for name in sizes if name in RESERVED]:
+        problems.add(_reserved(name, "PGREGISTRY"))
+        del sizes[name]
+    values.update(sizes)
+    origins = dict.fromkeys(values, "PGREGISTRY")
+    if environ.get("LOCAL_WORLD_SIZE"):
+        values["ranks_per_host"] = _toml_value(environ["LOCAL_WORLD_SIZE"])
+        origins["ranks_per_host"] = "LOCAL_WORLD_SIZE"
+    for switch in ("order", "enable", "disable", "only", "require", "config"):
+        variable = f"PGREGISTRY_{switch.upper()}"
+        if environ.get(variable):
+            values[switch], origins[switch] = environ[variable], variable
+    known = {"PGREGISTRY_" + word.upper() for word in (*SWITCHES, "config", "trace", "build")}
+    for variable in sorted(environ):
+        if variable.startswith("PGREGISTRY_") and variable not in known:
+            problems.add(ConfigError(f"Nothing reads {variable}. {did_you_mean(variable, known)}"))
+    return _Source(values, origins, "environment")
+
+
+def _from_file(config: object, problems: Problems) -> _Source:
+    empty = _Source({}, {}, str(config))
+    if not isinstance(config, str | os.PathLike):
+        problems.add(ConfigError(f"config={config!r} is not the path of a TOML file."))
+        return empty
+    try:
+        values = tomllib.loads(Path(config).read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.add(ConfigError(f"The configuration {config} cannot be read: {error.strerror or error}."))
+        return empty
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.add(ConfigError(f"The configuration {config} is not valid TOML: {error}."))
+        return empty
+    for name in [name for name in values if name in RESERVED and name not in SWITCHES]:
+        problems.add(_reserved(name, str(config)))
+        del values[name]
+    return _Source(values, {}, str(config))
+
+
+def _reserved(name: str, origin: str) -> ConfigError:
+    return ConfigError(
+        f"{name!r} (from {origin}) is no size: it is a parameter of plan() or init(), so it is reserved."
+    )
+
+
+def _merge(settings: Settings, source: _Source, key: str, value: Any, problems: Problems) -> None:
+    """Take one value of a source, unless a higher one said it."""
+    origin = source.origin(key)
+    if key in ("extra", "config", "within"):
+        return
+    if key in ("enable", "disable", "require"):
+        into: dict[str, str] = getattr(settings, key)
+        for name in _name_list(key, value, origin, problems):
+            into.setdefault(name, origin)
+    elif key in ("order", "only"):
+        if getattr(settings, key) is None:
+            setattr(settings, key, Setting(_name_list(key, value, origin, problems), origin))
+    elif key == "ranks_per_host":
+        number = _number(key, value, origin, problems)
+        if settings.ranks_per_host is None and number is not None:
+            settings.ranks_per_host = Setting(number, origin)
+    elif isinstance(value, Mapping):
+        _merge_mode(settings, key, value, origin, problems)
+    else:
+        _merge_size(settings, key, value, origin, problems)
+
+
+def _merge_size(settings: Settings, name: str, value: object, origin: str, problems: Problems) -> None:
+    number = _number(name, value, origin, problems)
+    if number is None:
+        settings.unreadable.append(name)
+    else:
+        settings.sizes.setdefault(name, Setting(number, origin))
+
+
+def _merge_mode(settings: Settings, name: str, table: Mapping[str, Any], origin: str, problems: Problems) -> None:
+    for key, value in table.items():
+        what = f"{name} (from {origin})"
+        if key == "size":
+            _merge_size(settings, name, value, origin, problems)
+            continue
+        try:
+            if key == "backend":
+                value = check_backend(value, what)
+            elif key == "timeout":
+                value = check_timeout(value, what)
+            elif key not in MODE_KEYS:
+                raise PluginError(f"{what} has {key!r}, which is no setting of a mode. {did_you_mean(key, MODE_KEYS)}")
+            elif not isinstance(value, bool):
+                raise PluginError(f"{what} has {key} = {value!r}; it takes true or false.")
+        except PluginError as error:
+            problems.add(ConfigError(str(error)))
+        else:
+            settings.modes.setdefault(name, {}).setdefault(key, Setting(value, origin))
+
+
+def _number(name: str, value: object, origin: str, problems: Problems) -> int | None:
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or number < 1:
+        problems.add(ConfigError(f"{name} = {value!r} (from {origin}) is not a size; it takes a whole number from 1."))
+        return None
+    return number
+
+
+def _name_list(key: str, value: object, origin: str, problems: Problems) -> tuple[str, ...]:
+    """Names as a list, or in one string with commas (a requirement may hold commas of its own)."""
+    if isinstance(value, str):
+        separator = r"[,\s]+(?=[A-Za-z_])" if key == "require" else r"[,\s]+"
+        value = [word for word in re.split(separator, value.strip(" ,")) if word]
+    names = tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in names):
+        problems.add(ConfigError(f"{key} = {value!r} (from {origin}) is not a list of names."))
+        return ()
+    return names  # type: ignore[return-value]  # just checked
