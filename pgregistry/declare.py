@@ -99,9 +99,8 @@ def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: P
     together = Declarations()
     by_name: dict[str, Declared] = {}
     for one in declared:
-        if other := by_name.setdefault(one.mode.name, one):
-            if other is not one:
-                problems.add(_twice(f"mode {one.mode.name!r}", other, one))
+        if (other := by_name.setdefault(one.mode.name, one)) is not one:
+            problems.add(_twice(f"mode {one.mode.name!r}", other, one))
         for item in _walk(one.mode.over or ()):
             _add(together, item, one, problems)
     _raise_more_than(known, problems)

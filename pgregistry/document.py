@@ -107,12 +107,8 @@ def to_plan(text: str) -> Plan:
 
 
 def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | None) -> PlannedMode:
-    layout, groups = None, None
-    if entry["layout"] is None:
-        groups = ListedGroups(entry["groups"])
-    else:
-        layout = _to_layout(entry, world_size if ranks is None else len(ranks))
-        groups = place(laid_out(layout), ranks)
+    layout = None if entry["layout"] is None else _to_layout(entry, world_size if ranks is None else len(ranks))
+    groups = ListedGroups(entry["groups"]) if layout is None else place(laid_out(layout), ranks)
     return PlannedMode(
         name=entry["name"],
         plugin=Plugin(entry["plugin"], entry["distribution"], entry["version"]),

@@ -18,7 +18,7 @@ class PluginError(PgregistryError):
     """A plugin is wrong: it does not load, or what it declares cannot be."""
 
 
-class PlanMismatch(PgregistryError):
+class PlanMismatch(PgregistryError):  # noqa: N818 - it reads as what happened
     """The ranks disagree about what to build, or one of them is missing."""
 
 

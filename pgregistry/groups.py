@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from math import prod
 from typing import overload
 
@@ -162,7 +162,7 @@ class LayoutGroups(Groups):
             return True
         return super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class ListedGroups(Groups):
@@ -235,7 +235,7 @@ def place(groups: Groups, ranks: Sequence[int] | None) -> Groups:
     """
     if ranks is None:
         return groups
-    if all(low < high for low, high in zip(ranks, ranks[1:], strict=False)):
+    if all(low < high for low, high in pairwise(ranks)):
         return PlacedGroups(groups, ranks)
     # A custom placement: groups stay ascending, so their order must be found anew.
     return ListedGroups(sorted(ranks[position] for position in group) for group in groups)

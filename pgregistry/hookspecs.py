@@ -54,7 +54,7 @@ def pgregistry_check(plan: Plan) -> Iterable[str]:  # type: ignore[empty-body]
 
 
 @hookspec
-def pgregistry_process_group_options(mode: str, backend: str | None) -> Mapping[str, object] | None:  # type: ignore[empty-body]
+def pgregistry_process_group_options(mode: str, backend: str | None) -> Mapping[str, object] | None:
     """Return backend options for the process groups of one mode, or None to say nothing.
 
     Called for every mode of a plan, on every rank. The options are part of the plan's

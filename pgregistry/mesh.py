@@ -112,8 +112,9 @@ class Mesh:
         """Work out both parts of a split."""
         of = merge(factor for reference in split.of for factor in self._factors(reference)[0])
         size = self._inner_size(split, whole(of))
+        outer: Factors = ()
         if split.ragged and size > whole(of):
-            outer, inner = (), of
+            inner = of
         elif split.ragged and whole(of) % size and len(of) == 1:
             runs = {part: Ragged(whole(of), size, of[0][1], part.side) for part in (split.outer, split.inner)}
             self._parts.update({part: ((), ragged) for part, ragged in runs.items()})
@@ -133,7 +134,8 @@ class Mesh:
                 if inner.name not in self._given:
                     raise ConfigError(self._does_not_divide(outer, total, divisors(total)))
                 raise ConfigError(
-                    f"{outer.name} × {inner.name} = {groups} × {size} = {groups * size} is not {self._total(outer, total)}."
+                    f"{outer.name} × {inner.name} = {groups} × {size} = {groups * size} "
+                    f"is not {self._total(outer, total)}."
                     f"\n  {self._said(outer)}\n  {self._said(inner)}"
                 )
         return size

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pgregistry.axes import Mode
 from pgregistry.declare import Declarations, Declared, declare, label
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean
-from pgregistry.groups import Groups, ListedGroups, laid_out, place
+from pgregistry.groups import laid_out, place
+from pgregistry.listed import listed
 from pgregistry.mesh import Mesh
 from pgregistry.nesting import nest
 from pgregistry.plan import Plan, PlannedMode
@@ -136,7 +137,7 @@ def make(
         sizes={name: size.value for name, size in sizes.items()},
         origins={name: size.origin for name, size in sizes.items()},
         ranks=ranks,
-        planned=tuple(_with_options(mode, options.get(mode.name)) for mode in planned),
+        planned=tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned),
     )
     _check(registry, result, problems)
     problems.raise_any()
@@ -153,11 +154,7 @@ def _within(world_size: int, within: object, problems: Problems) -> tuple[int, .
     ranks = tuple(within) if isinstance(within, Iterable) else ()
     good = [rank for rank in ranks if not isinstance(rank, bool) and isinstance(rank, int) and 0 <= rank < world_size]
     if not ranks or len(set(good)) != len(ranks):
-        problems.add(
-            ConfigError(
-                f"within = {within!r} is no list of different ranks from 0 to {world_size - 1} (world size {world_size})."
-            )
-        )
+        problems.add(ConfigError(f"within = {within!r} is no list of different ranks from 0 to {world_size - 1}."))
         problems.raise_any()
     return None if ranks == tuple(range(world_size)) else ranks
 
@@ -165,9 +162,7 @@ def _within(world_size: int, within: object, problems: Problems) -> tuple[int, .
 def _declared(registry: Registry, settings: Settings, problems: Problems) -> Iterable[Declared]:
     for plugin in (*registry.active, *([Plugin("extra")] if settings.extra else [])):
         if plugin.name in RESERVED and plugin.name != "extra":
-            problems.add(
-                PluginError(f"{plugin} has a name that is a parameter of plan() or init(), so it is reserved.")
-            )
+            problems.add(PluginError(f"{plugin} is called like a parameter of plan() or init(), which is reserved."))
     answers = list(registry.ask("pgregistry_modes"))
     if settings.extra:
         answers.append((Plugin("extra"), settings.extra))
@@ -205,7 +200,7 @@ def _unknown(what: str, name: str, known: Iterable[str], registry: Registry) -> 
 def _planned(one: Declared, mesh: Mesh, settings: Settings, ranks: tuple[int, ...] | None) -> PlannedMode:
     mode, said = one.mode, settings.modes.get(one.mode.name, {})
     layout = mesh.layout(mode) if mode.groups is None else None
-    groups = _listed(one, mesh) if layout is None else laid_out(layout)
+    groups = listed(one, mesh) if layout is None else laid_out(layout)
     values = {key: said[key].value if key in said else getattr(mode, key) for key in ("backend", "timeout", "cpu")}
     return PlannedMode(
         name=mode.name,
@@ -216,50 +211,6 @@ def _planned(one: Declared, mesh: Mesh, settings: Settings, ranks: tuple[int, ..
         dedicated=said["dedicated"].value if "dedicated" in said else mode.dedicated,
         **values,
     )
-
-
-def _listed(one: Declared, mesh: Mesh) -> Groups:
-    """What a `groups=` function returns, checked in full."""
-    first, second = _call(one, mesh), _call(one, mesh)
-    if first != second:
-        raise PluginError(
-            f"{one}: its groups function answered differently when it was asked twice: {_differ(first, second)}."
-        )
-    member: dict[int, tuple[int, ...]] = {}
-    for group in first:
-        if not group:
-            raise PluginError(f"{one} has an empty group; leave it out.")
-        for rank in group:
-            if isinstance(rank, bool) or not isinstance(rank, int):
-                raise PluginError(f"{one} has group {group} with {rank!r}, which is not a rank.")
-            if not 0 <= rank < mesh.world_size:
-                raise PluginError(
-                    f"{one} has group {group} with rank {rank}, but the ranks are 0 to {mesh.world_size - 1}."
-                )
-        if list(group) != sorted(set(group)):
-            raise PluginError(f"{one} has group {group}, whose ranks do not ascend; sort them, each once.")
-        for rank in group:
-            if rank in member:
-                raise PluginError(f"{one} puts rank {rank} into two groups, {member[rank]} and {group}.")
-            member[rank] = group
-    return ListedGroups(first)
-
-
-def _call(one: Declared, mesh: Mesh) -> list[tuple[int, ...]]:
-    function = one.mode.groups
-    try:
-        return [tuple(group) for group in function(mesh)] if function else []
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{one}: its groups function raised {type(error).__name__}: {error}") from error
-
-
-def _differ(first: list[tuple[int, ...]], second: list[tuple[int, ...]]) -> str:
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            return f"{one}, then {other}"
-    return f"{len(first)} groups, then {len(second)}"
 
 
 def _options(registry: Registry, planned: Sequence[PlannedMode], backend: str | None) -> dict[str, dict[str, object]]:
@@ -279,12 +230,6 @@ def _options(registry: Registry, planned: Sequence[PlannedMode], backend: str | 
                 raise PluginError(f"{plugin}: {hook} returned {answer!r}; return a mapping of names to plain values.")
             answered, options[mode.name] = plugin, dict(answer)
     return options
-
-
-def _with_options(mode: PlannedMode, options: Mapping[str, object] | None) -> PlannedMode:
-    from dataclasses import replace
-
-    return replace(mode, options=options) if options else mode
 
 
 def _check(registry: Registry, plan: Plan, problems: Problems) -> None:

@@ -124,8 +124,7 @@ class Registry:
         statuses = []
         for one in found:
             reason = switched_off(one, settings)
-            error = None if reason else _load(one, on, manager)
-            statuses.append(Status(one, reason, error))
+            statuses.append(Status(one, reason, None if reason else _load(one, on, manager)))
         return cls(tuple(statuses), manager)
 
     def check(self, settings: Settings, problems: Problems) -> None:
@@ -194,8 +193,8 @@ def _load(one: Found, on: list[Found], manager: pluggy.PluginManager) -> PluginE
         return PluginError(
             f"{one} is a class; a plugin is a module or an object. Have you forgotten the '()'?\n{_way_out(name)}"
         )
-    if error := _wrong_hooks(plugin):
-        return PluginError(f"{one} {error}\n{_way_out(name)}")
+    if wrong := _wrong_hooks(plugin):
+        return PluginError(f"{one} {wrong}\n{_way_out(name)}")
     try:
         manager.register(plugin, name=name)
         manager.check_pending()

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from pgregistry.axes import Mode, check_backend, check_timeout
+from pgregistry.arguments import check_backend, check_timeout
+from pgregistry.axes import Mode
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 
 if sys.version_info >= (3, 11):
@@ -24,7 +25,10 @@ T = TypeVar("T")
 
 #: Parameters of `plan` and `init`, which no size and no plugin can be called.
 RESERVED: Final = frozenset(
-    ["agree_timeout", "backend", "build_timeout", "config", "cpu", "device", "disable", "enable", "extra", "only", "order", "ranks_per_host", "require", "timeout", "within", "world_size"]
+    {
+        *("agree_timeout", "backend", "build_timeout", "config", "cpu", "device", "disable", "enable", "extra"),
+        *("only", "order", "ranks_per_host", "require", "timeout", "within", "world_size"),
+    }
 )
 #: What a file, the environment or the command line can say beside sizes.
 SWITCHES: Final = ("order", "enable", "disable", "only", "require", "ranks_per_host")
@@ -181,9 +185,7 @@ def _from_file(config: object, problems: Problems) -> _Source:
 
 
 def _reserved(name: str, origin: str) -> ConfigError:
-    return ConfigError(
-        f"{name!r} (from {origin}) is no size: it is a parameter of plan() or init(), so it is reserved."
-    )
+    return ConfigError(f"{name!r} (from {origin}) is no size: as a parameter of plan() or init() it is reserved.")
 
 
 def _merge(settings: Settings, source: _Source, key: str, value: Any, problems: Problems) -> None:
@@ -257,4 +259,4 @@ def _name_list(key: str, value: object, origin: str, problems: Problems) -> tupl
     if not all(isinstance(name, str) for name in names):
         problems.add(ConfigError(f"{key} = {value!r} (from {origin}) is not a list of names."))
         return ()
-    return names  # type: ignore[return-value]  # just checked
+    return names
