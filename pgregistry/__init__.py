@@ -19,7 +19,8 @@ from pgregistry.plan import Plan
 from pgregistry.planner import plan
 
 if TYPE_CHECKING:
-    from pgregistry.context import ParallelContext, init
+    from pgregistry.context import ParallelContext
+    from pgregistry.start import init
 
 __all__ = [
     "FULL",
@@ -43,8 +44,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("ParallelContext", "init"):
-        from pgregistry import context
+    if name == "init":
+        from pgregistry.start import init
 
-        return getattr(context, name)
+        return init
+    if name == "ParallelContext":
+        from pgregistry.context import ParallelContext
+
+        return ParallelContext
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

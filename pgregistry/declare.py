@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pgregistry.axes import Axis, Mode, Part, Reference, Special
+from pgregistry.axes import REST, Axis, Mode, Part, Reference, Special
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 from pgregistry.registry import Plugin
 
@@ -101,7 +101,7 @@ def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: P
     for one in declared:
         if (other := by_name.setdefault(one.mode.name, one)) is not one:
             problems.add(_twice(f"mode {one.mode.name!r}", other, one))
-        for item in _walk(one.mode.over or ()):
+        for item in walk(one.mode.over or ()):
             _add(together, item, one, problems)
     _raise_more_than(known, problems)
     for one in declared:
@@ -115,18 +115,37 @@ def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: P
     return together
 
 
+def default_sizes(modes: Iterable[Mode]) -> dict[str, int | str]:
+    """The sizes that modes declare, with their defaults; a special one by its name."""
+    defaults: dict[str, int | str] = {}
+    for mode in modes:
+        for item in walk(mode.over or ()):
+            if isinstance(item, Axis):
+                defaults[item.name] = _shown(item.size)
+            elif isinstance(item, Part):
+                inner, outer = item.split.inner.name, item.split.outer.name
+                defaults[inner or outer or ""] = _shown(item.split.size)
+                if inner and outer:
+                    defaults[outer] = _shown(REST)
+    return defaults
+
+
+def _shown(size: int | str | Special) -> int | str:
+    return repr(size) if isinstance(size, Special) else size
+
+
 def _raise_more_than(known: int, problems: Problems) -> None:
     """Stop where going on would complain of the same things in other words."""
     if len(problems) > known:
         problems.raise_any()
 
 
-def _walk(references: Iterable[Reference]) -> Iterator[Reference]:
+def walk(references: Iterable[Reference]) -> Iterator[Reference]:
     """References and what their splits are made of, without following names."""
     for reference in references:
         yield reference
         if isinstance(reference, Part):
-            yield from _walk(reference.split.of)
+            yield from walk(reference.split.of)
 
 
 def _add(together: Declarations, item: Reference, by: Declared, problems: Problems) -> None:
@@ -160,7 +179,7 @@ def _twice(what: str, first: Declared, second: Declared) -> PluginError:
 
 def _check_references(together: Declarations, one: Declared, absent: Mapping[str, str], problems: Problems) -> None:
     known = together.sized()
-    for item in _walk(one.mode.over or ()):
+    for item in walk(one.mode.over or ()):
         wanted = [item] if isinstance(item, str) else []
         size = item.size if isinstance(item, Axis) else item.split.size if isinstance(item, Part) else None
         wanted += [size] if isinstance(size, str) else []
@@ -190,11 +209,11 @@ def _check_chains(together: Declarations) -> None:
 
 
 def _named(references: Iterable[Reference]) -> Iterator[Reference]:
-    return (item for item in _walk(references) if isinstance(item, str))
+    return (item for item in walk(references) if isinstance(item, str))
 
 
 def _check_independent(together: Declarations, one: Declared, problems: Problems) -> None:
-    found = [one.mode.over or (), *(item.split.of for item in _walk(one.mode.over or ()) if isinstance(item, Part))]
+    found = [one.mode.over or (), *(item.split.of for item in walk(one.mode.over or ()) if isinstance(item, Part))]
     for references in found:
         for index, first in enumerate(references):
             for second in references[:index]:
@@ -216,7 +235,7 @@ def _check_independent(together: Declarations, one: Declared, problems: Problems
 def _execution_order(by_name: Mapping[str, Declared], together: Declarations) -> tuple[Declared, ...]:
     before: dict[str, set[str]] = {}
     for name, one in by_name.items():
-        used = {owner for item in _walk(one.mode.over or ()) for owner in _owners(item, together)}
+        used = {owner for item in walk(one.mode.over or ()) for owner in _owners(item, together)}
         before[name] = ({*one.mode.after} & by_name.keys() | used) - {name}
         if name in one.mode.after:
             before[name].add(name)

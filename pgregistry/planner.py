@@ -160,21 +160,17 @@ def _within(world_size: int, within: object, problems: Problems) -> tuple[int, .
 
 
 def _declared(registry: Registry, settings: Settings, problems: Problems) -> Iterable[Declared]:
-    for plugin in (*registry.active, *([Plugin("extra")] if settings.extra else [])):
-        if plugin.name in RESERVED and plugin.name != "extra":
+    extra = Plugin("extra")
+    for plugin in (*registry.active, *([extra] if settings.extra else [])):
+        if plugin.name in RESERVED and plugin != extra:
             problems.add(PluginError(f"{plugin} is called like a parameter of plan() or init(), which is reserved."))
-    answers = list(registry.ask("pgregistry_modes"))
-    if settings.extra:
-        answers.append((Plugin("extra"), settings.extra))
-    for plugin, modes in answers:
-        if isinstance(modes, Mode) or not isinstance(modes, Iterable):
-            problems.add(PluginError(f"{plugin}: pgregistry_modes returned {modes!r}; yield each Mode."))
+        try:
+            modes = settings.extra if plugin == extra else registry.modes(plugin)
+        except PgregistryError as error:
+            problems.add(error)
             continue
         for mode in modes:
-            if isinstance(mode, Mode):
-                yield Declared(mode, plugin)
-            else:
-                problems.add(PluginError(f"{plugin}: pgregistry_modes yielded {mode!r}, which is not a Mode."))
+            yield Declared(mode, plugin)
 
 
 def _check_names(declarations: Declarations, registry: Registry, settings: Settings, problems: Problems) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
@@ -17,7 +17,8 @@ from typing import Any, Final
 import pluggy
 
 from pgregistry import hookspecs
-from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
+from pgregistry.axes import Mode
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing
 from pgregistry.settings import Settings
 
 ON_WHEN_INSTALLED: Final = "pgregistry"
@@ -135,7 +136,12 @@ class Registry:
         known = {status.found.plugin.name for status in self.statuses}
         if not known and not settings.extra:
             problems.add(PluginError(_nothing_installed()))
-            return
+        else:
+            self.check_names(settings, problems)
+
+    def check_names(self, settings: Settings, problems: Problems) -> None:
+        """Add to `problems` the plugins that the user named and nobody installed."""
+        known = {status.found.plugin.name for status in self.statuses}
         switches = {"enable": settings.enable, "disable": settings.disable}
         if settings.only is not None:
             switches["only"] = dict.fromkeys(settings.only.value, settings.only.origin)
@@ -156,22 +162,50 @@ class Registry:
         Raises:
             PluginError: if a plugin raises, with its error as the cause.
         """
-        everyone = self._manager.get_plugins()
         for plugin in self.active:
-            module = self._manager.get_plugin(plugin.name)
-            caller = self._manager.subset_hook_caller(hook, everyone - {module})
-            if not caller.get_hookimpls():
-                continue
-            try:
-                answers = caller(**arguments)  # at most one; pluggy leaves None out
-                answer = answers[0] if answers else None
-                if inspect.isgenerator(answer):  # its body runs only now, and its errors are the plugin's
-                    answer = list(answer)
-            except PluginError as error:
-                raise PluginError(f"{plugin}: {error}") from error
-            except Exception as error:
-                raise PluginError(f"{plugin} raised {type(error).__name__} in {hook}: {error}") from error
-            yield plugin, answer
+            implemented, answer = self.call(plugin, hook, arguments)
+            if implemented:
+                yield plugin, answer
+
+    def modes(self, plugin: Plugin) -> list[Mode]:
+        """What a plugin declares.
+
+        Raises:
+            PluginError: if it yields what is not a `Mode`, or raises.
+        """
+        implemented, answer = self.call(plugin, "pgregistry_modes", {})
+        if not implemented:
+            return []
+        if isinstance(answer, Mode) or not isinstance(answer, Iterable):
+            raise PluginError(f"{plugin}: pgregistry_modes returned {answer!r}; yield each Mode.")
+        modes = list(answer)
+        for mode in modes:
+            if not isinstance(mode, Mode):
+                raise PluginError(f"{plugin}: pgregistry_modes yielded {mode!r}, which is not a Mode.")
+        return modes
+
+    def call(self, plugin: Plugin, hook: str, arguments: Mapping[str, object]) -> tuple[bool, Any]:
+        """Whether a plugin implements a hook, and its answer."""
+        module = self._manager.get_plugin(plugin.name)
+        caller = self._manager.subset_hook_caller(hook, self._manager.get_plugins() - {module})
+        if not caller.get_hookimpls():
+            return False, None
+        try:
+            answers = caller(**arguments)  # at most one; pluggy leaves None out
+            answer = answers[0] if answers else None
+            if inspect.isgenerator(answer):  # its body runs only now, and its errors are the plugin's
+                answer = list(answer)
+        except PgregistryError as error:
+            raise type(error)(f"{plugin}: {error}") from error
+        except Exception as error:
+            raise PluginError(f"{plugin} raised {type(error).__name__} in {hook}: {error}") from error
+        return True, answer
+
+    def tell(self, hook: str, order: Sequence[str], **arguments: object) -> None:
+        """Call a hook that answers nothing, plugin by plugin, those named in `order` first."""
+        place = {name: index for index, name in reversed(list(enumerate(order)))}
+        for plugin in sorted(self.active, key=lambda plugin: place.get(plugin.name, len(place))):
+            self.call(plugin, hook, arguments)
 
 
 def _load(one: Found, on: list[Found], manager: pluggy.PluginManager) -> PluginError | None:

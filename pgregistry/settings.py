@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from pgregistry import launcher
 from pgregistry.arguments import check_backend, check_timeout
 from pgregistry.axes import Mode
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
@@ -151,9 +152,14 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source
         del sizes[name]
     values.update(sizes)
     origins = dict.fromkeys(values, "PGREGISTRY")
-    if environ.get("LOCAL_WORLD_SIZE"):
-        values["ranks_per_host"] = _toml_value(environ["LOCAL_WORLD_SIZE"])
-        origins["ranks_per_host"] = "LOCAL_WORLD_SIZE"
+    try:
+        launch = launcher.read(environ)
+    except ConfigError as error:
+        problems.add(error)
+        launch = None
+    if launch and launch.ranks_per_host:
+        values["ranks_per_host"] = launch.ranks_per_host
+        origins["ranks_per_host"] = launch.ranks_per_host_from
     for switch in ("order", "enable", "disable", "only", "require", "config"):
         variable = f"PGREGISTRY_{switch.upper()}"
         if environ.get(variable):

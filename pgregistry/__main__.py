@@ -1,0 +1,6 @@
+"""`python -m pgregistry`."""
+
+from pgregistry.cli import main
+
+if __name__ == "__main__":
+    main()

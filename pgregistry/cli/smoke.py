@@ -1,0 +1,143 @@
+"""`pgregistry smoke`: build a plan for real and prove every group of it with a collective."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pgregistry import launcher
+from pgregistry.cli import tables
+from pgregistry.cli.options import command_line, plan_options, say, split_world_size
+from pgregistry.errors import PgregistryError, Problems
+from pgregistry.planner import make
+
+if TYPE_CHECKING:
+    from pgregistry.context import ParallelContext
+
+
+@click.command("smoke")
+@click.argument("words", nargs=-1, metavar="[NAME=SIZE]...")
+@plan_options
+@click.option("--nproc", type=click.IntRange(min=1), metavar="N", help="Start N local gloo processes.")
+@click.option("--backend", help="The torch backend; gloo with --nproc.")
+@click.option("--cpu", is_flag=True, help="Give every mode a gloo process group beside another backend's.")
+def smoke_command(words: tuple[str, ...], nproc: int | None, backend: str | None, cpu: bool, **options: Any) -> None:
+    """Build every group for real and prove each with a collective.
+
+    With --nproc it starts the processes itself; under torchrun or another launcher it is one
+    of them.
+    """
+    surplus, sizes = split_world_size(words)
+    if surplus is not None:
+        raise click.UsageError(f"smoke takes its world size from --nproc or the launcher, not from {surplus}.")
+    problems = Problems()
+    typed = command_line(sizes, options, problems)
+    if nproc is None:
+        if launcher.read(os.environ) is None:
+            raise click.UsageError("Say --nproc N, or start this with torchrun.")
+        _work(typed, backend, cpu, problems)
+        return
+    make(nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)  # refuse before starting anything
+    sys.exit(_launch(nproc, (typed, backend or "gloo", cpu)))
+
+
+def _launch(nproc: int, arguments: tuple[dict[str, Any], str, bool]) -> int:
+    """Start local ranks through torch's launcher; the exit status."""
+    import logging
+    from multiprocessing import forkserver
+
+    # A fork of this process could deadlock beside the launcher's store thread, and a fresh
+    # interpreter for each rank would import torch each time. The fork server imports it once,
+    # while this process does.
+    forkserver.set_forkserver_preload(["pgregistry.start", "pgregistry.proof", "pgregistry.cli.smoke"])
+    forkserver.ensure_running()
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # ranks speak for themselves
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=nproc,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        run_id=f"pgregistry-smoke-{os.getpid()}",
+        max_restarts=0,
+        start_method="forkserver",
+    )
+    try:
+        elastic_launch(config, worker)(*arguments)
+    except ChildFailedError as error:
+        return 3 if any(failure.exitcode == 3 for failure in error.failures.values()) else 1
+    return 0
+
+
+def worker(typed: dict[str, Any], backend: str | None, cpu: bool) -> None:
+    """One local rank of `smoke --nproc`."""
+    try:
+        _work(typed, backend, cpu, Problems())
+    except PgregistryError as error:
+        sys.exit(say(error))
+
+
+def _work(typed: dict[str, Any], backend: str | None, cpu: bool, problems: Problems) -> None:
+    """Build and prove, on one rank; rank 0 prints the table."""
+    import torch
+
+    from pgregistry.proof import prove
+    from pgregistry.start import Run, start
+
+    problems.raise_any()
+    torch.set_num_threads(1)
+    begun = time.perf_counter()
+    with start({}, Run(backend=backend, cpu=cpu), command_line=typed) as context:
+        seconds = dict(context.built.seconds)
+        with _progress(context) as advance:
+            last = time.perf_counter()
+            for name in prove(context):
+                now = time.perf_counter()
+                seconds[name] += now - last
+                last = now
+                advance(name)
+        if context.rank == 0:
+            _show(context, seconds, time.perf_counter() - begun)
+
+
+@contextmanager
+def _progress(context: ParallelContext) -> Iterator[Any]:
+    """A progress bar on rank 0, on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    if context.rank != 0:
+        yield lambda name: None
+        return
+    columns = (TextColumn("proving {task.description:<12}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=len(context.plan.modes))
+        yield lambda name: progress.update(task, description=name, advance=1)
+
+
+def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> None:
+    plan, built = context.plan, context.built
+    numbers = ("process groups", "ms")
+    rows = tables.table("mode", "groups × ranks", "rank 0 is with", *numbers, right=numbers)
+    for name in plan.modes:
+        mode = plan[name]
+        with_whom, distinct = tables.ranks(mode.group_of(0)), str(built.distinct[name])
+        rows.add_row(name, tables.count(mode), with_whom, distinct, f"{1000 * seconds[name]:.1f}")
+    out = tables.console()
+    out.print(rows)
+    out.print(
+        f"\n{plan.world_size} ranks: every group proved; {sum(built.distinct.values())} process groups built "
+        f"for {sum(len(plan[name].groups) for name in plan.modes)} groups in {total:.2f} s"
+    )

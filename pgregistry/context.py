@@ -1,0 +1,168 @@
+"""What `init()` returns: the process groups of this rank, by mode, and how to be rid of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import torch.distributed as dist
+
+from pgregistry.build import Built, serves_cpu, undo
+from pgregistry.errors import BuildError, ConfigError, did_you_mean
+from pgregistry.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """One mode on this rank: its group, and where this rank stands in it.
+
+    Attributes:
+        mode: The mode's name.
+        index: Which group of the mode this is.
+        ranks: The global ranks of the group, ascending.
+        rank: This rank's position in `ranks`.
+        group: The torch process group.
+    """
+
+    mode: str
+    index: int
+    ranks: tuple[int, ...]
+    rank: int
+    group: dist.ProcessGroup
+    _cpu_group: dist.ProcessGroup | None = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """How many ranks the group has."""
+        return len(self.ranks)
+
+    @property
+    def cpu_group(self) -> dist.ProcessGroup:
+        """The gloo process group over the same ranks: `group` itself where that is gloo.
+
+        Raises:
+            BuildError: if nobody asked for one.
+        """
+        if self._cpu_group is None:
+            raise BuildError(
+                f"Mode {self.mode!r} has no gloo process group beside its own; nobody asked for one. "
+                f"Say init(cpu=True), or {self.mode}={{'cpu': True}} for this mode alone."
+            )
+        return self._cpu_group
+
+    @property
+    def next(self) -> int:
+        """The global rank after this one in the group, as in a ring."""
+        return self.ranks[(self.rank + 1) % self.size]
+
+    @property
+    def previous(self) -> int:
+        """The global rank before this one in the group, as in a ring."""
+        return self.ranks[self.rank - 1]
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first rank of its group."""
+        return self.rank == 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether this is the last rank of its group."""
+        return self.rank == self.size - 1
+
+
+class ParallelContext:
+    """The process groups of a run on this rank; made by `init`, best used with `with`.
+
+    Attributes:
+        plan: What was built, as data.
+        rank: This rank.
+        built: How many process groups were made for which mode, and how long it took.
+    """
+
+    def __init__(self, plan: Plan, rank: int, built: Built, *, owns_world: bool) -> None:
+        self.plan = plan
+        self.rank = rank
+        self.built = built
+        self._owns_world = owns_world
+        self._closed = False
+        self._handles: Mapping[str, Handle] = {name: self._handle(name) for name in built.groups}
+
+    def _handle(self, name: str) -> Handle:
+        mode, group = self.plan[name], self.built.groups[name]
+        ranks, index = mode.groups.group_of(self.rank), mode.groups.index_of(self.rank)
+        if ranks is None or index is None:
+            raise BuildError(f"rank {self.rank} has a process group of mode {name!r}, but no group in the plan.")
+        same = group if serves_cpu(group) else None
+        return Handle(name, index, ranks, ranks.index(self.rank), group, self.built.companions.get(name, same))
+
+    def __getitem__(self, mode: str) -> Handle:
+        """The group of a mode that this rank is in.
+
+        Raises:
+            ConfigError: if there is no such mode.
+            BuildError: if this rank is in no group of it, or the context is closed.
+        """
+        handle = self.get(mode)
+        if handle is None:
+            raise BuildError(
+                f"Rank {self.rank} is in no group of mode {mode!r}; context.get({mode!r}) is None on such a rank."
+            )
+        return handle
+
+    def get(self, mode: str) -> Handle | None:
+        """The group of a mode that this rank is in, or None on a rank that is in none.
+
+        Raises:
+            ConfigError: if there is no such mode, so that a typo is never taken for None.
+            BuildError: if the context is closed.
+        """
+        if mode not in self.plan:
+            raise ConfigError(f"There is no mode {mode!r}. {did_you_mean(str(mode), self.plan.modes)}")
+        if self._closed:
+            raise BuildError("The context is closed; its process groups are destroyed.")
+        return self._handles.get(mode)
+
+    def seed(self, mode: str, *, base: int) -> int:
+        """A seed for random numbers: equal on ranks at one position of the mode, different along it.
+
+        With tensor=2, ranks 0 2 4 6 share one seed of "tensor" and ranks 1 3 5 7 another, so
+        slices of a layer differ and copies of a slice do not. Seeds of two modes differ.
+
+        Args:
+            mode: The mode along which seeds differ.
+            base: The seed of the run.
+
+        Returns:
+            A number from 0 to 2³² - 1, which torch, numpy and random all take.
+
+        Raises:
+            ConfigError: if there is no such mode.
+            BuildError: if this rank is in no group of it.
+        """
+        digest = hashlib.blake2b(f"{base}/{mode}".encode(), digest_size=4).digest()
+        return (int.from_bytes(digest, "big") + self[mode].rank) % 2**32
+
+    def close(self) -> None:
+        """Destroy exactly the process groups that `init` made; a second call does nothing."""
+        self._end(abort=False)
+
+    def _end(self, *, abort: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        undo(self.built, owns_world=self._owns_world, abort=abort)
+
+    def __enter__(self) -> ParallelContext:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Where the body raised, other ranks may be waiting in a collective: do not join them.
+        self._end(abort=kind is not None)
+
+    def __repr__(self) -> str:
+        return f"<ParallelContext of rank {self.rank} of {self.plan.world_size}: {', '.join(self.plan.modes)}>"
