@@ -99,16 +99,20 @@ def gather(
         environ: Environment variables; None for those of this process.
     """
     environ = os.environ if environ is None else environ
-    given = _Source({k: v for k, v in keywords.items() if v is not None}, {}, "keyword")
-    typed = _Source({k: v for k, v in (command_line or {}).items() if v is not None}, {}, "command line")
-    exported = _from_environment(environ, problems)
-    sources = [given, typed, exported]
+    sources = [
+        _Source({key: value for key, value in keywords.items() if value is not None}, {}, "keyword"),
+        _Source({key: value for key, value in (command_line or {}).items() if value is not None}, {}, "command line"),
+        _from_environment(environ, problems),
+    ]
     if config := next((source.values["config"] for source in sources if source.values.get("config")), None):
         sources.append(_from_file(config, problems))
-    settings = Settings(extra=tuple(given.values.get("extra", ())))
+    settings = Settings(extra=tuple(keywords.get("extra") or ()))
     for source in sources:
+        # The file cannot name a file, nor say what only Python can.
+        elsewhere = () if source is sources[-1] and config else ("config", "extra", "within")
         for key, value in source.values.items():
-            _merge(settings, source, key, value, problems)
+            if key not in elsewhere:
+                _merge(settings, source, key, value, problems)
     return settings
 
 
@@ -123,6 +127,8 @@ def assignments(words: Iterable[str], origin: str, problems: Problems) -> dict[s
         name, equals, text = word.partition("=")
         if not equals or not name:
             problems.add(ConfigError(f"{word!r} (from {origin}) is not of the form NAME=SIZE, as in tensor=2."))
+        elif name in RESERVED:
+            problems.add(_reserved(name, origin))
         elif name in values:
             problems.add(ConfigError(f"{name!r} is given twice (from {origin}): {values[name]} and {text}."))
         else:
@@ -146,11 +152,7 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source
     except ValueError as error:
         problems.add(ConfigError(f"PGREGISTRY={environ['PGREGISTRY']!r} cannot be read: {error}."))
         words = []
-    sizes = assignments(words, "PGREGISTRY", problems)
-    for name in [name for name in sizes if name in RESERVED]:
-        problems.add(_reserved(name, "PGREGISTRY"))
-        del sizes[name]
-    values.update(sizes)
+    values.update(assignments(words, "PGREGISTRY", problems))
     origins = dict.fromkeys(values, "PGREGISTRY")
     try:
         launch = launcher.read(environ)
@@ -184,9 +186,6 @@ def _from_file(config: object, problems: Problems) -> _Source:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.add(ConfigError(f"The configuration {config} is not valid TOML: {error}."))
         return empty
-    for name in [name for name in values if name in RESERVED and name not in SWITCHES]:
-        problems.add(_reserved(name, str(config)))
-        del values[name]
     return _Source(values, {}, str(config))
 
 
@@ -197,8 +196,6 @@ def _reserved(name: str, origin: str) -> ConfigError:
 def _merge(settings: Settings, source: _Source, key: str, value: Any, problems: Problems) -> None:
     """Take one value of a source, unless a higher one said it."""
     origin = source.origin(key)
-    if key in ("extra", "config", "within"):
-        return
     if key in ("enable", "disable", "require"):
         into: dict[str, str] = getattr(settings, key)
         for name in _name_list(key, value, origin, problems):
@@ -210,6 +207,8 @@ def _merge(settings: Settings, source: _Source, key: str, value: Any, problems: 
         number = _number(key, value, origin, problems)
         if settings.ranks_per_host is None and number is not None:
             settings.ranks_per_host = Setting(number, origin)
+    elif key in RESERVED:
+        problems.add(_reserved(key, origin))
     elif isinstance(value, Mapping):
         _merge_mode(settings, key, value, origin, problems)
     else:

@@ -117,6 +117,8 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
     try:
         rank = dist.get_rank()
         build(made.plan, rank, Defaults(run.backend, run.timeout, run.cpu), built)
+        # A rank that is done must not leave, nor call a ready hook, while others still connect.
+        dist.barrier()
         context = ParallelContext(made.plan, rank, built, owns_world=owns_world)
         _tell_ready(made, context)
     except BaseException:

@@ -1,0 +1,278 @@
+"""The command line: what it prints where, and its exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pgregistry
+from pgregistry.cli import run
+
+PLAN = """\
+16 ranks = data 4 × pipe 2 × tensor 2, outermost first
+  data = 4 (what is left)
+  nettest = 6 (command line)
+  pipe = 2 (command line)
+  tensor = 2 (command line)
+  zero1 = 2 (command line)
+
+mode      over              groups × ranks   rank 0 is with   plugin
+data      data              4 × 4            0 4 8 12         data
+dummy     each rank alone   16 × 1           0                dummy
+global    world             1 × 16           0 1 2 3 4 … 15   global
+nettest   nettest           2 × 6 + 1 × 4    0 1 2 3 4 5      nettest
+pipe      pipe              8 × 2            0 2              pipe
+tensor    tensor            8 × 2            0 1              tensor
+model     pipe, tensor      4 × 4            0 1 2 3          model
+zero1     zero1             8 × 2            0 4              zero1
+
+fingerprint """
+
+
+def stripped(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def test_plan_shows_every_mode_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan 16 tensor=2 pipe=2 zero1=2 nettest=6".split()) == 0
+    out, err = capsys.readouterr()
+    fingerprint = pgregistry.plan(16, tensor=2, pipe=2, zero1=2, nettest=6).fingerprint
+    assert (stripped(out), err) == (PLAN + fingerprint, "")
+
+
+def test_plan_of_a_rank_and_of_a_mode(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan 8 tensor=2 --mode tensor --rank 5".split()) == 0
+    assert "tensor   tensor       2               1   4 5" in capsys.readouterr().out
+    assert run("plan 8 tensor=2 --mode tensor".split()) == 0
+    assert "\n0: 0 1\n1: 2 3\n2: 4 5\n3: 6 7\n" in capsys.readouterr().out
+
+
+def test_plan_as_json_is_the_document_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan 8 tensor=2 --json".split()) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["sizes"]["tensor"] == {"size": 2, "from": "command line"}
+    assert pgregistry.Plan.from_json(json.dumps(document)).fingerprint == pgregistry.plan(8, tensor=2).fingerprint
+    assert run("plan 8 tensor=2 --json --rank 5 --mode data".split()) == 0
+    (mode,) = json.loads(capsys.readouterr().out)["modes"]
+    assert (mode["group"], mode["rank_in_group"], mode["group_index"]) == ([1, 3, 5, 7], 2, 1)
+    assert "groups" not in mode
+
+
+def test_groups_are_left_out_above_4096_ranks_unless_a_mode_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    run("plan 8192 --json".split())
+    assert not any("groups" in mode for mode in json.loads(capsys.readouterr().out)["modes"])
+    run("plan 8192 --json --mode nettest".split())
+    (mode,) = json.loads(capsys.readouterr().out)["modes"]
+    assert len(mode["groups"]) == 256
+
+
+def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "12")
+    assert run(["plan", "tensor=2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["world_size"] == 12
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        ("plan 16 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 16.\n"),
+        ("plan 0", 1, "ConfigError: world_size = 0 is not a world; it takes a whole number from 1.\n"),
+        ("plan 8 tensor=2 tensor=4", 1, "ConfigError: 'tensor' is given twice (from command line): 2 and 4.\n"),
+        ("plan 8 tensor=2.5", 1, "ConfigError: tensor = 2.5 (from command line) is not a size; it takes a whole"),
+        ("plan 8 tensor=many", 1, "ConfigError: tensor = 'many' (from command line) is not a size; it takes a whole"),
+        ("plan 8 timeout=3", 1, "ConfigError: 'timeout' (from command line) is no size: as a parameter of plan() or"),
+        ("plan 8 --rank 8", 1, "ConfigError: rank 8 is out of range: the ranks are 0 to 7.\n"),
+        ("plan 8 --mode tenser", 1, "ConfigError: The plan has no mode 'tenser'. Did you mean 'tensor'?\n"),
+        ("plan 8 --disable tenser", 1, "ConfigError: disable: no plugin is called 'tenser' (from command line). Did"),
+        ("plan 8 --only tenser", 1, "ConfigError: only: no plugin is called 'tenser' (from command line). Did you"),
+        ("plan 8 --order data,pipes tensor=2", 1, "ConfigError: 2 problems:\n- order: 'pipes' is not an axis (from"),
+        ("plan 8 --config nowhere.toml", 1, "ConfigError: The configuration nowhere.toml cannot be read: No such file"),
+        ("plan 8 --ranks-per-host few", 1, "ConfigError: ranks_per_host = 'few' (from command line) is not a size"),
+        ("plan 8 --require nothing-like-it>=1", 1, "ConfigError: require: 'nothing-like-it>=1' (from command line)"),
+        ("smoke --nproc 4 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 4.\n"),
+        ("plan", 2, "WORLD_SIZE is missing, and the environment does not say it."),
+        ("plan eight", 2, "'eight' is neither a world size nor NAME=SIZE."),
+        ("plan 8 tensor", 2, "'tensor' is not of the form NAME=SIZE, as in tensor=2."),
+        ("plan 8 --rank five", 2, "'five' is not a valid integer."),
+        ("plan 8 --colour", 2, "No such option '--colour'"),
+        ("plans 8", 2, "No such command 'plans'."),
+        ("smoke tensor=2", 2, "Say --nproc N, or start this with torchrun."),
+        ("smoke 8", 2, "smoke takes its world size from --nproc or the launcher, not from 8."),
+        ("smoke --nproc 0", 2, "0 is not in the range x>=1."),
+    ],
+)
+def test_what_is_wrong_is_said_on_stderr_without_a_traceback(
+    line: str, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line.split()) == status
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_all_problems_of_a_run_are_one_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan 8 tensr=2 pipe=0 --disable nettst --only dat".split()) == 1
+    assert capsys.readouterr().err.startswith("ConfigError: 4 problems:\n- pipe = 0 (from command line) is not a size")
+
+
+def test_plugins_lists_what_is_on_and_why_not(capsys: pytest.CaptureFixture[str], distribution: Any) -> None:
+    broken = {"pgregistry_broken.py": "raise RuntimeError('out of order')"}
+    distribution("pgregistry-broken", {"broken": "pgregistry_broken"}, broken)
+    distribution("pgregistry-later", {"later": "pgregistry_later"}, {"pgregistry_later.py": ""}, optional=True)
+    assert run(["plugins", "--json", "--disable", "tensor,model"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["data"] == {
+        "name": "data",
+        "modes": ["data"],
+        "sizes": {"data": "REST"},
+        "distribution": "pgregistry",
+        "version": pgregistry_version(),
+        "status": "active",
+        "reason": None,
+    }
+    assert (rows["tensor"]["status"], rows["tensor"]["modes"]) == ("disabled", None)
+    assert rows["tensor"]["reason"] == "disabled (command line)"
+    assert rows["later"]["reason"] == "off until enabled (entry point group pgregistry.optional)"
+    assert rows["broken"]["status"] == "failed"
+    assert "RuntimeError: out of order" in rows["broken"]["reason"]
+    assert run(["plugins"]) == 0
+    assert "broken    —" in capsys.readouterr().out
+
+
+def pgregistry_version() -> str:
+    from importlib.metadata import version
+
+    return version("pgregistry")
+
+
+def test_plugins_exits_0_whatever_it_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plugins", "--json", "--disable", "nobody"]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == 8
+    assert "no plugin is called 'nobody'" in err
+
+
+HELLO = """
+import click
+from pgregistry import hookimpl
+
+@hookimpl
+def pgregistry_commands(cli):
+    @cli.command()
+    @click.argument("who")
+    def hello(who):
+        "Greet."
+        click.echo(f"hello {who}")
+"""
+GREEDY = """
+import click
+from pgregistry import hookimpl
+
+@hookimpl
+def pgregistry_commands(cli):
+    @cli.command()
+    def plan():
+        click.echo("mine")
+"""
+FAILING = """
+from pgregistry import hookimpl
+
+@hookimpl
+def pgregistry_commands(cli):
+    raise RuntimeError("no network")
+"""
+
+
+def test_a_plugin_adds_commands(capsys: pytest.CaptureFixture[str], distribution: Any) -> None:
+    distribution("pgregistry-hello", {"hello": "pgregistry_hello"}, {"pgregistry_hello.py": HELLO})
+    assert run(["hello", "you"]) == 0
+    assert capsys.readouterr().out == "hello you\n"
+    assert run(["--help"]) == 0
+    assert "hello    Greet." in capsys.readouterr().out
+
+
+def test_a_plugin_that_fails_to_add_a_command_is_one_line_of_help(
+    capsys: pytest.CaptureFixture[str], distribution: Any
+) -> None:
+    distribution("pgregistry-failing", {"failing": "pgregistry_failing"}, {"pgregistry_failing.py": FAILING})
+    assert run(["--help"]) == 0
+    said = (
+        "Not available: plugin 'failing', pgregistry-failing 0.1 raised RuntimeError in pgregistry_commands: no network"
+    )
+    assert said in capsys.readouterr().out
+
+
+def test_a_plugin_cannot_replace_a_command(capsys: pytest.CaptureFixture[str], distribution: Any) -> None:
+    distribution("pgregistry-greedy", {"greedy": "pgregistry_greedy"}, {"pgregistry_greedy.py": GREEDY})
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "plugin 'greedy', pgregistry-greedy 0.1 wants to replace the command 'plan', which is taken." in out
+    assert run("plan 4 --json".split()) == 0
+    assert json.loads(capsys.readouterr().out)["world_size"] == 4
+
+
+def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", **environment}
+    return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, timeout=90, env=env)
+
+
+def names(table: str) -> list[str]:
+    lines = table.splitlines()
+    return [line.split()[0] for line in lines[1 : lines.index("")]]
+
+
+def test_smoke_starts_its_own_processes_and_proves_every_group() -> None:
+    done = command("pgregistry", "smoke", "--nproc", "4", "tensor=2", "nettest=3")
+    assert done.returncode == 0, done.stderr
+    assert names(done.stdout) == list(pgregistry.plan(4, tensor=2, nettest=3).modes)
+    assert "4 ranks: every group proved; 10 process groups built for 19 groups" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_smoke_under_torchrun_starts_nothing_and_does_the_same() -> None:
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pgregistry", "smoke"]
+    done = command(*torchrun, "tensor=2", "--backend", "gloo")
+    assert done.returncode == 0, done.stderr
+    assert names(done.stdout) == list(pgregistry.plan(2, tensor=2).modes)
+
+
+def test_smoke_uses_a_plugin_enabled_for_this_run(distribution: Any) -> None:
+    source = "from pgregistry import *\n@hookimpl\ndef pgregistry_modes():\n    yield Mode('pairs', over=WORLD)\n"
+    folder = distribution(
+        "pgregistry-pairs", {"pairs": "pgregistry_pairs"}, {"pgregistry_pairs.py": source}, optional=True
+    )
+    words = ("pgregistry", "smoke", "--nproc", "2")
+    path = {"PYTHONPATH": str(folder)}
+    assert "pairs" not in names(command(*words, **path).stdout)
+    assert "pairs" in names(command(*words, "--enable", "pairs", **path).stdout)
+
+
+def test_smoke_says_why_it_failed_and_nothing_else(distribution: Any) -> None:
+    source = (
+        "from pgregistry import *\n@hookimpl\ndef pgregistry_ready(context):\n"
+        "    if context.rank == 1:\n        raise RuntimeError('no disk')\n"
+    )
+    folder = distribution(
+        "pgregistry-diskless", {"diskless": "pgregistry_diskless"}, {"pgregistry_diskless.py": source}
+    )
+    done = command("pgregistry", "smoke", "--nproc", "2", PYTHONPATH=str(folder))
+    assert done.returncode == 1
+    assert "plugin 'diskless', pgregistry-diskless 0.1 raised RuntimeError in pgregistry_ready: no disk" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plan_answers_without_torch_and_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    code = "import sys, pgregistry.cli as c; c.run(['plan', '16', 'tensor=2']); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+    piped = f"{sys.executable} -m pgregistry plan 100000 --mode dummy 2>{tmp_path}/err | head -n 1"
+    assert subprocess.run(piped, shell=True, capture_output=True, text=True, timeout=60).stdout.startswith(
+        "100000 ranks"
+    )
+    assert (tmp_path / "err").read_text() == ""
