@@ -168,11 +168,12 @@ def _add(together: Declarations, item: Reference, by: Declared, problems: Proble
 
 
 def _twice(what: str, first: Declared, second: Declared) -> PluginError:
+    off = second if second.plugin.distribution else first  # what was given as extra= has no name to disable
     if first.plugin == second.plugin:
         return PluginError(f"{what} is declared twice, differently, by {first.plugin}.")
     return PluginError(
         f"{what} is declared by {first.plugin} and by {second.plugin}.\n"
-        f"Uninstall one, or leave one out with disable=[{second.plugin.name!r}]; "
+        f"Uninstall one, or leave one out with disable=[{off.plugin.name!r}]; "
         "to use what another plugin declares, refer to it by name."
     )
 
@@ -239,7 +240,7 @@ def _execution_order(by_name: Mapping[str, Declared], together: Declarations) ->
         before[name] = ({*one.mode.after} & by_name.keys() | used) - {name}
         if name in one.mode.after:
             before[name].add(name)
-    sorter = graphlib.TopologicalSorter(before)
+    sorter = graphlib.TopologicalSorter({name: sorted(earlier) for name, earlier in before.items()})
     try:
         sorter.prepare()
     except graphlib.CycleError as error:

@@ -96,13 +96,16 @@ def to_plan(text: str) -> Plan:
             ranks=ranks,
             planned=tuple(_to_mode(entry, document["world_size"], ranks) for entry in document["modes"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"This is not the JSON of a plan: {type(error).__name__}: {error}.") from error
     if plan.fingerprint != document.get("fingerprint"):
         raise ConfigError(
             f"This plan was changed after it was written: its fingerprint says {document.get('fingerprint')}, "
             f"its groups say {plan.fingerprint}. A document with --mode or --rank is not a whole plan."
         )
+    for mode, entry in zip(plan.planned, document["modes"], strict=True):
+        if mode.groups != entry.get("groups", mode.groups):
+            raise ConfigError(f"This plan was changed after it was written: mode {mode.name!r} has other groups.")
     return plan
 
 

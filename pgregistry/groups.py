@@ -51,7 +51,9 @@ class Groups(Sequence[tuple[int, ...]]):
         return map(self._at, range(len(self)))
 
     def __contains__(self, group: object) -> bool:
-        return isinstance(group, Sequence) and bool(group) and self.group_of(group[0]) == tuple(group)
+        if not isinstance(group, Sequence) or not group or not isinstance(group[0], int):
+            return False
+        return self.group_of(group[0]) == tuple(group)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(self) != len(other):
@@ -139,11 +141,13 @@ class LayoutGroups(Groups):
         return tuple(ranks)
 
     def group_of(self, rank: int) -> tuple[int, ...] | None:
+        if not 0 <= rank < self.layout.world:
+            return None
         ranks = self._ranks(self._base(rank))
         return ranks if self.layout.at is None or rank in ranks else None
 
     def index_of(self, rank: int) -> int | None:
-        if self.layout.at is not None and self.group_of(rank) is None:
+        if not 0 <= rank < self.layout.world or (self.layout.at is not None and self.group_of(rank) is None):
             return None
         base, index, ragged = self._base(rank), 0, self.layout.ragged
         for count, stride in self._held:
@@ -244,7 +248,7 @@ def place(groups: Groups, ranks: Sequence[int] | None) -> Groups:
 def laid_out(layout: Layout) -> Groups:
     """The groups of a layout, in order."""
     groups = LayoutGroups(layout)
-    if layout.at is not None and layout.ragged is not None and layout.ragged.side == "outer":
-        # The only case in which the last position of a later group may be the lower rank.
+    if layout.at is not None and layout.ragged is not None:
+        # The only case in which a position of a later, shorter group may be the lower rank.
         return ListedGroups(groups)
     return groups

@@ -10,7 +10,7 @@ from pgregistry.axes import WORLD, Axis, Mode, OneOrMore, Part, Reference, Split
 from pgregistry.declare import Declarations, label
 from pgregistry.errors import ConfigError, PluginError, did_you_mean, listing
 from pgregistry.groups import Groups, laid_out
-from pgregistry.layout import Factors, Layout, Ragged, coordinate, cut, cuts, divisors, merge, whole
+from pgregistry.layout import Factors, Layout, Ragged, coordinate, cut, cuts, merge, whole
 from pgregistry.settings import Setting, Settings
 from pgregistry.sizes import ranks_per_host
 
@@ -111,7 +111,7 @@ class Mesh:
     def _cut(self, split: Split) -> None:
         """Work out both parts of a split."""
         of = merge(factor for reference in split.of for factor in self._factors(reference)[0])
-        size = self._inner_size(split, whole(of))
+        size = self._inner_size(split, of)
         outer: Factors = ()
         if split.ragged and size > whole(of):
             inner = of
@@ -125,14 +125,15 @@ class Mesh:
             raise ConfigError(self._does_not_fit(split, of))
         self._parts[split.outer], self._parts[split.inner] = (outer, None), (inner, None)
 
-    def _inner_size(self, split: Split, total: int) -> int:
-        inner, outer = split.inner, split.outer
+    def _inner_size(self, split: Split, of: Factors) -> int:
+        inner, outer, total = split.inner, split.outer, whole(of)
         size = self.sizes[inner.name] if inner.name else -(-total // self.sizes[label(outer)])
         if outer.name and (outer.name in self._given or not inner.name):
             groups = self.sizes[outer.name]
             if (-(-total // size) if split.ragged else total / size) != groups:
                 if inner.name not in self._given:
-                    raise ConfigError(self._does_not_divide(outer, total, divisors(total)))
+                    sizes = range(1, total + 1) if split.ragged and len(of) == 1 else cuts(of)
+                    raise ConfigError(self._does_not_divide(outer, total, sorted({-(-total // n) for n in sizes})))
                 raise ConfigError(
                     f"{outer.name} × {inner.name} = {groups} × {size} = {groups * size} "
                     f"is not {self._total(outer, total)}."

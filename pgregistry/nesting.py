@@ -28,14 +28,6 @@ def nest(
         _check_unique(default, sizes, around, declarations, problems)
         return default
     named = order.value
-    for name in dict.fromkeys(named):
-        if name not in declarations.axes:
-            kind = "is a part of a split, not an axis" if name in declarations.parts else "is not an axis"
-            problems.add(
-                ConfigError(f"order: {name!r} {kind} (from {order.origin}). {did_you_mean(name, declarations.axes)}")
-            )
-        elif named.count(name) > 1:
-            problems.add(ConfigError(f"order: {name!r} is named twice (from {order.origin})."))
     missing = [name for name in default if sizes[name] > 1 and name not in named]
     if missing:
         sized = listing(f"{name} = {sizes[name]}" for name in missing)
@@ -45,7 +37,21 @@ def nest(
                 "every axis larger than 1 must be named, outermost first."
             )
         )
+    if unknown := [name for name in named if name not in declarations.axes]:
+        named = tuple(name for name in named if name not in unknown)  # `check_order` said so
     return (*named, *(name for name in default if name not in named))
+
+
+def check_order(declarations: Declarations, order: Setting[tuple[str, ...]] | None, problems: Problems) -> None:
+    """Add to `problems` the names in `order` that are no axis, or there twice."""
+    for name in dict.fromkeys(order.value if order else ()):
+        if order and name not in declarations.axes:
+            kind = "is a part of a split, not an axis" if name in declarations.parts else "is not an axis"
+            problems.add(
+                ConfigError(f"order: {name!r} {kind} (from {order.origin}). {did_you_mean(name, declarations.axes)}")
+            )
+        elif order and order.value.count(name) > 1:
+            problems.add(ConfigError(f"order: {name!r} is named twice (from {order.origin})."))
 
 
 def _around(declarations: Declarations) -> dict[str, set[str]]:
@@ -60,7 +66,7 @@ def _around(declarations: Declarations) -> dict[str, set[str]]:
 
 
 def _linear(around: Mapping[str, set[str]]) -> tuple[str, ...]:
-    sorter = graphlib.TopologicalSorter(around)
+    sorter = graphlib.TopologicalSorter({name: sorted(outer) for name, outer in around.items()})
     try:
         sorter.prepare()
     except graphlib.CycleError as error:

@@ -57,10 +57,12 @@ class PlannedMode:
 
     def identity(self) -> list[object]:
         """What makes this mode what it is: equal where the same process groups would be built."""
-        if isinstance(self.groups, LayoutGroups):
-            groups: object = _plain(self.groups.layout.canonical())
-        elif isinstance(self.groups, PlacedGroups) and self.layout is not None:
-            groups = _plain(self.layout.canonical())
+        if not self.groups:
+            groups: object = []
+        elif isinstance(self.groups, LayoutGroups):
+            groups = _plain(self.groups.layout.canonical())
+        elif isinstance(self.groups, PlacedGroups) and isinstance(self.groups.positions, LayoutGroups):
+            groups = _plain(self.groups.positions.layout.canonical())
         else:
             groups = [list(group) for group in self.groups]
         return [self.name, groups, self.dedicated, self.backend, self.timeout, _plain(self.options), self.cpu]
@@ -169,8 +171,8 @@ class Plan:
         size tensor: 2 (keyword) here, 4 (keyword) there
         size zero1: 4 (plugin default) here, 2 (plugin default) there
         mode data: group 0 is (0, 2, 4, 6) here, (0, 4) there
-        mode model: group 0 is (0, 1) here, (0, 1, 2, 3) there
         mode tensor: group 0 is (0, 1) here, (0, 1, 2, 3) there
+        mode model: group 0 is (0, 1) here, (0, 1, 2, 3) there
         mode zero1: group 0 is (0, 2, 4, 6) here, (0, 4) there
         """
         from pgregistry import difference

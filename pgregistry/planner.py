@@ -12,9 +12,9 @@ from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problem
 from pgregistry.groups import laid_out, place
 from pgregistry.listed import listed
 from pgregistry.mesh import Mesh
-from pgregistry.nesting import nest
+from pgregistry.nesting import check_order, nest
 from pgregistry.plan import Plan, PlannedMode
-from pgregistry.registry import Found, Plugin, Registry
+from pgregistry.registry import Found, Plugin, Registry, check_modes
 from pgregistry.requirements import check_requirements
 from pgregistry.settings import RESERVED, Settings, gather
 from pgregistry.sizes import resolve
@@ -113,6 +113,7 @@ def make(
     declared = tuple(_declared(registry, settings, problems))
     declarations = declare(declared, registry.absent, problems)
     _check_names(declarations, registry, settings, problems)
+    check_order(declarations, settings.order, problems)
     if settings.unreadable:
         problems.raise_any()
     positions = len(ranks) if ranks is not None else world_size
@@ -165,7 +166,7 @@ def _declared(registry: Registry, settings: Settings, problems: Problems) -> Ite
         if plugin.name in RESERVED and plugin != extra:
             problems.add(PluginError(f"{plugin} is called like a parameter of plan() or init(), which is reserved."))
         try:
-            modes = settings.extra if plugin == extra else registry.modes(plugin)
+            modes = check_modes(extra, settings.extra) if plugin == extra else registry.modes(plugin)
         except PgregistryError as error:
             problems.add(error)
             continue
@@ -230,5 +231,11 @@ def _options(registry: Registry, planned: Sequence[PlannedMode], backend: str | 
 
 def _check(registry: Registry, plan: Plan, problems: Problems) -> None:
     for plugin, reasons in registry.ask("pgregistry_check", plan=plan):
-        for reason in [reasons] if isinstance(reasons, str) else reasons or ():
+        sentences = [reasons] if isinstance(reasons, str) else reasons
+        if sentences is None:
+            continue
+        if not isinstance(sentences, Iterable) or not all(isinstance(reason, str) for reason in sentences):
+            problems.add(PluginError(f"{plugin}: pgregistry_check answered {reasons!r}; yield one sentence a reason."))
+            continue
+        for reason in sentences:
             problems.add(ConfigError(f"{plugin}: {reason}"))

@@ -176,13 +176,7 @@ class Registry:
         implemented, answer = self.call(plugin, "pgregistry_modes", {})
         if not implemented:
             return []
-        if isinstance(answer, Mode) or not isinstance(answer, Iterable):
-            raise PluginError(f"{plugin}: pgregistry_modes returned {answer!r}; yield each Mode.")
-        modes = list(answer)
-        for mode in modes:
-            if not isinstance(mode, Mode):
-                raise PluginError(f"{plugin}: pgregistry_modes yielded {mode!r}, which is not a Mode.")
-        return modes
+        return check_modes(plugin, answer)
 
     def call(self, plugin: Plugin, hook: str, arguments: Mapping[str, object]) -> tuple[bool, Any]:
         """Whether a plugin implements a hook, and its answer."""
@@ -193,7 +187,7 @@ class Registry:
         try:
             answers = caller(**arguments)  # at most one; pluggy leaves None out
             answer = answers[0] if answers else None
-            if inspect.isgenerator(answer):  # its body runs only now, and its errors are the plugin's
+            if isinstance(answer, Iterator):  # its body runs only now, and its errors are the plugin's
                 answer = list(answer)
         except PgregistryError as error:
             raise type(error)(f"{plugin}: {error}") from error
@@ -206,6 +200,17 @@ class Registry:
         place = {name: index for index, name in reversed(list(enumerate(order)))}
         for plugin in sorted(self.active, key=lambda plugin: place.get(plugin.name, len(place))):
             self.call(plugin, hook, arguments)
+
+
+def check_modes(plugin: Plugin, answer: object) -> list[Mode]:
+    """The modes that a plugin yielded; PluginError if they are something else."""
+    if isinstance(answer, Mode) or not isinstance(answer, Iterable):
+        raise PluginError(f"{plugin}: pgregistry_modes returned {answer!r}; yield each Mode.")
+    modes = list(answer)
+    for mode in modes:
+        if not isinstance(mode, Mode):
+            raise PluginError(f"{plugin}: pgregistry_modes yielded {mode!r}, which is not a Mode.")
+    return modes
 
 
 def _load(one: Found, on: list[Found], manager: pluggy.PluginManager) -> PluginError | None:

@@ -162,10 +162,11 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source
     if launch and launch.ranks_per_host:
         values["ranks_per_host"] = launch.ranks_per_host
         origins["ranks_per_host"] = launch.ranks_per_host_from
-    for switch in ("order", "enable", "disable", "only", "require", "config"):
+    for switch in (*SWITCHES, "config"):
         variable = f"PGREGISTRY_{switch.upper()}"
-        if environ.get(variable):
-            values[switch], origins[switch] = environ[variable], variable
+        if text := environ.get(variable):
+            values[switch] = _toml_value(text) if switch == "ranks_per_host" else text
+            origins[switch] = variable
     known = {"PGREGISTRY_" + word.upper() for word in (*SWITCHES, "config", "trace", "build")}
     for variable in sorted(environ):
         if variable.startswith("PGREGISTRY_") and variable not in known:
