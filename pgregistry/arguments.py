@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pgregistry.errors import PluginError
 
 
-def check_timeout(timeout: object, what: str) -> float | None:
+def check_timeout(timeout: object, what: str, name: str = "timeout") -> float | None:
     """The timeout in seconds, or None; PluginError for what cannot be one."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
-        raise PluginError(f"{what} has timeout={timeout!r}; it takes a number of seconds above 0.")
+        raise PluginError(f"{what} has {name}={timeout!r}; it takes a number of seconds above 0.")
     return float(timeout)
 
 

@@ -55,8 +55,8 @@ Side: TypeAlias = Literal["outer", "inner"]
 class Axis:
     """A named factor of the world.
 
-    `Axis("context", inside="data", outside="tensor")` is nested in the data axis and around
-    the tensor axis; axes that are not there count as met.
+    `Axis("context", inside=("data", "pipe"), outside="tensor")` is nested in the data and pipe
+    axes and around the tensor axis; axes that are not there count as met.
 
     Args:
         name: Also the name of the size that a user sets (`context=2`).

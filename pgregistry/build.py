@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -71,6 +70,8 @@ def build(plan: Plan, rank: int, defaults: Defaults, built: Built) -> None:
     backend = str(defaults.backend or dist.get_backend())
     world = Request(tuple(range(plan.world_size)), backend, timeout=defaults.timeout)
     known: dict[Request, dist.ProcessGroup | None] = {world: dist.group.WORLD}
+    for mode in plan.planned:  # before anything is made, so that all ranks stop here together
+        _torch_options(mode.backend or backend, mode)
     for mode in plan.planned:
         start, made = time.perf_counter(), 0
         for index, group in enumerate(mode.groups):
@@ -120,7 +121,7 @@ def _make(request: Request, mode: PlannedMode, index: int, rank: int, built: Bui
             list(request.ranks),
             timeout=timeout,
             backend=request.backend,
-            pg_options=_torch_options(request.backend, dict(request.options), mode),
+            pg_options=_torch_options(request.backend, mode) if request.options else None,
             group_desc=f"pgregistry:{mode.name}/{index}",
         )
     except BuildError:
@@ -136,8 +137,9 @@ def _make(request: Request, mode: PlannedMode, index: int, rank: int, built: Bui
     return group
 
 
-def _torch_options(backend: str, options: Mapping[str, object], mode: PlannedMode) -> Any:
-    """A plain mapping as what torch takes for a backend."""
+def _torch_options(backend: str, mode: PlannedMode) -> Any:
+    """The options of a mode as what torch takes for a backend."""
+    options = mode.options
     if not options:
         return None
     if backend in ("gloo", "mpi", "ucc", "fake"):

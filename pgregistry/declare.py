@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgregistry.axes import REST, Axis, Mode, Part, Reference, Special
-from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
+from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
 from pgregistry.registry import Plugin
 
 
@@ -168,12 +168,12 @@ def _add(together: Declarations, item: Reference, by: Declared, problems: Proble
 
 
 def _twice(what: str, first: Declared, second: Declared) -> PluginError:
-    off = second if second.plugin.distribution else first  # what was given as extra= has no name to disable
     if first.plugin == second.plugin:
-        return PluginError(f"{what} is declared twice, differently, by {first.plugin}.")
+        return PluginError(f"{what} is declared twice by {first.plugin}.")
+    names = [one.plugin.name for one in (first, second) if one.plugin.distribution]  # extra= has none to disable
     return PluginError(
         f"{what} is declared by {first.plugin} and by {second.plugin}.\n"
-        f"Uninstall one, or leave one out with disable=[{off.plugin.name!r}]; "
+        f"Uninstall one, or leave one out with {listing((f'disable=[{name!r}]' for name in names), 'or')}; "
         "to use what another plugin declares, refer to it by name."
     )
 
@@ -218,7 +218,9 @@ def _check_independent(together: Declarations, one: Declared, problems: Problems
     for references in found:
         for index, first in enumerate(references):
             for second in references[:index]:
-                if not together.separate(second, first):
+                if label(first) == label(second):
+                    problems.add(PluginError(f"{one} names {label(first)!r} twice."))
+                elif not together.separate(second, first):
                     problems.add(
                         PluginError(
                             f"{one} puts {label(second)!r} and {label(first)!r} together, which are not independent: "

@@ -41,7 +41,7 @@ def of_plan(
 
 
 def dumps(document: object) -> str:
-    """JSON as it is printed: one entry a line, short lists on one line."""
+    """JSON as it is printed: one line, keys in the order in which they were made."""
     return json.dumps(document, ensure_ascii=False)
 
 

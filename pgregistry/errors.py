@@ -82,6 +82,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"Did you mean {close[0]!r}?"
+    if len(known) == 1:
+        return f"There is only {known[0]}."
     return f"There are {listing(known)}." if known else "There are none."
 
 

@@ -64,7 +64,7 @@ class Groups(Sequence[tuple[int, ...]]):
 
     def __repr__(self) -> str:
         shown = ", ".join(map(str, self[:4]))
-        return f"<{len(self)} groups: {shown}{', …' * (len(self) > 4)}>"
+        return f"<{len(self)} group{'s' * (len(self) != 1)}: {shown}{', …' * (len(self) > 4)}>"
 
 
 class LayoutGroups(Groups):
@@ -248,7 +248,9 @@ def place(groups: Groups, ranks: Sequence[int] | None) -> Groups:
 def laid_out(layout: Layout) -> Groups:
     """The groups of a layout, in order."""
     groups = LayoutGroups(layout)
-    if layout.at is not None and layout.ragged is not None:
-        # The only case in which a position of a later, shorter group may be the lower rank.
-        return ListedGroups(groups)
-    return groups
+    ragged = layout.ragged
+    if layout.at is None or ragged is None:
+        return groups
+    # A position of a later, shorter group may be the lower rank: its place in the order must be found.
+    around = layout.factors and layout.factors[0][1] >= ragged.whole * ragged.stride
+    return ListedGroups(groups) if around or ragged.side == "outer" else groups

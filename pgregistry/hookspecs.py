@@ -32,7 +32,7 @@ def pgregistry_modes() -> Iterable[Mode]:  # type: ignore[empty-body]
 
         @hookimpl
         def pgregistry_modes():
-            yield Mode("context", over=Axis("context", inside="data", outside="tensor"))
+            yield Mode("context", over=Axis("context", inside=("data", "pipe"), outside="tensor"))
     """
 
 

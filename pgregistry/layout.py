@@ -135,17 +135,16 @@ class Layout:
         return sorted({position % size for position in self.at if -size <= position < size})
 
     def canonical(self) -> tuple[object, ...]:
-        """The same value for layouts that make the same groups, however they were said.
-
-        Not for one that is ragged and keeps positions: its groups have to be listed.
-        """
+        """A value that is equal only for layouts that make the same groups, however they were said."""
         if self.at is None:
             return (self.world, self.factors, self.ragged, None)
+        if self.ragged:
+            return (self.world, self.factors, self.ragged, tuple(sorted(set(self.at))))
         size = whole(self.factors)
         kept = tuple(self.kept(size))
         if not kept:
             return ()
-        return (self.world, self.factors, self.ragged, None if len(kept) == size else kept)
+        return (self.world, self.factors, None, None if len(kept) == size else kept)
 
 
 def coordinate(factors: Factors, rank: int) -> int:

@@ -37,7 +37,7 @@ def _call(one: Declared, mesh: Mesh) -> list[tuple[int, ...]]:
         return [tuple(group) for group in function(mesh)] if function else []
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{one}: its groups function raised {type(error).__name__}: {error}") from error
 
 
@@ -45,4 +45,4 @@ def _differ(first: list[tuple[int, ...]], second: list[tuple[int, ...]]) -> str:
     for one, other in zip(first, second, strict=False):
         if one != other:
             return f"{one}, then {other}"
-    return f"{len(first)} groups, then {len(second)}"
+    return f"with {len(first)} and then with {len(second)}"

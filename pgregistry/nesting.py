@@ -33,7 +33,7 @@ def nest(
         sized = listing(f"{name} = {sizes[name]}" for name in missing)
         problems.add(
             ConfigError(
-                f"order = {','.join(named)} (from {order.origin}) leaves out {sized}; "
+                f"order = {','.join(named)} ({order.origin}) leaves out {sized}; "
                 "every axis larger than 1 must be named, outermost first."
             )
         )
@@ -48,10 +48,10 @@ def check_order(declarations: Declarations, order: Setting[tuple[str, ...]] | No
         if order and name not in declarations.axes:
             kind = "is a part of a split, not an axis" if name in declarations.parts else "is not an axis"
             problems.add(
-                ConfigError(f"order: {name!r} {kind} (from {order.origin}). {did_you_mean(name, declarations.axes)}")
+                ConfigError(f"order: {name!r} {kind} ({order.origin}). {did_you_mean(name, declarations.axes)}")
             )
         elif order and order.value.count(name) > 1:
-            problems.add(ConfigError(f"order: {name!r} is named twice (from {order.origin})."))
+            problems.add(ConfigError(f"order: {name!r} is named twice ({order.origin})."))
 
 
 def _around(declarations: Declarations) -> dict[str, set[str]]:

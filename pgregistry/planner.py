@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 from pgregistry.axes import Mode
@@ -64,7 +65,7 @@ def plan(
         "disable": disable,
         "only": only,
         "config": config,
-        "extra": tuple(extra),
+        "extra": extra,
         "within": within,
         "ranks_per_host": ranks_per_host,
         "require": require,
@@ -181,11 +182,11 @@ def _check_names(declarations: Declarations, registry: Registry, settings: Setti
             problems.add(PluginError(f"{owner}: size {name!r} is a parameter of plan() or init(), so it is reserved."))
     for name, size in settings.sizes.items():
         if name not in sizes:
-            problems.add(ConfigError(_unknown(f"size {name!r} (from {size.origin})", name, sizes, registry)))
+            problems.add(ConfigError(_unknown(f"size {name!r} ({size.origin})", name, sizes, registry)))
     for name, table in settings.modes.items():
         if name not in modes:
             origin = next(iter(table.values())).origin
-            problems.add(ConfigError(_unknown(f"mode {name!r} (from {origin})", name, modes, registry)))
+            problems.add(ConfigError(_unknown(f"mode {name!r} ({origin})", name, modes, registry)))
 
 
 def _unknown(what: str, name: str, known: Iterable[str], registry: Registry) -> str:
@@ -220,13 +221,18 @@ def _options(registry: Registry, planned: Sequence[PlannedMode], backend: str | 
                 continue
             if answered is not None:
                 raise PluginError(f"Both {answered} and {plugin} give process group options for mode {mode.name!r}.")
-            plain = (bool, int, float, str, type(None))
-            if not isinstance(answer, Mapping) or not all(
-                isinstance(key, str) and isinstance(value, plain) for key, value in answer.items()
-            ):
+            if not isinstance(answer, Mapping) or not all(map(_is_plain, answer.items())):
                 raise PluginError(f"{plugin}: {hook} returned {answer!r}; return a mapping of names to plain values.")
             answered, options[mode.name] = plugin, dict(answer)
     return options
+
+
+def _is_plain(option: tuple[object, object]) -> bool:
+    """Whether a backend option is a name with a value that JSON can say."""
+    key, value = option
+    if isinstance(value, float):
+        return isinstance(key, str) and isfinite(value)
+    return isinstance(key, str) and isinstance(value, bool | int | str | None)
 
 
 def _check(registry: Registry, plan: Plan, problems: Problems) -> None:

@@ -11,7 +11,7 @@ import importlib.metadata
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from pathlib import Path
 from typing import Any, Final
 
 import pluggy
@@ -149,9 +149,7 @@ class Registry:
             for name, origin in names.items():
                 if name not in known:
                     problems.add(
-                        ConfigError(
-                            f"{switch}: no plugin is called {name!r} (from {origin}). {did_you_mean(name, known)}"
-                        )
+                        ConfigError(f"{switch}: no plugin is called {name!r} ({origin}). {did_you_mean(name, known)}")
                     )
 
     def ask(self, hook: str, **arguments: object) -> Iterator[tuple[Plugin, Any]]:
@@ -191,7 +189,7 @@ class Registry:
                 answer = list(answer)
         except PgregistryError as error:
             raise type(error)(f"{plugin}: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"{plugin} raised {type(error).__name__} in {hook}: {error}") from error
         return True, answer
 
@@ -265,9 +263,8 @@ def _way_out(name: str) -> str:
 
 
 def _nothing_installed() -> str:
-    package = inspect.getmodule(Registry)
-    where = getattr(package, "__file__", "?") if isinstance(package, ModuleType) else "?"
+    where = Path(__file__).parent
     return (
         f"No mode plugins are installed. pgregistry is imported from {where} without being installed; "
-        "run `pip install -e .` there."
+        f"run `pip install -e {where.parent}`."
     )

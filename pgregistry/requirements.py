@@ -18,9 +18,7 @@ def check_requirements(settings: Settings, problems: Problems) -> None:
         try:
             requirement = Requirement(text)
         except InvalidRequirement as error:
-            problems.add(
-                ConfigError(f"require: {text!r} (from {origin}) is no requirement: {str(error).splitlines()[0]}.")
-            )
+            problems.add(ConfigError(f"require: {text!r} ({origin}) is no requirement: {str(error).splitlines()[0]}."))
             continue
         if requirement.marker and not requirement.marker.evaluate():
             continue
@@ -28,10 +26,8 @@ def check_requirements(settings: Settings, problems: Problems) -> None:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             problems.add(
-                ConfigError(f"require: {text!r} (from {origin}) is not installed. Install it: pip install {text!r}.")
+                ConfigError(f"require: {text!r} ({origin}) is not installed. Install it: pip install {text!r}.")
             )
             continue
         if not requirement.specifier.contains(version, prereleases=True):
-            problems.add(
-                ConfigError(f"require: {text!r} (from {origin}), but {requirement.name} {version} is installed.")
-            )
+            problems.add(ConfigError(f"require: {text!r} ({origin}), but {requirement.name} {version} is installed."))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -106,7 +105,7 @@ def gather(
     ]
     if config := next((source.values["config"] for source in sources if source.values.get("config")), None):
         sources.append(_from_file(config, problems))
-    settings = Settings(extra=tuple(keywords.get("extra") or ()))
+    settings = Settings(extra=_extra(keywords.get("extra"), problems))
     for source in sources:
         # The file cannot name a file, nor say what only Python can.
         elsewhere = () if source is sources[-1] and config else ("config", "extra", "within")
@@ -126,11 +125,11 @@ def assignments(words: Iterable[str], origin: str, problems: Problems) -> dict[s
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
-            problems.add(ConfigError(f"{word!r} (from {origin}) is not of the form NAME=SIZE, as in tensor=2."))
+            problems.add(ConfigError(f"{word!r} ({origin}) is not of the form NAME=SIZE, as in tensor=2."))
         elif name in RESERVED:
             problems.add(_reserved(name, origin))
         elif name in values:
-            problems.add(ConfigError(f"{name!r} is given twice (from {origin}): {values[name]} and {text}."))
+            problems.add(ConfigError(f"{name!r} is given twice ({origin}): {values[name]} and {text}."))
         else:
             values[name] = _toml_value(text)
     return values
@@ -147,11 +146,9 @@ def _toml_value(text: str) -> Any:
 def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source:
     """`PGREGISTRY="tensor=4"`, `PGREGISTRY_DISABLE=…`; a variable that is empty says nothing."""
     values: dict[str, Any] = {}
-    try:
-        words = shlex.split(environ.get("PGREGISTRY", ""))
-    except ValueError as error:
-        problems.add(ConfigError(f"PGREGISTRY={environ['PGREGISTRY']!r} cannot be read: {error}."))
-        words = []
+    # Words end at spaces, except in a quoted word and in a {table}, whose own quotes are TOML's.
+    words = re.findall(r"'[^']*'|\"[^\"]*\"|[^\s{]+(?:\{[^}]*\}?)?|\{", environ.get("PGREGISTRY", ""))
+    words = [word[1:-1] if word[0] == word[-1] and word[0] in "'\"" else word for word in words]
     values.update(assignments(words, "PGREGISTRY", problems))
     origins = dict.fromkeys(values, "PGREGISTRY")
     try:
@@ -167,7 +164,7 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source
         if text := environ.get(variable):
             values[switch] = _toml_value(text) if switch == "ranks_per_host" else text
             origins[switch] = variable
-    known = {"PGREGISTRY_" + word.upper() for word in (*SWITCHES, "config", "trace", "build")}
+    known = {"PGREGISTRY_" + word.upper() for word in (*SWITCHES, "config")}
     for variable in sorted(environ):
         if variable.startswith("PGREGISTRY_") and variable not in known:
             problems.add(ConfigError(f"Nothing reads {variable}. {did_you_mean(variable, known)}"))
@@ -184,14 +181,25 @@ def _from_file(config: object, problems: Problems) -> _Source:
     except OSError as error:
         problems.add(ConfigError(f"The configuration {config} cannot be read: {error.strerror or error}."))
         return empty
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.add(ConfigError(f"The configuration {config} is not valid TOML: {error}."))
+    except UnicodeDecodeError as error:
+        problems.add(ConfigError(f"The configuration {config} is not UTF-8: {error}."))
+        return empty
+    except ValueError as error:  # TOMLDecodeError is one, and a path with a null byte raises one
+        problems.add(ConfigError(f"The configuration {config!s} is not valid TOML: {error}."))
         return empty
     return _Source(values, {}, str(config))
 
 
+def _extra(given: object, problems: Problems) -> tuple[Mode, ...]:
+    modes = (given,) if isinstance(given, Mode) else given if isinstance(given, Iterable) else None
+    if given is not None and (modes is None or isinstance(modes, str)):
+        problems.add(ConfigError(f"extra = {given!r} (keyword) is not a list of modes."))
+        return ()
+    return tuple(modes or ())
+
+
 def _reserved(name: str, origin: str) -> ConfigError:
-    return ConfigError(f"{name!r} (from {origin}) is no size: as a parameter of plan() or init() it is reserved.")
+    return ConfigError(f"{name!r} ({origin}) is no size; the name is that of a parameter of plan() or init().")
 
 
 def _merge(settings: Settings, source: _Source, key: str, value: Any, problems: Problems) -> None:
@@ -226,7 +234,7 @@ def _merge_size(settings: Settings, name: str, value: object, origin: str, probl
 
 def _merge_mode(settings: Settings, name: str, table: Mapping[str, Any], origin: str, problems: Problems) -> None:
     for key, value in table.items():
-        what = f"{name} (from {origin})"
+        what = f"{name} ({origin})"
         if key == "size":
             _merge_size(settings, name, value, origin, problems)
             continue
@@ -251,7 +259,7 @@ def _number(name: str, value: object, origin: str, problems: Problems) -> int | 
     except TypeError:
         number = None
     if number is None or number < 1:
-        problems.add(ConfigError(f"{name} = {value!r} (from {origin}) is not a size; it takes a whole number from 1."))
+        problems.add(ConfigError(f"{name} = {value!r} ({origin}) is not a whole number from 1."))
         return None
     return number
 
@@ -263,6 +271,6 @@ def _name_list(key: str, value: object, origin: str, problems: Problems) -> tupl
         value = [word for word in re.split(separator, value.strip(" ,")) if word]
     names = tuple(value) if isinstance(value, Iterable) else (None,)
     if not all(isinstance(name, str) for name in names):
-        problems.add(ConfigError(f"{key} = {value!r} (from {origin}) is not a list of names."))
+        problems.add(ConfigError(f"{key} = {value!r} ({origin}) is not a list of names."))
         return ()
     return names

@@ -52,6 +52,10 @@ class _Resolver:
         if name not in self._known:
             if name in self._asking:
                 cycle = " needs ".join([*self._asking[self._asking.index(name) :], name])
+                rest = [name for name, axis in self._declarations.axes.items() if axis.size is REST]
+                if len(rest) > 1:
+                    names = listing(map(repr, rest))
+                    raise PluginError(f"More than one axis takes what is left: {names}. Set the size of all but one.")
                 raise PluginError(f"Sizes depend on each other in a cycle: {cycle}. Set one of them.")
             self._asking.append(name)
             if axis := self._declarations.axes.get(name):
@@ -65,7 +69,8 @@ class _Resolver:
         if isinstance(size, str):
             return Setting(self.size(size).value, f"size of {size}")
         if size is HOST:
-            return ranks_per_host(self._settings)
+            host = ranks_per_host(self._settings)
+            return Setting(host.value, f"ranks_per_host, {host.origin}")
         if isinstance(size, Special):
             return Setting(all_of_it(), LEFT if size is REST else DEFAULT)
         return Setting(size, DEFAULT)

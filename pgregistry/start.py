@@ -77,13 +77,20 @@ def init(
         "disable": disable,
         "only": only,
         "config": config,
-        "extra": tuple(extra),
+        "extra": extra,
         "within": within,
         "ranks_per_host": ranks_per_host,
         "require": require,
         **sizes,
     }
-    run = Run(backend=backend, device=device, timeout=timeout, cpu=cpu)
+    run = Run(
+        backend=backend,
+        device=device,
+        timeout=timeout,
+        cpu=cpu,
+        agree_timeout=agree_timeout,
+        build_timeout=build_timeout,
+    )
     return start(keywords, run)
 
 
@@ -95,11 +102,14 @@ class Run:
     device: torch.device | str | int | None = None
     timeout: float | None = None
     cpu: bool = False
+    agree_timeout: float = 300
+    build_timeout: float = 300
 
     def __post_init__(self) -> None:
         try:
             check_backend(self.backend, "init()")
-            check_timeout(self.timeout, "init()")
+            for name in ("timeout", "agree_timeout", "build_timeout"):
+                check_timeout(getattr(self, name), "init()", name)
         except PluginError as error:
             raise ConfigError(str(error)) from None
 
@@ -167,7 +177,7 @@ def _start_world(place: launcher.Launch, run: Run) -> None:
         )
     except Exception as error:
         raise BuildError(
-            f"Rank {place.rank} of {place.world_size} (from {place.launcher}) could not join the default process group "
+            f"Rank {place.rank} of {place.world_size} ({place.launcher}) could not join the default process group "
             f"at {os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {type(error).__name__}: {error}"
         ) from error
 

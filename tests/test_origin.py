@@ -103,18 +103,22 @@ REFUSALS = {
     ),
     "tensor larger than the world": (
         {"tensor": 8, "pipe": 1},
-        "tensor = 8 does not divide world size 4.\n"
-        "  tensor = 8 (keyword)\n"
-        "  data takes what is left\n"
-        "  tensor could be 1, 2 or 4.",
+        (
+            "tensor = 8 does not divide world size 4.\n"
+            "  tensor = 8 (keyword)\n"
+            "  data takes what is left\n"
+            "  tensor could be 1, 2 or 4."
+        ),
     ),
     "world not a multiple of tensor*pipeline": (
         {"tensor": 5, "pipe": 2},
-        "pipe × tensor = 2 × 5 = 10 does not divide world size 12.\n"
-        "  pipe = 2 (keyword)\n"
-        "  tensor = 5 (keyword)\n"
-        "  data takes what is left\n"
-        "  tensor could be 1, 2, 3 or 6.",
+        (
+            "pipe × tensor = 2 × 5 = 10 does not divide world size 12.\n"
+            "  pipe = 2 (keyword)\n"
+            "  tensor = 5 (keyword)\n"
+            "  data takes what is left\n"
+            "  tensor could be 1, 2, 3 or 6."
+        ),
     ),
     "zero1 > data: no group at all, silently": (
         {"data": 2, "pipe": 2, "tensor": 2, "zero1": 4, "nettest": 32},
@@ -122,14 +126,16 @@ REFUSALS = {
     ),
     "world % data != 0: assertion without a message": (
         {"data": 3, "pipe": 1, "tensor": 2, "zero1": 1, "nettest": 32},
-        "data × tensor = 3 × 2 = 6 is not world size 8.\n"
-        "  data = 3 (keyword)\n"
-        "  tensor = 2 (keyword)\n"
-        "  data could be 4.",
+        (
+            "data × tensor = 3 × 2 = 6 is not world size 8.\n"
+            "  data = 3 (keyword)\n"
+            "  tensor = 2 (keyword)\n"
+            "  data could be 4."
+        ),
     ),
     "zero1=0 is taken as -1: zero1 = data (valid, not an error)": (
         {"tensor": 2, "pipe": 2, "zero1": 0},
-        "zero1 = 0 (from keyword) is not a size; it takes a whole number from 1.",
+        "zero1 = 0 (keyword) is not a whole number from 1.",
     ),
 }
 

@@ -15,7 +15,7 @@ from pgregistry import Axis, Mode, Split, hookimpl
 
 @hookimpl
 def pgregistry_modes():
-    yield Mode("context", over=Axis("context", inside="data", outside="tensor"))
+    yield Mode("context", over=Axis("context", inside=("data", "pipe"), outside="tensor"))
 """
 
 

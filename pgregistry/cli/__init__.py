@@ -6,6 +6,7 @@ Exit status: 0 fine · 1 what was asked about is wrong · 2 the command line can
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -96,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no × still gets a table
     try:
         make_cli().main(
             args=None if arguments is None else list(arguments), prog_name="pgregistry", standalone_mode=False

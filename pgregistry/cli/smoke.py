@@ -135,9 +135,8 @@ def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> 
         mode = plan[name]
         with_whom, distinct = tables.ranks(mode.group_of(0)), str(built.distinct[name])
         rows.add_row(name, tables.count(mode), with_whom, distinct, f"{1000 * seconds[name]:.1f}")
-    out = tables.console()
-    out.print(rows)
-    out.print(
+    tables.show(
+        rows,
         f"\n{plan.world_size} ranks: every group proved; {sum(built.distinct.values())} process groups built "
-        f"for {sum(len(plan[name].groups) for name in plan.modes)} groups in {total:.2f} s"
+        f"for {sum(len(plan[name].groups) for name in plan.modes)} groups in {total:.2f} s",
     )

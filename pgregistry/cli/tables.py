@@ -21,6 +21,16 @@ def console() -> Console:
     return Console(width=width, highlight=False, soft_wrap=False)
 
 
+def show(*renderables: object) -> None:
+    """Print tables and text on stdout, no line with spaces at its end."""
+    out = console()
+    with out.capture() as captured:
+        for renderable in renderables:
+            out.print(renderable)
+    for line in captured.get().splitlines():
+        sys.stdout.write(f"{line.rstrip()}\n")
+
+
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
     """A table without a frame, so that a line begins with what it is about."""
     made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
@@ -31,32 +41,26 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 def show_plan(plan: Plan, *, mode: str | None = None, rank: int | None = None) -> None:
     """Print a plan: the world, the sizes with their origin, and a line for each mode."""
-    out = console()
     axes = " × ".join(f"{name} {plan.sizes[name]}" for name in plan.order)
-    out.print(Text(f"{_world(plan)}{f' = {axes}, outermost first' if axes else ''}"))
-    for name in sorted(plan.sizes):
-        out.print(Text(f"  {name} = {plan.sizes[name]} ({plan.origins[name]})"))
-    out.print()
+    head = [f"{_world(plan)}{f' = {axes}, outermost first' if axes else ''}"]
+    head += [f"  {name} = {plan.sizes[name]} ({plan.origins[name]})" for name in sorted(plan.sizes)]
     shown = [plan[mode]] if mode is not None else list(plan.planned)
+    tail = [f"\nfingerprint {plan.fingerprint}"]
     if rank is not None:
-        out.print(_for_rank(shown, rank))
+        rows = _for_rank(shown, rank)
     else:
         rows = table("mode", "over", "groups × ranks", f"rank {first_rank(plan)} is with", "plugin")
         for one in shown:
             group = one.group_of(first_rank(plan))
             rows.add_row(one.name, over(one), count(one), ranks(group), one.plugin.name)
-        out.print(rows)
         if mode is not None:
-            out.print()
-            for index, listed in enumerate(shown[0].groups):
-                out.print(Text(f"{index}: {' '.join(map(str, listed))}"))
-    out.print()
-    out.print(Text(f"fingerprint {plan.fingerprint}"))
+            listed = (f"{index}: {' '.join(map(str, group))}" for index, group in enumerate(shown[0].groups))
+            tail = ["", *listed, *tail]
+    show(Text("\n".join([*head, ""])), rows, Text("\n".join(tail)))
 
 
 def show_plugins(rows: Sequence[dict[str, Any]]) -> None:
     """Print the installed plugins."""
-    out = console()
     listed = table("plugin", "modes", "sizes", "distribution", "status", "reason")
     for row in rows:
         sizes = "—" if row["sizes"] is None else ", ".join(f"{name}={size}" for name, size in row["sizes"].items())
@@ -68,7 +72,7 @@ def show_plugins(rows: Sequence[dict[str, Any]]) -> None:
             row["status"],
             (row["reason"] or "").splitlines()[0] if row["reason"] else "",
         )
-    out.print(listed)
+    show(listed)
 
 
 def _for_rank(modes: Sequence[PlannedMode], rank: int) -> Table:

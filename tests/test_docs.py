@@ -1,0 +1,264 @@
+"""The documentation says what the software does: examples run, tables are real output.
+
+How a fenced block says what it is:
+
+* ```python that starts with `>>>` is a doctest;
+* ```python that starts with `# pgregistry_NAME.py` is a plugin, installed for its section;
+* ```python that starts with `# NAME.py` is a script, run on real ranks by the `$ torchrun` line of its section;
+* ```toml that starts with `# NAME.toml` is a file in the working directory;
+* ```console holds commands, each with all that it prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import inspect
+import io
+import os
+import re
+import shlex
+import string
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ranks import run_ranks
+
+import pgregistry
+from pgregistry import cli, hookspecs
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+RUN = ("README.md", "docs/hooks.md", "docs/reference.md")
+ALL = (*RUN, "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def sections(name: str) -> dict[str, str]:
+    """The parts of a page under `##` headings."""
+    parts = re.split(r"^## (.+)$", read(name), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def files(text: str, language: str) -> dict[str, str]:
+    """The blocks whose first line is a file name in a comment."""
+    ending = {"python": "py"}.get(language, language)
+    named = ((re.match(rf"# (\w+\.{ending})\n", block), block) for block in blocks(text, language))
+    return {match[1]: block for match, block in named if match}
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """Each command of the console blocks, with what it prints."""
+    for block in blocks(text, "console"):
+        parts = re.split(r"^\$ (.+)$", block, flags=re.MULTILINE)
+        assert not parts[0], f"output before the first command: {parts[0]!r}"
+        yield from zip(parts[1::2], parts[2::2], strict=True)
+
+
+def lines(text: str) -> list[str]:
+    """Lines without what pads them."""
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+def entry_points(text: str, plugins: dict[str, str]) -> dict[str, str]:
+    """As a block of pyproject.toml says; without one, each plugin by its own name."""
+    for block in blocks(text, "toml"):
+        if "entry-points" in block:
+            points: dict[str, str] = tomllib.loads(block)["project"]["entry-points"]["pgregistry"]
+            return points
+    return {name.removeprefix("pgregistry_").removesuffix(".py"): name.removesuffix(".py") for name in plugins}
+
+
+def prints(command: str) -> str:
+    """What a command prints, where it is one of ours; settings in front of it are set."""
+    words = shlex.split(command)
+    while re.match(r"PGREGISTRY\w*=", words[0]):
+        variable, _, value = words.pop(0).partition("=")
+        os.environ[variable] = value
+    assert words.pop(0) == "pgregistry", command
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        cli.run(words)
+    return out.getvalue()
+
+
+def run_script(source: str) -> str:
+    """One rank of a script; what it prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(source, "train.py", "exec"), {"__name__": "__main__"})
+    return out.getvalue()
+
+
+def prepare(text: str, folder: Path, distribution: Callable[..., Path]) -> None:
+    """Install the plugins of a section and write its files."""
+    plugins = {name: block for name, block in files(text, "python").items() if name.startswith("pgregistry_")}
+    if plugins:
+        points = entry_points(text, plugins)
+        distribution(f"pgregistry-{next(iter(points))}", points, plugins)
+    for name, block in files(text, "toml").items():
+        (folder / name).write_text(block, encoding="utf-8")
+
+
+RUNNABLE = [
+    pytest.param(text, id=f"{name}: {title}")
+    for name in RUN
+    for title, text in sections(name).items()
+    if ">>> " in text or "$ pgregistry" in text or "pgregistry plan" in text or "$ torchrun" in text
+]
+
+
+@pytest.mark.parametrize("text", RUNNABLE)
+def test_what_a_section_shows_is_what_happens(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distribution: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    prepare(text, folder, distribution)
+    for number, block in enumerate(block for block in blocks(text, "python") if block.startswith(">>>")):
+        test = doctest.DocTestParser().get_doctest(block, {}, f"block {number}", None, 0)
+        report = io.StringIO()
+        doctest.DocTestRunner(verbose=False).run(test, out=report.write)
+        assert not report.getvalue(), report.getvalue()
+    for command, expected in commands(text):
+        if command.startswith("torchrun"):
+            script = run_with_torchrun(command, files(text, "python"))
+            assert lines(script) == lines(expected)
+        elif not command.startswith(("make ", "pip ", "pgregistry smoke")):
+            with monkeypatch.context() as environment:
+                environment.setattr(os, "environ", os.environ.copy())
+                assert lines(prints(command)) == lines(expected), command
+
+
+def run_with_torchrun(command: str, scripts: dict[str, str]) -> str:
+    match = re.fullmatch(r"torchrun --nproc-per-node (\d) (\w+\.py)", command)
+    assert match, command
+    return "".join(run_ranks(int(match[1]), run_script, scripts[match[2]], world=False))
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_every_example_in_python_is_one_that_a_test_runs(name: str) -> None:
+    for title, text in sections(name).items():
+        typed = " ".join(command for command, _ in commands(text))
+        for block in blocks(text, "python"):
+            first = block.splitlines()[0]
+            script = re.fullmatch(r"# (\w+\.py)", first)
+            runs = first.startswith(">>> ") or (script and (script[1].startswith("pgregistry_") or script[1] in typed))
+            assert runs, f"{name}, {title}: nothing runs the block that starts with {first!r}"
+
+
+def test_every_hook_is_documented_with_its_arguments_and_no_other() -> None:
+    hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("pgregistry_")}
+    expected = [f"{name}({', '.join(inspect.signature(hook).parameters)})" for name, hook in hooks.items()]
+    documented = [title.strip("`") for title in sections("docs/hooks.md") if "pgregistry_" in title]
+    assert documented == expected
+
+
+def test_every_hook_has_an_example_that_implements_it_and_one_that_runs() -> None:
+    for title, text in sections("docs/hooks.md").items():
+        if "pgregistry_" in title:
+            hook = title.strip("`").partition("(")[0]
+            assert any(f"@hookimpl\ndef {hook}(" in block for block in files(text, "python").values()), hook
+            assert ">>> " in text or any(command for command, _ in commands(text)), hook
+
+
+def test_the_picture_in_the_readme_has_each_rank_in_its_group() -> None:
+    picture = next(block for block in blocks(read("README.md"), "text") if block.startswith("rank "))
+    rows = {words[0]: words[1:] for words in map(str.split, picture.splitlines())}
+    plan = pgregistry.plan(16, tensor=2, pipe=2, zero1=2, nettest=6)
+    assert rows.pop("rank") == [str(rank) for rank in range(16)]
+    assert set(rows) == set(plan)
+    for name, letters in rows.items():
+        assert letters == [string.ascii_lowercase[plan[name].groups.index_of(rank) or 0] for rank in range(16)], name
+
+
+def test_the_readme_shows_the_plan_of_its_picture() -> None:
+    assert "pgregistry plan 16 tensor=2 pipe=2 zero1=2 nettest=6" in dict(commands(read("README.md")))
+
+
+def test_the_readme_names_the_two_commands_and_the_makefile_has_them() -> None:
+    typed = {command.partition("#")[0].strip() for command, _ in commands(sections("README.md")["Two commands"])}
+    assert typed == {"make demo", "make test"}
+    targets = re.findall(r"^([\w-]+):", read("Makefile"), re.MULTILINE)
+    assert {command.removeprefix("make ") for command in typed} <= set(targets)
+
+
+def test_the_readme_says_the_exit_codes_that_the_commands_beside_them_have(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = re.findall(r"^\| (\d) \| .+ \| `pgregistry (.+)` \|$", sections("README.md")["Exit codes"], re.MULTILINE)
+    assert {code for code, _ in rows} == {"0", "1", "2"}
+    assert [(str(cli.run(shlex.split(command))), command) for _, command in rows] == rows
+    assert cli.run(["plan", "4"]) == 0
+    assert capsys.readouterr().err.count("Error") == 2
+    assert cli.say(pgregistry.PlanMismatch("ranks disagree")) == 3
+
+
+def test_every_bundled_mode_is_in_the_index_with_its_groups() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| ([\d ·]+) \|$", read("plugins/README.md"), re.MULTILINE)
+    points = tomllib.loads(read("pyproject.toml"))["project"]["entry-points"]["pgregistry"]
+    assert [name for name, _ in rows] == sorted(points)
+    plan = pgregistry.plan(8, pipe=2, tensor=2, only=list(points))
+    shown = {name: [tuple(map(int, group.split())) for group in groups.split("·")] for name, groups in rows}
+    assert shown == {name: list(plan[name].groups) for name in sorted(points)}
+
+
+def diffs() -> dict[str, str]:
+    """Each file of the diff in CONTRIBUTING.md."""
+    (diff,) = blocks(read("CONTRIBUTING.md"), "diff")
+    parts = re.split(r"^\+\+\+ (.+)\n", diff, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def added(hunk: str) -> str:
+    return "".join(line[1:] + "\n" for line in hunk.splitlines() if line.startswith("+"))
+
+
+def test_the_diff_that_adds_a_mode_fits_the_files_as_they_are() -> None:
+    for name, diff in diffs().items():
+        for hunk in filter(None, diff.split("@@\n")):
+            before = "".join(line[1:] + "\n" for line in hunk.splitlines() if line[:1] != "+")
+            exists = (ROOT / name).exists()
+            assert (before in read(name)) if exists else not before, f"{name}:\n{before}"
+
+
+def test_the_diff_that_adds_a_mode_adds_one_that_passes_its_own_test(distribution: Callable[..., Path]) -> None:
+    parts = diffs()
+    module = next(name for name in parts if name.startswith("plugins/pgregistry_"))
+    (test,) = (name for name in parts if name.startswith("tests/"))
+    line = re.search(r'^(\w+) = "(\w+)"$', added(parts["pyproject.toml"]), re.MULTILINE)
+    assert line
+    before = set(pgregistry.plan(8))
+    distribution("pgregistry-new", {line[1]: line[2]}, {Path(module).name: added(parts[module])})
+    assert set(pgregistry.plan(8)) - before == {line[1]}
+    namespace: dict[str, Any] = {}
+    exec(compile(added(parts[test]), test, "exec"), namespace)
+    tests = [value for name, value in namespace.items() if name.startswith("test_")]
+    assert tests
+    for one in tests:
+        one()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_links_lead_to_files_that_are_there(name: str) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(name)):
+        assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def test_contributing_has_a_line_for_each_module() -> None:
+    layout = sections("CONTRIBUTING.md")["Layout"]
+    modules = [path.name for path in (ROOT / "pgregistry").glob("*.py") if not path.name.startswith("_")]
+    assert [module for module in sorted(modules) if f"`{module}`" not in layout] == []
