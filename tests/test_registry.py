@@ -457,6 +457,5 @@ def test_a_hook_that_exits_is_an_error_of_the_plugin(hook: str, acme: Any) -> No
 
 def test_options_that_json_cannot_say_are_refused(acme: Any) -> None:
     acme(options_hook("return {'speed': float('nan')}"))
-    assert refusal(PluginError) == (
-        f"{ACME}: pgregistry_process_group_options returned {{'speed': nan}}; return a mapping of names to plain values."
-    )
+    said = f"{ACME}: pgregistry_process_group_options returned {{'speed': nan}}; "
+    assert refusal(PluginError) == f"{said}return a mapping of names to plain values."
