@@ -11,6 +11,7 @@ import sys
 import time
 import tracemalloc
 import warnings
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -98,12 +99,13 @@ def by_mode(shape: tuple[int, int, int]) -> dict[str, tuple[int, float, float]]:
     import pgregistry
 
     _, pipe, tensor = shape
-    plan, result = pgregistry.plan(ranks(shape), pipe=pipe, tensor=tensor), {}
+    plan = pgregistry.plan(ranks(shape), pipe=pipe, tensor=tensor)
+    result = {}
     for mode in plan.planned:
-        group = mode.group_of(RANK)
+        group = mode.group_of(RANK) or ()
         numbers = range(group[0], group[-1] + 1, group[1] - group[0] if len(group) > 1 else 1)
-        seconds = measure.repeated(lambda mode=mode: mode.group_of(RANK))
-        result[mode.name] = len(group), seconds, measure.repeated(lambda numbers=numbers: tuple(numbers))
+        seconds = measure.repeated(partial(mode.group_of, RANK))
+        result[mode.name] = len(group), seconds, measure.repeated(partial(tuple, numbers))
     return result
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -90,7 +90,7 @@ def mib(amount: float) -> str:
     return f"{amount:.1f} MiB"
 
 
-def show(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], *notes: str) -> None:
+def show(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], *notes: str) -> None:
     """Print one table, with where it was measured."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for number, column in enumerate(columns):

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from pgregistry.build import Built, serves_cpu, undo
 from pgregistry.errors import BuildError, ConfigError, did_you_mean
 from pgregistry.plan import Plan
+from pgregistry.requests import Defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,15 @@ class ParallelContext:
     Attributes:
         plan: What was built, as data.
         rank: This rank.
-        built: How many process groups were made for which mode, and how long it took.
+        built: The process groups of this rank, and how long it took to make them.
+        defaults: What the run says for modes that say nothing.
     """
 
-    def __init__(self, plan: Plan, rank: int, built: Built, *, owns_world: bool) -> None:
+    def __init__(self, plan: Plan, rank: int, built: Built, defaults: Defaults, *, owns_world: bool) -> None:
         self.plan = plan
         self.rank = rank
         self.built = built
+        self.defaults = defaults
         self._owns_world = owns_world
         self._closed = False
         self._handles: Mapping[str, Handle] = {name: self._handle(name) for name in built.groups}

@@ -17,7 +17,12 @@ LISTED: Final = 4096
 
 
 def of_plan(
-    plan: Plan, *, mode: str | None = None, rank: int | None = None, keep_listed: bool = False
+    plan: Plan,
+    *,
+    mode: str | None = None,
+    rank: int | None = None,
+    keep_listed: bool = False,
+    list_all: bool = True,
 ) -> dict[str, Any]:
     """The document of a plan.
 
@@ -26,6 +31,7 @@ def of_plan(
         mode: Show this mode only, with its groups at any world size.
         rank: Show the group of this rank instead of all groups.
         keep_listed: List groups that have no closed form at any world size.
+        list_all: List those that have one too, as far as the world is small or one mode is meant.
     """
     shown = [plan[mode]] if mode is not None else plan.planned
     document: dict[str, Any] = {"schema": SCHEMA, "world_size": plan.world_size, "order": list(plan.order)}
@@ -34,7 +40,12 @@ def of_plan(
     document["sizes"] = {name: {"size": size, "from": plan.origins[name]} for name, size in sorted(plan.sizes.items())}
     document["fingerprint"] = plan.fingerprint
     document["modes"] = [
-        _mode(one, rank, listed=plan.world_size <= LISTED or mode is not None or (keep_listed and one.layout is None))
+        _mode(
+            one,
+            rank,
+            listed=(list_all and (plan.world_size <= LISTED or mode is not None))
+            or (keep_listed and one.layout is None),
+        )
         for one in shown
     ]
     return document

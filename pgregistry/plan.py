@@ -167,17 +167,17 @@ class Plan:
         >>> import pgregistry
         >>> for line in pgregistry.plan(8, tensor=2).diff(pgregistry.plan(8, tensor=4)):
         ...     print(line)
-        size data: 4 (what is left) here, 2 (what is left) there
         size tensor: 2 (keyword) here, 4 (keyword) there
+        size data: 4 (what is left) here, 2 (what is left) there
         size zero1: 4 (plugin default) here, 2 (plugin default) there
-        mode data: group 0 is (0, 2, 4, 6) here, (0, 4) there
-        mode tensor: group 0 is (0, 1) here, (0, 1, 2, 3) there
-        mode model: group 0 is (0, 1) here, (0, 1, 2, 3) there
-        mode zero1: group 0 is (0, 2, 4, 6) here, (0, 4) there
+        group 0 of mode data: (0, 2, 4, 6) here, (0, 4) there
+        group 0 of mode tensor: (0, 1) here, (0, 1, 2, 3) there
+        group 0 of mode model: (0, 1) here, (0, 1, 2, 3) there
+        group 0 of mode zero1: (0, 2, 4, 6) here, (0, 4) there
         """
         from pgregistry import difference
 
-        return tuple(difference.sentences(self, other))
+        return tuple(map(str, difference.differences(self, other)))
 
     def setting(self, name: str) -> Setting[int]:
         """A size with its origin."""

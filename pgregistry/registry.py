@@ -23,6 +23,7 @@ from pgregistry.settings import Settings
 
 ON_WHEN_INSTALLED: Final = "pgregistry"
 ON_WHEN_ENABLED: Final = "pgregistry.optional"
+PREFIX: Final = "pgregistry_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,14 @@ class Found:
 def discover() -> tuple[Found, ...]:
     """All installed plugins, sorted by name, duplicates included; none is imported."""
     found, versions = [], dict[int, tuple[str, str]]()
+    installed = importlib.metadata.entry_points()  # once: each call reads every distribution again
     for group in (ON_WHEN_INSTALLED, ON_WHEN_ENABLED):
-        for point in importlib.metadata.entry_points(group=group):
+        for point in installed.select(group=group):
             if point.dist is None:  # only an entry point made by hand has none
                 continue
-            if id(point.dist) not in versions:  # each read parses a file
-                versions[id(point.dist)] = (point.dist.name, point.dist.version)
+            if id(point.dist) not in versions:
+                metadata = point.dist.metadata  # once: each access parses the whole file again
+                versions[id(point.dist)] = (metadata["Name"], metadata["Version"])
             plugin = Plugin(point.name, *versions[id(point.dist)])
             found.append(Found(plugin, point, optional=group == ON_WHEN_ENABLED))
     return tuple(sorted(found, key=lambda one: (one.plugin.name, one.plugin.distribution or "", one.entry_point.value)))
@@ -95,6 +98,13 @@ class Status:
         return "failed" if self.error else "disabled" if self.reason else "active"
 
 
+class _Manager(pluggy.PluginManager):
+    """pluggy inspects every name of a module, which takes longest of loading it; our hooks have a prefix."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        return super().parse_hookimpl_opts(plugin, name) if name.startswith(PREFIX) else None
+
+
 class Registry:
     """The plugins of one run, loaded.
 
@@ -118,7 +128,7 @@ class Registry:
     @classmethod
     def load(cls, settings: Settings, found: tuple[Found, ...] | None = None) -> Registry:
         """Import and register the plugins that are on; failures are kept in `statuses`."""
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager = _Manager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         found = discover() if found is None else found
         on = [one for one in found if switched_off(one, settings) is None]
@@ -179,6 +189,8 @@ class Registry:
     def call(self, plugin: Plugin, hook: str, arguments: Mapping[str, object]) -> tuple[bool, Any]:
         """Whether a plugin implements a hook, and its answer."""
         module = self._manager.get_plugin(plugin.name)
+        if not hasattr(module, hook):
+            return False, None
         caller = self._manager.subset_hook_caller(hook, self._manager.get_plugins() - {module})
         if not caller.get_hookimpls():
             return False, None
@@ -192,6 +204,11 @@ class Registry:
         except (Exception, SystemExit) as error:
             raise PluginError(f"{plugin} raised {type(error).__name__} in {hook}: {error}") from error
         return True, answer
+
+    def implementing(self, hook: str) -> list[str]:
+        """The names of the active plugins that implement a hook."""
+        implemented = {impl.plugin_name for impl in getattr(self._manager.hook, hook).get_hookimpls()}
+        return [plugin.name for plugin in self.active if plugin.name in implemented]
 
     def tell(self, hook: str, order: Sequence[str], **arguments: object) -> None:
         """Call a hook that answers nothing, plugin by plugin, those named in `order` first."""
@@ -244,8 +261,8 @@ def _load(one: Found, on: list[Found], manager: pluggy.PluginManager) -> PluginE
 
 def _wrong_hooks(plugin: object) -> str | None:
     """What is wrong with the functions of a plugin that pluggy would pass over."""
-    prefix, mark = "pgregistry_", f"{hookspecs.PROJECT}_impl"
-    specs = sorted(name for name in vars(hookspecs) if name.startswith(prefix))
+    mark = f"{hookspecs.PROJECT}_impl"
+    specs = sorted(name for name in vars(hookspecs) if name.startswith(PREFIX))
     marked = False
     for name in dir(plugin):
         value = getattr(plugin, name, None)
@@ -253,7 +270,7 @@ def _wrong_hooks(plugin: object) -> str | None:
         marked = marked or is_marked
         if is_marked and name not in specs:
             return f"implements {name!r}, which is no hook. {did_you_mean(name, specs)}"
-        if not is_marked and name.startswith(prefix) and inspect.isroutine(value):
+        if not is_marked and name.startswith(PREFIX) and inspect.isroutine(value):
             return f"has a function {name!r} without @hookimpl; mark it, or give it another name."
     return None if marked else f"implements no hook ({listing(specs, 'or')})."
 

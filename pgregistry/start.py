@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from pgregistry import launcher
+from pgregistry.agree import agree, leave
 from pgregistry.arguments import check_backend, check_timeout
 from pgregistry.axes import Mode
-from pgregistry.build import Built, Defaults, build, undo
+from pgregistry.board import Board, connect, environment
+from pgregistry.build import LOOK, Built, build, check_others, confirm, gloo_environment, how, tell_failure, undo
 from pgregistry.context import ParallelContext
-from pgregistry.errors import BuildError, ConfigError, PluginError
+from pgregistry.errors import BuildError, ConfigError, PgregistryError, PluginError
+from pgregistry.gather import in_thread
 from pgregistry.planner import Made, make
+from pgregistry.requests import Defaults
+from pgregistry.statement import WIRE, Statement, failed, state
 
 
 def init(
@@ -116,43 +124,106 @@ class Run:
 
 def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, Any] | None = None) -> ParallelContext:
     """`init`, with the settings of a command line too."""
-    owns_world = not dist.is_initialized()
-    if owns_world:
-        place = _place()
-        made = _make(place.world_size, keywords, run, command_line)
-        _start_world(place, run)
-    else:
-        made = _make(dist.get_world_size(), keywords, run, command_line)
-    built = Built()
+    place = _Place.find(run)
+    made: Made | None = None
+    failure: PgregistryError | None = None
+    backend = run.backend or (str(dist.get_backend()) if dist.is_initialized() else _default_backend())
     try:
-        rank = dist.get_rank()
-        build(made.plan, rank, Defaults(run.backend, run.timeout, run.cpu), built)
-        # A rank that is done must not leave, nor call a ready hook, while others still connect.
-        dist.barrier()
-        context = ParallelContext(made.plan, rank, built, owns_world=owns_world)
-        _tell_ready(made, context)
+        made = make(place.world_size, keywords, command_line=command_line, backend=backend)
+    except PgregistryError as error:
+        failure = error
+    ranks = range(place.world_size) if made is None or made.plan.ranks is None else sorted(made.plan.ranks)
+    everybody = len(ranks) == place.world_size
+    defaults = Defaults(backend, run.timeout, run.cpu)
+    built = Built()
+    if made is not None and place.rank not in ranks:
+        # The plan is none of this rank's business, but the world is.
+        if place.owns_world:
+            _start_world(place, run, Board(place.store, place.rank, range(place.world_size), everybody=True), backend)
+        return ParallelContext(made.plan, place.rank, built, defaults, owns_world=place.owns_world)
+    board = Board(place.store, place.rank, ranks, everybody=everybody)
+    try:
+        agree(board, _statement(made, failure, place, run, backend), run.agree_timeout)
+        if made is None:
+            raise failure or ConfigError("There is no plan.")
     except BaseException:
-        undo(built, owns_world=owns_world, abort=True)
+        leave(board, hosts=place.hosts, early=failure is not None)
+        raise
+    try:
+        if place.owns_world:
+            everyone = board if everybody else Board(place.store, place.rank, range(place.world_size), everybody=True)
+            _start_world(place, run, everyone, backend)
+        build(made.plan, board, defaults, built, seconds=run.build_timeout)
+        context = ParallelContext(made.plan, place.rank, built, defaults, owns_world=place.owns_world)
+        if made.registry.implementing("pgregistry_ready"):
+            confirm(board, run.build_timeout, "groups")
+            made.registry.tell("pgregistry_ready", _plugin_order(made), context=context)
+        confirm(board, run.build_timeout, "last")
+    except BaseException as error:
+        tell_failure(board, error)
+        undo(built, owns_world=place.owns_world, abort=True)
+        leave(board, hosts=place.hosts)
         raise
     return context
 
 
-def _make(world_size: int, keywords: Mapping[str, Any], run: Run, command_line: Mapping[str, Any] | None) -> Made:
-    backend = run.backend or (str(dist.get_backend()) if dist.is_initialized() else _default_backend())
-    return make(world_size, keywords, command_line=command_line, backend=backend)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where this process stands: its rank, and the store that all ranks reach.
+
+    Attributes:
+        rank: This rank.
+        world_size: How many there are.
+        store: The launcher's store, or the one of the world that exists.
+        owns_world: Whether the world is still to be started.
+        hosts: Whether others may lose the store when this process ends.
+        local_rank: Which of its host's ranks this is; None where nobody says.
+    """
+
+    rank: int
+    world_size: int
+    store: Any
+    owns_world: bool
+    hosts: bool
+    local_rank: int | None = None
+
+    @staticmethod
+    def find(run: Run) -> _Place:
+        world = dist.group.WORLD
+        if dist.is_initialized() and world is not None:
+            rank = dist.get_rank()
+            return _Place(rank, dist.get_world_size(), world.get_group_store(), owns_world=False, hosts=rank == 0)
+        launch = launcher.read(os.environ)
+        if launch is None:
+            known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
+            raise ConfigError(
+                f"No launcher said which rank this process is (known: {known}; RANK and WORLD_SIZE do for others).\n"
+                "Start it with torchrun --nproc-per-node N …, or call torch.distributed.init_process_group first."
+            )
+        if advice := launcher.rendezvous_advice(launch, os.environ):
+            raise ConfigError(f"{advice}.")
+        store, hosts = connect(launch, os.environ, run.agree_timeout)
+        return _Place(launch.rank, launch.world_size, store, True, hosts, launch.local_rank)
 
 
-def _place() -> launcher.Launch:
-    place = launcher.read(os.environ)
-    if place is None:
-        known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
-        raise ConfigError(
-            f"No launcher said which rank this process is (known: {known}; RANK and WORLD_SIZE do for others).\n"
-            "Start it with torchrun --nproc-per-node N …, or call torch.distributed.init_process_group first."
-        )
-    if advice := launcher.rendezvous_advice(place, os.environ):
-        raise ConfigError(f"{advice}.")
-    return place
+def _statement(made: Made | None, failure: Exception | None, place: _Place, run: Run, backend: str) -> Statement:
+    if made is None:
+        return failed(place.world_size, failure or ConfigError("no plan"))
+    plugins = {
+        status.found.plugin.name: status.reason or f"{status.found.plugin.distribution} {status.found.plugin.version}"
+        for status in made.registry.statuses
+    }
+    world = dist.group.WORLD
+    bound = run.device is not None if world is None else world.bound_device_id is not None
+    told = {
+        "backend": backend,
+        "timeout": "torch's default" if run.timeout is None else f"{run.timeout:g} s",
+        "cpu": str(run.cpu),
+        "world": "started by init" if place.owns_world else "there before init",
+        "building": how(bound=bound and str(run.device) != "cpu"),
+        "ready hooks": ", ".join(made.registry.implementing("pgregistry_ready")) or "none",
+    }
+    return state(made.plan, plugins, told, environment(WIRE))
 
 
 def _default_backend() -> str:
@@ -160,29 +231,43 @@ def _default_backend() -> str:
     return dist.get_default_backend_for_device(accelerator.type) if accelerator else "gloo"
 
 
-def _start_world(place: launcher.Launch, run: Run) -> None:
+def _start_world(place: _Place, run: Run, board: Board, backend: str) -> None:
     try:
         device = None if run.device is None else torch.device(run.device)
     except (RuntimeError, TypeError) as error:
         raise ConfigError(f"device = {run.device!r} is no torch device: {error}") from error
     if device is not None and device.type != "cpu" and ":" not in str(device):
         device = torch.device(device.type, place.local_rank or 0)
+    job = partial(
+        dist.init_process_group,
+        backend,
+        store=PrefixStore(f"{board.name}/world", place.store),
+        rank=place.rank,
+        world_size=place.world_size,
+        timeout=None if run.timeout is None else timedelta(seconds=run.timeout),
+        device_id=None if device is None or device.type == "cpu" else device,
+    )
+    until = time.monotonic() + run.build_timeout
+
+    def look_around(_: object) -> None:
+        check_others(board)
+        if time.monotonic() >= until:
+            raise BuildError(
+                f"Rank {place.rank} waited {run.build_timeout:g} s for the default process group of {place.world_size} "
+                "ranks; one that agreed on the plan did not come to build it."
+            )
+
     try:
-        dist.init_process_group(
-            run.backend or _default_backend(),
-            rank=place.rank,
-            world_size=place.world_size,
-            timeout=None if run.timeout is None else timedelta(seconds=run.timeout),
-            device_id=None if device is None or device.type == "cpu" else device,
-        )
+        with gloo_environment():
+            in_thread(job, look_around, LOOK)
+    except PgregistryError:
+        raise
     except Exception as error:
         raise BuildError(
-            f"Rank {place.rank} of {place.world_size} ({place.launcher}) could not join the default process group "
-            f"at {os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}: {type(error).__name__}: {error}"
+            f"Rank {place.rank} of {place.world_size} could not join the default process group: "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 
-def _tell_ready(made: Made, context: ParallelContext) -> None:
-    """Call `pgregistry_ready`, plugin by plugin, in the order in which their modes were built."""
-    order = [mode.plugin.name for mode in made.plan.planned]
-    made.registry.tell("pgregistry_ready", order, context=context)
+def _plugin_order(made: Made) -> list[str]:
+    return [mode.plugin.name for mode in made.plan.planned]

@@ -367,16 +367,16 @@ DIFFERENCES = [
         lambda: (extras(4, Mode("all", over=WORLD)), extras(6, Mode("all", over=WORLD))),
         (
             "world size: 4 here, 6 there",
-            "mode all: group 0 is (0, 1, 2, 3) here, (0, 1, 2, 3, 4, 5) there",
+            "group 0 of mode all: (0, 1, 2, 3) here, (0, 1, 2, 3, 4, 5) there",
         ),
     ),
     (
         lambda: (extras(4, Mode("a", over=())), extras(4, Mode("b", over=()))),
-        ("mode a: only here (plugin 'extra')", "mode b: only there (plugin 'extra')"),
+        ("mode a: plugin 'extra' here, none there", "mode b: none here, plugin 'extra' there"),
     ),
     (
         lambda: (pgregistry.plan(4), pgregistry.plan(4, disable=["dummy"])),
-        ("mode dummy: only here (plugin 'dummy', pgregistry 0.1.0)",),
+        ("mode dummy: plugin 'dummy', pgregistry 0.1.0 here, none there",),
     ),
     (
         lambda: [
@@ -385,13 +385,13 @@ DIFFERENCES = [
         ],
         (
             "order: r, s here, s, r there",
-            "mode r: group 0 is (0, 2) here, (0, 1) there",
-            "mode s: group 0 is (0, 1) here, (0, 2) there",
+            "group 0 of mode r: (0, 2) here, (0, 1) there",
+            "group 0 of mode s: (0, 1) here, (0, 2) there",
         ),
     ),
     (
         lambda: (extras(4, Mode("a", over=()), within=[0, 1]), extras(4, Mode("a", over=()))),
-        ("within: ranks (0, 1) here, all ranks there", "mode a: group 2 is missing here, (2,) there"),
+        ("within: ranks (0, 1) here, all ranks there", "group 2 of mode a: missing here, (2,) there"),
     ),
     (
         lambda: (
@@ -399,10 +399,10 @@ DIFFERENCES = [
             extras(4, Mode("a", over=())),
         ),
         (
-            "mode a: dedicated is True here, False there",
-            "mode a: backend is gloo here, None there",
-            "mode a: timeout is 3.0 here, None there",
-            "mode a: cpu is True here, None there",
+            "dedicated of mode a: True here, False there",
+            "backend of mode a: gloo here, None there",
+            "timeout of mode a: 3.0 here, None there",
+            "cpu of mode a: True here, None there",
         ),
     ),
     (
@@ -416,7 +416,7 @@ DIFFERENCES = [
         lambda: (extras(16, Mode("a", over=WORLD)), extras(16, Mode("a", over=(Axis("r", 16)), at=tuple(range(9))))),
         (
             "size r: none here, 16 (plugin default) there",
-            "mode a: group 0 is (0, 1, 2, 3, 4, 5, … 16 ranks) here, (0, 1, 2, 3, 4, 5, … 9 ranks) there",
+            "group 0 of mode a: (0, 1, 2, 3, 4, 5, … 16 ranks) here, (0, 1, 2, 3, 4, 5, … 9 ranks) there",
         ),
     ),
 ]

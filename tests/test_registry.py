@@ -98,14 +98,14 @@ def test_an_optional_plugin_is_found_and_off_until_enabled_or_in_only(acme: Any)
 
 
 def test_plugins_are_sorted_by_name_whatever_the_metadata_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, read = discover(), importlib.metadata.entry_points
+    expected, read = discover(), importlib.metadata.distributions
 
     def shuffled(**keywords: Any) -> Any:
-        points = list(read(**keywords))
-        random.Random(1).shuffle(points)
-        return points
+        found = list(read(**keywords))
+        random.Random(1).shuffle(found)
+        return found
 
-    monkeypatch.setattr(importlib.metadata, "entry_points", shuffled)
+    monkeypatch.setattr(importlib.metadata, "distributions", shuffled)
     assert [one.plugin for one in discover()] == [one.plugin for one in expected]
     assert [one.plugin.name for one in expected] == sorted(one.plugin.name for one in expected)
 

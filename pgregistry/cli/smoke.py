@@ -100,7 +100,7 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, problems: Probl
     torch.set_num_threads(1)
     begun = time.perf_counter()
     with start({}, Run(backend=backend, cpu=cpu), command_line=typed) as context:
-        seconds = dict(context.built.seconds)
+        seconds = dict.fromkeys(context.plan.modes, 0.0) | context.built.seconds
         with _progress(context) as advance:
             last = time.perf_counter()
             for name in prove(context):
@@ -128,15 +128,18 @@ def _progress(context: ParallelContext) -> Iterator[Any]:
 
 
 def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> None:
-    plan, built = context.plan, context.built
+    from pgregistry.requests import distinct
+
+    plan = context.plan
+    process_groups = distinct(plan, context.defaults)
     numbers = ("process groups", "ms")
     rows = tables.table("mode", "groups × ranks", "rank 0 is with", *numbers, right=numbers)
     for name in plan.modes:
         mode = plan[name]
-        with_whom, distinct = tables.ranks(mode.group_of(0)), str(built.distinct[name])
-        rows.add_row(name, tables.count(mode), with_whom, distinct, f"{1000 * seconds[name]:.1f}")
+        cells = tables.count(mode), tables.ranks(mode.group_of(0)), str(process_groups[name])
+        rows.add_row(name, *cells, f"{1000 * seconds[name]:.1f}")
     tables.show(
         rows,
-        f"\n{plan.world_size} ranks: every group proved; {sum(built.distinct.values())} process groups built "
+        f"\n{plan.world_size} ranks: every group proved; {sum(process_groups.values())} process groups built "
         f"for {sum(len(plan[name].groups) for name in plan.modes)} groups in {total:.2f} s",
     )

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pgregistry.plan import Plan, PlannedMode
 
@@ -21,14 +20,17 @@ def console() -> Console:
     return Console(width=width, highlight=False, soft_wrap=False)
 
 
-def show(*renderables: object) -> None:
-    """Print tables and text on stdout, no line with spaces at its end."""
-    out = console()
-    with out.capture() as captured:
-        for renderable in renderables:
-            out.print(renderable)
-    for line in captured.get().splitlines():
-        sys.stdout.write(f"{line.rstrip()}\n")
+def show(*parts: str | Table) -> None:
+    """Print lines and tables on stdout, no line with spaces at its end."""
+    for part in parts:
+        if isinstance(part, str):
+            print(part)
+            continue
+        out = console()
+        with out.capture() as captured:
+            out.print(part)
+        for line in captured.get().splitlines():
+            print(line.rstrip())
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -56,7 +58,7 @@ def show_plan(plan: Plan, *, mode: str | None = None, rank: int | None = None) -
         if mode is not None:
             listed = (f"{index}: {' '.join(map(str, group))}" for index, group in enumerate(shown[0].groups))
             tail = ["", *listed, *tail]
-    show(Text("\n".join([*head, ""])), rows, Text("\n".join(tail)))
+    show(*head, "", rows, *tail)
 
 
 def show_plugins(rows: Sequence[dict[str, Any]]) -> None:

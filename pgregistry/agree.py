@@ -1,0 +1,167 @@
+"""One plan on all ranks, or an error on all ranks: compared through the store before anything is built.
+
+Each rank makes four or five calls. The first rank's statement becomes the reference; every
+rank compares its own with it and says so; the lowest rank waits until all have spoken and gives
+the word. Where somebody differs, all have spoken or some seconds later, every rank reads who
+said what and raises the same error.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from pgregistry.board import SLICE, Board, LostError
+from pgregistry.errors import PlanMismatch
+from pgregistry.statement import Statement, disagreement, spans, versions
+
+log = logging.getLogger("pgregistry")
+
+SAME: Final = "="
+GO: Final = "go"
+#: How long the others may take to come once it is known that somebody differs, in seconds.
+GRACE: Final = 5.0
+#: How long the rank that hosts the store stays for the others to read why, in seconds.
+LEAVE: Final = 2.0
+
+
+def agree(board: Board, mine: Statement, seconds: float) -> None:
+    """Return when all ranks of the board say the same.
+
+    Args:
+        board: The corner of the store of this `init`.
+        mine: What this rank would build.
+        seconds: How long the others may take to come.
+
+    Raises:
+        PlanMismatch: on every rank, if one says something else or does not come.
+    """
+    until = time.monotonic() + seconds
+    try:
+        reference = Statement.decode(board.first("reference", mine.encode()))
+        same = reference.digest == mine.digest
+        board.set(_who(board.rank), SAME if same else mine.encode())
+        if mine.error:
+            board.set(GO, "differ")  # whoever waits need not; this rank raises its own error
+            return
+        if not same:
+            _report(board, _expected(board, reference, mine), min(until, time.monotonic() + GRACE))
+            word: str | None = "differ"
+        elif board.rank == board.ranks[0]:
+            word = _decide(board, until)
+        else:
+            word = board.watch(GO, until, lambda: _log_missing(board))
+    except LostError as error:
+        raise PlanMismatch(
+            f"Rank {board.rank}: the process that hosts the store is gone, before all ranks agreed ({error})."
+        ) from error
+    if word == "ok":
+        _warn_versions(board, mine, reference)
+        return
+    _raise(board, reference, mine, seconds, differ=word == "differ")
+
+
+def leave(board: Board, *, hosts: bool, early: bool = False) -> None:
+    """Go, after an error; the rank that hosts the store goes last, so that all others read why.
+
+    Args:
+        board: Where the others read.
+        hosts: Whether this rank hosts the store.
+        early: Whether the others may not have come yet.
+    """
+    try:
+        board.count("left")
+        if not hosts:
+            return
+        if early:
+            board.read([_who(rank) for rank in board.ranks], GRACE)
+        here = len(board.ranks) - len(_missing(board))
+        until = time.monotonic() + LEAVE
+        while board.store.add("left", 0) < here and time.monotonic() < until:
+            time.sleep(0.02)
+    except (LostError, RuntimeError):
+        return
+
+
+def _who(rank: int) -> str:
+    return f"who/{rank}"
+
+
+def _expected(board: Board, reference: Statement, mine: Statement) -> Sequence[int]:
+    """The ranks that can be waited for: where world sizes differ, those that all sides know of."""
+    known = min(reference.world_size, mine.world_size)
+    return [rank for rank in board.ranks if rank < known]
+
+
+def _report(board: Board, ranks: Sequence[int], until: float) -> None:
+    """Tell all that this rank differs, as soon as all have spoken."""
+    board.read([_who(rank) for rank in ranks], max(until - time.monotonic(), 0))
+    board.set(GO, "differ")
+
+
+def _decide(board: Board, until: float) -> str | None:
+    """The lowest rank waits for all and gives the word."""
+    keys = [_who(rank) for rank in board.ranks]
+    wait, logged = 0.5, time.monotonic()
+    while (left := until - time.monotonic()) > 0:
+        said = board.read(keys, min(left, wait))
+        if said is not None:
+            word = "ok" if all(one == SAME for one in said) else "differ"
+            board.set(GO, word)
+            return word
+        if board.has(GO):  # a rank that differs does not wait for ranks it does not know of
+            return "differ"
+        if time.monotonic() - logged >= SLICE:
+            logged = time.monotonic()
+            _log_missing(board)
+    board.set(GO, "missing")
+    return None
+
+
+def _missing(board: Board) -> list[int]:
+    return [rank for rank in board.ranks if not board.has(_who(rank))]
+
+
+def _log_missing(board: Board) -> None:
+    """One line every few seconds, from the lowest rank that is there."""
+    for rank in board.ranks:
+        if rank == board.rank:
+            break
+        if board.has(_who(rank)):
+            return
+    if missing := _missing(board):
+        log.warning("pgregistry: waiting for %s of %d to agree on the plan", spans(missing), len(board.ranks))
+
+
+def _warn_versions(board: Board, mine: Statement, reference: Statement) -> None:
+    for plugin, here, there in versions(mine, reference):
+        log.warning(
+            "pgregistry: plugin %r is %s on rank %d and %s on another; the plan is the same.",
+            *(plugin, here, board.rank, there),
+        )
+
+
+def _raise(board: Board, reference: Statement, mine: Statement, seconds: float, *, differ: bool) -> None:
+    """Say on every rank who said what, or who is missing."""
+    try:
+        absent = _missing(board)
+        here = [rank for rank in board.ranks if rank not in absent]
+        said = board.read([_who(rank) for rank in here], LEAVE) or []
+    except LostError as error:
+        raise PlanMismatch(
+            f"Rank {board.rank}: the ranks disagree, but the process that hosts the store was gone before this rank "
+            f"could read who ({error})."
+        ) from error
+    statements = {
+        rank: reference if text == SAME else Statement.decode(text) for rank, text in zip(here, said, strict=False)
+    }
+    statements.setdefault(board.rank, mine)
+    if differ:
+        known = min(one.world_size for one in statements.values())
+        raise PlanMismatch(disagreement(statements, [rank for rank in absent if rank < known]))
+    raise PlanMismatch(
+        f"{spans(absent).capitalize()} of {len(board.ranks)} did not come within {seconds:g} s; nothing was created.\n"
+        f"  Here were {spans(here)}. Look for the first error in the log of {spans(absent)}, or raise agree_timeout."
+    )
