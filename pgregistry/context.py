@@ -4,74 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 
-import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
 
+from pgregistry import meshes
 from pgregistry.build import Built, serves_cpu, undo
 from pgregistry.errors import BuildError, ConfigError, did_you_mean
+from pgregistry.handle import Handle
 from pgregistry.plan import Plan
 from pgregistry.requests import Defaults
-
-
-@dataclass(frozen=True, slots=True)
-class Handle:
-    """One mode on this rank: its group, and where this rank stands in it.
-
-    Attributes:
-        mode: The mode's name.
-        index: Which group of the mode this is.
-        ranks: The global ranks of the group, ascending.
-        rank: This rank's position in `ranks`.
-        group: The torch process group.
-    """
-
-    mode: str
-    index: int
-    ranks: tuple[int, ...]
-    rank: int
-    group: dist.ProcessGroup
-    _cpu_group: dist.ProcessGroup | None = field(repr=False)
-
-    @property
-    def size(self) -> int:
-        """How many ranks the group has."""
-        return len(self.ranks)
-
-    @property
-    def cpu_group(self) -> dist.ProcessGroup:
-        """The gloo process group over the same ranks: `group` itself where that is gloo.
-
-        Raises:
-            BuildError: if nobody asked for one.
-        """
-        if self._cpu_group is None:
-            raise BuildError(
-                f"Mode {self.mode!r} has no gloo process group beside its own; nobody asked for one. "
-                f"Say init(cpu=True), or {self.mode}={{'cpu': True}} for this mode alone."
-            )
-        return self._cpu_group
-
-    @property
-    def next(self) -> int:
-        """The global rank after this one in the group, as in a ring."""
-        return self.ranks[(self.rank + 1) % self.size]
-
-    @property
-    def previous(self) -> int:
-        """The global rank before this one in the group, as in a ring."""
-        return self.ranks[self.rank - 1]
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the first rank of its group."""
-        return self.rank == 0
-
-    @property
-    def is_last(self) -> bool:
-        """Whether this is the last rank of its group."""
-        return self.rank == self.size - 1
 
 
 class ParallelContext:
@@ -91,6 +33,7 @@ class ParallelContext:
         self.defaults = defaults
         self._owns_world = owns_world
         self._closed = False
+        self._roots: dict[tuple[str, ...], DeviceMesh] = {}
         self._handles: Mapping[str, Handle] = {name: self._handle(name) for name in built.groups}
 
     def _handle(self, name: str) -> Handle:
@@ -148,6 +91,29 @@ class ParallelContext:
         digest = hashlib.blake2b(f"{base}/{mode}".encode(), digest_size=4).digest()
         return (int.from_bytes(digest, "big") + self[mode].rank) % 2**32
 
+    def device_mesh(self, *modes: str) -> DeviceMesh:
+        """A torch DeviceMesh with these modes as its dimensions, over the process groups that they have.
+
+        It is a slice of one root mesh over all axes, so slices of it can be flattened, and
+        `device_mesh("data")` and `device_mesh("tensor")` belong to one mesh.
+
+        Raises:
+            ConfigError: if a mode spans no mesh (its groups are listed, partial or ragged), two share
+                an axis, or no modes make up the rest of the mesh.
+            BuildError: if this rank is in no group of a mode, or the context is closed.
+        """
+        for name in modes:
+            _ = self[name]
+        if not modes:
+            raise ConfigError(f"device_mesh() needs the names of modes, such as {', '.join(self.plan.order)}.")
+        names = meshes.root_modes(self.plan, modes)
+        ascending = tuple(name for name in names if name in modes)
+        if ascending != modes:
+            raise ConfigError(f"torch slices a mesh outermost first: say device_mesh{ascending!r}, not {modes!r}.")
+        if names not in self._roots:
+            self._roots[names] = meshes.make_root(self.plan, names, self._handles, self.rank)
+        return self._roots[names][modes]
+
     def close(self) -> None:
         """Destroy exactly the process groups that `init` made; a second call does nothing."""
         self._end(abort=False)
@@ -156,6 +122,7 @@ class ParallelContext:
         if self._closed:
             return
         self._closed = True
+        self._roots.clear()
         undo(self.built, owns_world=self._owns_world, abort=abort)
 
     def __enter__(self) -> ParallelContext:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 
-from pgregistry.context import Handle, ParallelContext
+from pgregistry.context import ParallelContext
 from pgregistry.errors import BuildError
+from pgregistry.handle import Handle
 
 
 def prove(context: ParallelContext) -> Iterator[str]:
