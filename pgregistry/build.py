@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -39,6 +39,7 @@ class Built:
         made: The process groups to destroy, in the order in which all ranks made them.
         seconds: For each mode, how long it took until its process groups were there.
         kept: What must live as long as they do.
+        world: The default process group, where `init` started it.
     """
 
     groups: dict[str, dist.ProcessGroup] = field(default_factory=dict)
@@ -46,6 +47,13 @@ class Built:
     made: list[dist.ProcessGroup] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     kept: list[object] = field(default_factory=list)
+    world: dist.ProcessGroup | None = None
+
+
+def world_backend() -> str:
+    """The backend of the default process group: one name where one serves all devices."""
+    devices = dict(pair.split(":") for pair in str(dist.get_backend_config()).split(","))
+    return devices.popitem()[1] if len(set(devices.values())) == 1 else str(dist.get_backend_config())
 
 
 def how(*, bound: bool) -> str:
@@ -79,7 +87,7 @@ def build(plan: Plan, board: Board, defaults: Defaults, built: Built, *, seconds
     for requests in wanted.values():  # before anything is made, so that all ranks stop here together
         for request in requests:
             _torch_options(request)
-    world, world_group = world_request(plan, defaults), dist.group.WORLD
+    world, world_group = world_request(plan, replace(defaults, backend=world_backend())), dist.group.WORLD
     known: dict[Request, dist.ProcessGroup] = {}
     if world_group is not None:
         known[world] = world_group
@@ -325,12 +333,11 @@ def serves_cpu(group: dist.ProcessGroup) -> bool:
     return to_gloo(str(dist.get_backend_config(group)))
 
 
-def undo(built: Built, *, owns_world: bool, abort: bool) -> None:
+def undo(built: Built, *, abort: bool) -> None:
     """Destroy what was built, in the opposite order, and the world if it is ours.
 
     Args:
         built: Left empty.
-        owns_world: Whether `init` started the default process group.
         abort: Do not wait for collectives that are under way, and do not complain.
 
     Raises:
@@ -338,11 +345,12 @@ def undo(built: Built, *, owns_world: bool, abort: bool) -> None:
     """
     built.groups.clear()
     built.companions.clear()
-    doomed = list(reversed(built.made)) + ([dist.group.WORLD] if owns_world else [])
+    doomed = [*reversed(built.made), *([built.world] if built.world else [])]
     built.made.clear()
+    built.world = None
     failed: list[Exception] = []
     for group in doomed:
-        if group is None or not dist.is_initialized():
+        if not dist.is_initialized():
             break  # the user destroyed the world, and every process group with it
         try:
             if abort:

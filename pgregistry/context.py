@@ -26,12 +26,11 @@ class ParallelContext:
         defaults: What the run says for modes that say nothing.
     """
 
-    def __init__(self, plan: Plan, rank: int, built: Built, defaults: Defaults, *, owns_world: bool) -> None:
+    def __init__(self, plan: Plan, rank: int, built: Built, defaults: Defaults) -> None:
         self.plan = plan
         self.rank = rank
         self.built = built
         self.defaults = defaults
-        self._owns_world = owns_world
         self._closed = False
         self._roots: dict[tuple[str, ...], DeviceMesh] = {}
         self._handles: Mapping[str, Handle] = {name: self._handle(name) for name in built.groups}
@@ -123,7 +122,7 @@ class ParallelContext:
             return
         self._closed = True
         self._roots.clear()
-        undo(self.built, owns_world=self._owns_world, abort=abort)
+        undo(self.built, abort=abort)
 
     def __enter__(self) -> ParallelContext:
         return self

@@ -69,7 +69,7 @@ def _modes(here: PlannedMode, there: PlannedMode) -> Iterator[Difference]:
         mine, theirs = getattr(here, key), getattr(there, key)
         if mine != theirs:
             yield Difference(f"{key} of mode {here.name}", str(mine), str(theirs))
-    if here.identity()[1] == there.identity()[1]:
+    if here.groups == there.groups:
         return
     for index, (mine, theirs) in enumerate(zip_longest(here.groups, there.groups)):
         if mine != theirs:

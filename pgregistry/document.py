@@ -107,7 +107,7 @@ def to_plan(text: str) -> Plan:
             ranks=ranks,
             planned=tuple(_to_mode(entry, document["world_size"], ranks) for entry in document["modes"]),
         )
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(f"This is not the JSON of a plan: {type(error).__name__}: {error}.") from error
     if plan.fingerprint != document.get("fingerprint"):
         raise ConfigError(

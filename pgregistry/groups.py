@@ -10,7 +10,7 @@ from itertools import chain, pairwise
 from math import prod
 from typing import overload
 
-from pgregistry.layout import Factor, Layout, offset, whole
+from pgregistry.layout import Factor, Layout, merge, offset, whole
 
 
 class Groups(Sequence[tuple[int, ...]]):
@@ -205,14 +205,14 @@ class PlacedGroups(Groups):
 
     def __init__(self, groups: Groups, ranks: Sequence[int]) -> None:
         self.positions = groups
-        self._ranks = ranks
+        self.ranks = tuple(ranks)
 
     @cached_property
     def _position(self) -> dict[int, int]:
-        return {rank: position for position, rank in enumerate(self._ranks)}
+        return {rank: position for position, rank in enumerate(self.ranks)}
 
     def _placed(self, group: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(self._ranks[position] for position in group)
+        return tuple(self.ranks[position] for position in group)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -254,3 +254,27 @@ def laid_out(layout: Layout) -> Groups:
     # A position of a later, shorter group may be the lower rank: its place in the order must be found.
     around = layout.factors and layout.factors[0][1] >= ragged.whole * ragged.stride
     return ListedGroups(groups) if around or ragged.side == "outer" else groups
+
+
+def closed_form(groups: Groups, world: int) -> Layout | None:
+    """The layout that makes these groups of the whole world, where one without `at` or ragged end does.
+
+    >>> closed_form(ListedGroups([(0, 2), (1, 3), (4, 6), (5, 7)]), 8).factors
+    ((2, 2),)
+    >>> closed_form(ListedGroups([(0, 1), (2, 5)]), 8)
+    """
+    first, factors = list(groups[0]), list[Factor]()
+    if len(first) * len(groups) != world:
+        return None
+    while len(first) > 1:
+        stride = first[1] - first[0]
+        size = next((n for n in range(1, len(first)) if first[n] - first[n - 1] != stride), len(first))
+        factors.append((size, stride))
+        first = first[::size]
+    above = world
+    for size, stride in reversed(factors):
+        if above % (size * stride):
+            return None
+        above = stride
+    layout = Layout(world, merge(factors))
+    return layout if LayoutGroups(layout) == groups else None

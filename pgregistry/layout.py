@@ -139,7 +139,9 @@ class Layout:
         if self.at is None:
             return (self.world, self.factors, self.ragged, None)
         if self.ragged:
-            return (self.world, self.factors, self.ragged, tuple(sorted(set(self.at))))
+            longest = whole(self.factors) * max(size for count, size in self.ragged.runs if count)
+            within = tuple(sorted({position for position in self.at if -longest <= position < longest}))
+            return (self.world, self.factors, self.ragged, within)
         size = whole(self.factors)
         kept = tuple(self.kept(size))
         if not kept:

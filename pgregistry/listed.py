@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgregistry.arguments import whole_number
 from pgregistry.declare import Declared
 from pgregistry.errors import ConfigError, PluginError
 from pgregistry.groups import Groups, ListedGroups
@@ -14,21 +15,30 @@ def listed(one: Declared, mesh: Mesh) -> Groups:
     if first != second:
         raise PluginError(f"{one}: its groups function, asked twice, answered {_differ(first, second)}.")
     member: dict[int, tuple[int, ...]] = {}
-    for group in first:
+    for given in first:
+        group = _ranks(one, given)
         if not group:
             raise PluginError(f"{one} has an empty group; leave it out.")
-        for rank in group:
-            if isinstance(rank, bool) or not isinstance(rank, int):
-                raise PluginError(f"{one} has group {group} with {rank!r}, which is not a rank.")
-            if not 0 <= rank < mesh.world_size:
-                raise PluginError(f"{one} has group {group}, but the ranks are 0 to {mesh.world_size - 1}.")
+        if not 0 <= min(group) <= max(group) < mesh.world_size:
+            raise PluginError(f"{one} has group {group}, but the ranks are 0 to {mesh.world_size - 1}.")
         if list(group) != sorted(set(group)):
             raise PluginError(f"{one} has group {group}, whose ranks do not ascend; sort them, each once.")
         for rank in group:
             if rank in member:
                 raise PluginError(f"{one} puts rank {rank} into two groups, {member[rank]} and {group}.")
             member[rank] = group
-    return ListedGroups(first)
+    return ListedGroups(dict.fromkeys(member.values()))
+
+
+def _ranks(one: Declared, given: tuple[object, ...]) -> tuple[int, ...]:
+    """A group with ranks of any whole kind, numpy's too, as ints."""
+    ranks = []
+    for rank in given:
+        number = whole_number(rank)
+        if number is None:
+            raise PluginError(f"{one} has group {given} with {rank!r}, which is not a rank.")
+        ranks.append(number)
+    return tuple(ranks)
 
 
 def _call(one: Declared, mesh: Mesh) -> list[tuple[int, ...]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from types import MappingProxyType
 from typing import Any
 
 from pgregistry.axes import WORLD, Axis, Mode, OneOrMore, Part, Reference, Split
-from pgregistry.declare import Declarations, label
+from pgregistry.declare import Declarations, label, walk
 from pgregistry.errors import ConfigError, PluginError, did_you_mean, listing
 from pgregistry.groups import Groups, laid_out
 from pgregistry.layout import Factors, Layout, Ragged, coordinate, cut, cuts, merge, whole
@@ -68,7 +69,19 @@ class Mesh:
 
     def groups(self, over: OneOrMore) -> Groups:
         """The groups over axes and parts, as `Mode(over=…)` would have them."""
-        return laid_out(self.layout(Mode("groups", over=over)))
+        mode = Mode("groups", over=over)
+        for reference in walk(mode.over or ()):
+            declared = reference is WORLD or label(reference) in self.sizes or reference in self._parts
+            if not declared:
+                raise PluginError(
+                    f"no mode declares {label(reference)!r}. {did_you_mean(label(reference), self.sizes)}"
+                )
+        for one, other in combinations(mode.over or (), 2):
+            if not self._declarations.separate(one, other):
+                raise PluginError(
+                    f"{label(one)!r} and {label(other)!r} are not independent, so no groups are over both."
+                )
+        return laid_out(self.layout(mode))
 
     def layout(self, mode: Mode) -> Layout:
         """A mode that is over axes, in closed form."""

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgregistry.errors import ConfigError, did_you_mean
-from pgregistry.groups import Groups, LayoutGroups, PlacedGroups
+from pgregistry.groups import Groups, LayoutGroups, PlacedGroups, closed_form
 from pgregistry.layout import Factors, Layout
 from pgregistry.registry import Plugin
-from pgregistry.settings import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +54,29 @@ class PlannedMode:
             extra = [(-(-ragged.whole // ragged.size), ragged.size * ragged.stride)]
         return tuple(sorted((*self.layout.factors, *extra), key=lambda factor: -factor[1]))
 
-    def identity(self) -> list[object]:
+    def identity(self, world_size: int) -> list[object]:
         """What makes this mode what it is: equal where the same process groups would be built."""
-        if not self.groups:
-            groups: object = []
-        elif isinstance(self.groups, LayoutGroups):
-            groups = _plain(self.groups.layout.canonical())
-        elif isinstance(self.groups, PlacedGroups) and isinstance(self.groups.positions, LayoutGroups):
-            groups = _plain(self.groups.positions.layout.canonical())
-        else:
-            groups = [list(group) for group in self.groups]
-        return [self.name, groups, self.dedicated, self.backend, self.timeout, _plain(self.options), self.cpu]
+        return [
+            self.name,
+            _plain(_canonical(self.groups, world_size)),
+            self.dedicated,
+            self.backend,
+            self.timeout,
+            _plain(self.options),
+            self.cpu,
+        ]
+
+
+def _canonical(groups: Groups, world_size: int) -> object:
+    """Groups in the form that they have however they were said."""
+    if not groups:
+        return []
+    if isinstance(groups, LayoutGroups):
+        return groups.layout.canonical()
+    if isinstance(groups, PlacedGroups) and isinstance(groups.positions, LayoutGroups):
+        return [groups.positions.layout.canonical(), groups.ranks]
+    layout = closed_form(groups, world_size)
+    return list(groups) if layout is None else layout.canonical()
 
 
 def _plain(value: object) -> Any:
@@ -110,7 +121,7 @@ class Plan:
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        identity = [self.world_size, self.ranks, [mode.identity() for mode in self.planned]]
+        identity = [self.world_size, [mode.identity(self.world_size) for mode in self.planned]]
         digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=16)
         object.__setattr__(self, "fingerprint", digest.hexdigest())
 
@@ -118,6 +129,9 @@ class Plan:
     def modes(self) -> tuple[str, ...]:
         """The names of the modes, in the order in which they are built."""
         return tuple(mode.name for mode in self.planned)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
 
     def __getitem__(self, name: str) -> PlannedMode:
         for mode in self.planned:
@@ -133,16 +147,6 @@ class Plan:
 
     def __contains__(self, name: object) -> bool:
         return name in self.modes
-
-    def check_rank(self, rank: int) -> int:
-        """The rank itself.
-
-        Raises:
-            ConfigError: if the world has no such rank.
-        """
-        if isinstance(rank, bool) or not isinstance(rank, int) or not 0 <= rank < self.world_size:
-            raise ConfigError(f"rank {rank!r} is out of range: the ranks are 0 to {self.world_size - 1}.")
-        return rank
 
     def to_json(self) -> str:
         """The plan as one JSON document; `Plan.from_json` makes an equal plan of it."""
@@ -178,7 +182,3 @@ class Plan:
         from pgregistry import difference
 
         return tuple(map(str, difference.differences(self, other)))
-
-    def setting(self, name: str) -> Setting[int]:
-        """A size with its origin."""
-        return Setting(self.sizes[name], self.origins[name])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
+from pgregistry.arguments import whole_number
 from pgregistry.axes import Mode
 from pgregistry.declare import Declarations, Declared, declare, label
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean
@@ -15,7 +16,7 @@ from pgregistry.listed import listed
 from pgregistry.mesh import Mesh
 from pgregistry.nesting import check_order, nest
 from pgregistry.plan import Plan, PlannedMode
-from pgregistry.registry import Found, Plugin, Registry, check_modes
+from pgregistry.registry import Found, Plugin, Registry
 from pgregistry.requirements import check_requirements
 from pgregistry.settings import RESERVED, Settings, gather
 from pgregistry.sizes import resolve
@@ -74,6 +75,10 @@ def plan(
     return make(world_size, keywords).plan
 
 
+#: Beyond this the arithmetic of groups is no longer done at once, and no world is so large.
+LARGEST: Final = 1 << 40
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """A plan and the plugins it was made with."""
@@ -91,6 +96,8 @@ def make(
     found: tuple[Found, ...] | None = None,
     backend: str | None = None,
     problems: Problems | None = None,
+    mode: str | None = None,
+    rank: int | None = None,
 ) -> Made:
     """Make a plan from every source of settings.
 
@@ -102,8 +109,11 @@ def make(
         found: Installed plugins; None to look.
         backend: The run's default backend, told to `pgregistry_process_group_options`.
         problems: What was wrong already, to be said together with the rest.
+        mode: A mode that must be there, as the command line says it.
+        rank: A rank that must be there, likewise.
     """
     problems = problems or Problems()
+    world_size = _world_size(world_size, problems)
     settings = gather(problems, keywords=keywords, command_line=command_line, environ=environ)
     registry = Registry.load(settings, found)
     registry.check(settings, problems)
@@ -114,6 +124,7 @@ def make(
     declared = tuple(_declared(registry, settings, problems))
     declarations = declare(declared, registry.absent, problems)
     _check_names(declarations, registry, settings, problems)
+    _check_wanted(declarations, world_size, mode, rank, problems)
     check_order(declarations, settings.order, problems)
     if settings.unreadable:
         problems.raise_any()
@@ -146,19 +157,30 @@ def make(
     return Made(result, registry)
 
 
+def _world_size(given: object, problems: Problems) -> int:
+    number = whole_number(given)
+    if number is None or not 1 <= number <= LARGEST:
+        problems.add(
+            ConfigError(f"world_size = {_short(given)} is not a world; it takes a whole number from 1 to {LARGEST}.")
+        )
+        problems.raise_any()
+    return number or 1
+
+
+def _short(value: object) -> str:
+    return text if len(text := repr(value)) <= 30 else f"{text[:20]}… ({len(text)} digits)"
+
+
 def _within(world_size: int, within: object, problems: Problems) -> tuple[int, ...] | None:
     """The ranks that the plan lives on; None for all of them in order."""
-    if isinstance(world_size, bool) or not isinstance(world_size, int) or world_size < 1:
-        problems.add(ConfigError(f"world_size = {world_size!r} is not a world; it takes a whole number from 1."))
-        problems.raise_any()
     if within is None:
         return None
-    ranks = tuple(within) if isinstance(within, Iterable) else ()
-    good = [rank for rank in ranks if not isinstance(rank, bool) and isinstance(rank, int) and 0 <= rank < world_size]
+    ranks = tuple(map(whole_number, within)) if isinstance(within, Iterable) else ()
+    good = [rank for rank in ranks if rank is not None and 0 <= rank < world_size]
     if not ranks or len(set(good)) != len(ranks):
         problems.add(ConfigError(f"within = {within!r} is no list of different ranks from 0 to {world_size - 1}."))
         problems.raise_any()
-    return None if ranks == tuple(range(world_size)) else ranks
+    return None if good == list(range(world_size)) else tuple(good)
 
 
 def _declared(registry: Registry, settings: Settings, problems: Problems) -> Iterable[Declared]:
@@ -167,7 +189,7 @@ def _declared(registry: Registry, settings: Settings, problems: Problems) -> Ite
         if plugin.name in RESERVED and plugin != extra:
             problems.add(PluginError(f"{plugin} is called like a parameter of plan() or init(), which is reserved."))
         try:
-            modes = check_modes(extra, settings.extra) if plugin == extra else registry.modes(plugin)
+            modes = list(settings.extra) if plugin == extra else registry.modes(plugin)
         except PgregistryError as error:
             problems.add(error)
             continue
@@ -183,10 +205,23 @@ def _check_names(declarations: Declarations, registry: Registry, settings: Setti
     for name, size in settings.sizes.items():
         if name not in sizes:
             problems.add(ConfigError(_unknown(f"size {name!r} ({size.origin})", name, sizes, registry)))
+    for name, origin in settings.mentioned.items():
+        if name not in modes and name not in sizes:
+            problems.add(ConfigError(_unknown(f"size {name!r} ({origin})", name, sizes, registry)))
     for name, table in settings.modes.items():
         if name not in modes:
             origin = next(iter(table.values())).origin
             problems.add(ConfigError(_unknown(f"mode {name!r} ({origin})", name, modes, registry)))
+
+
+def _check_wanted(
+    declarations: Declarations, world_size: int, mode: str | None, rank: int | None, problems: Problems
+) -> None:
+    modes = [one.mode.name for one in declarations.modes]
+    if mode is not None and mode not in modes:
+        problems.add(ConfigError(f"mode: there is no mode {mode!r} (command line). {did_you_mean(mode, modes)}"))
+    if rank is not None and not 0 <= rank < world_size:
+        problems.add(ConfigError(f"rank: {rank} is out of range (command line): the ranks are 0 to {world_size - 1}."))
 
 
 def _unknown(what: str, name: str, known: Iterable[str], registry: Registry) -> str:
@@ -240,7 +275,9 @@ def _check(registry: Registry, plan: Plan, problems: Problems) -> None:
         sentences = [reasons] if isinstance(reasons, str) else reasons
         if sentences is None:
             continue
-        if not isinstance(sentences, Iterable) or not all(isinstance(reason, str) for reason in sentences):
+        if not isinstance(sentences, Iterable) or not all(
+            isinstance(reason, str) and reason.strip() for reason in sentences
+        ):
             problems.add(PluginError(f"{plugin}: pgregistry_check answered {reasons!r}; yield one sentence a reason."))
             continue
         for reason in sentences:

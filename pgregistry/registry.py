@@ -72,14 +72,16 @@ def discover() -> tuple[Found, ...]:
 def switched_off(found: Found, settings: Settings) -> str | None:
     """Why a plugin is off in this run, with the origin; None if it is on.
 
-    `disable` wins over all; then `only` is the whole list; then what is on when installed.
+    `disable` wins over all, then `enable`; `only` stands for what is on when installed.
     """
     name = found.plugin.name
     if name in settings.disable:
         return f"disabled ({settings.disable[name]})"
+    if name in settings.enable:
+        return None
     if settings.only is not None:
         return None if name in settings.only.value else f"not in only ({settings.only.origin})"
-    if found.optional and name not in settings.enable:
+    if found.optional:
         return f"off until enabled (entry point group {ON_WHEN_ENABLED})"
     return None
 
@@ -99,10 +101,12 @@ class Status:
 
 
 class _Manager(pluggy.PluginManager):
-    """pluggy inspects every name of a module, which takes longest of loading it; our hooks have a prefix."""
+    """pluggy inspects every name of a module closely, which takes longest of loading it."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
-        return super().parse_hookimpl_opts(plugin, name) if name.startswith(PREFIX) else None
+        """What `hookimpl` wrote on a function; nothing for what it did not mark."""
+        marked = hasattr(getattr(plugin, name, None), f"{hookspecs.PROJECT}_impl")
+        return super().parse_hookimpl_opts(plugin, name) if marked else None
 
 
 class Registry:
@@ -189,16 +193,14 @@ class Registry:
     def call(self, plugin: Plugin, hook: str, arguments: Mapping[str, object]) -> tuple[bool, Any]:
         """Whether a plugin implements a hook, and its answer."""
         module = self._manager.get_plugin(plugin.name)
-        if not hasattr(module, hook):
-            return False, None
         caller = self._manager.subset_hook_caller(hook, self._manager.get_plugins() - {module})
         if not caller.get_hookimpls():
             return False, None
         try:
             answers = caller(**arguments)  # at most one; pluggy leaves None out
             answer = answers[0] if answers else None
-            if isinstance(answer, Iterator):  # its body runs only now, and its errors are the plugin's
-                answer = list(answer)
+            if isinstance(answer, Iterable) and not isinstance(answer, str | Mapping):
+                answer = list(answer)  # its body may run only now, and its errors are the plugin's
         except PgregistryError as error:
             raise type(error)(f"{plugin}: {error}") from error
         except (Exception, SystemExit) as error:
@@ -247,12 +249,12 @@ def _load(one: Found, on: list[Found], manager: pluggy.PluginManager) -> PluginE
         return PluginError(
             f"{one} is a class; a plugin is a module or an object. Have you forgotten the '()'?\n{_way_out(name)}"
         )
-    if wrong := _wrong_hooks(plugin):
-        return PluginError(f"{one} {wrong}\n{_way_out(name)}")
     try:
+        if wrong := _wrong_hooks(plugin):
+            return PluginError(f"{one} {wrong}\n{_way_out(name)}")
         manager.register(plugin, name=name)
         manager.check_pending()
-    except (pluggy.PluginValidationError, ValueError) as error:
+    except Exception as error:  # pluggy's validation, or an attribute of the plugin that raises
         if manager.has_plugin(name):
             manager.unregister(name=name)
         return PluginError(f"{one} is not valid: {' '.join(str(error).split())}\n{_way_out(name)}")
@@ -266,11 +268,15 @@ def _wrong_hooks(plugin: object) -> str | None:
     marked = False
     for name in dir(plugin):
         value = getattr(plugin, name, None)
-        is_marked = callable(value) and isinstance(getattr(value, mark, None), dict)
-        marked = marked or is_marked
-        if is_marked and name not in specs:
-            return f"implements {name!r}, which is no hook. {did_you_mean(name, specs)}"
-        if not is_marked and name.startswith(PREFIX) and inspect.isroutine(value):
+        options = getattr(value, mark, None) if callable(value) else None
+        if isinstance(options, dict):
+            marked = True
+            hook = options.get("specname") or name
+            if hook not in specs:
+                return f"implements {hook!r}, which is no hook. {did_you_mean(hook, specs)}"
+            if options.get("wrapper") or options.get("hookwrapper"):
+                return f"wraps {hook!r}; each plugin is asked alone, so there is nothing to wrap."
+        elif name.startswith(PREFIX) and inspect.isroutine(value):
             return f"has a function {name!r} without @hookimpl; mark it, or give it another name."
     return None if marked else f"implements no hook ({listing(specs, 'or')})."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import operator
+import difflib
 import os
 import re
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from pgregistry import launcher
-from pgregistry.arguments import check_backend, check_timeout
+from pgregistry.arguments import check_backend, check_timeout, whole_number
 from pgregistry.axes import Mode
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 
@@ -56,6 +56,7 @@ class Settings:
         ranks_per_host: How many ranks one host has.
         extra: Modes given as objects.
         unreadable: Names of sizes that were given, but not as a size.
+        mentioned: Names that were given without saying anything, with their origin.
     """
 
     sizes: dict[str, Setting[int]] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Settings:
     ranks_per_host: Setting[int] | None = None
     extra: tuple[Mode, ...] = ()
     unreadable: list[str] = field(default_factory=list)
+    mentioned: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ def gather(
     """
     environ = os.environ if environ is None else environ
     sources = [
-        _Source({key: value for key, value in keywords.items() if value is not None}, {}, "keyword"),
-        _Source({key: value for key, value in (command_line or {}).items() if value is not None}, {}, "command line"),
+        _Source(keywords, {}, "keyword"),
+        _Source(command_line or {}, {}, "command line"),
         _from_environment(environ, problems),
     ]
     if config := next((source.values["config"] for source in sources if source.values.get("config")), None):
@@ -138,7 +140,7 @@ def assignments(words: Iterable[str], origin: str, problems: Problems) -> dict[s
 def _toml_value(text: str) -> Any:
     try:
         document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # TOMLDecodeError, or a number or table that Python will not read
         return text
     return document["value"] if len(document) == 1 else text
 
@@ -153,9 +155,8 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source
     origins = dict.fromkeys(values, "PGREGISTRY")
     try:
         launch = launcher.read(environ)
-    except ConfigError as error:
-        problems.add(error)
-        launch = None
+    except ConfigError:
+        launch = None  # planning needs no launcher, and `init` complains itself
     if launch and launch.ranks_per_host:
         values["ranks_per_host"] = launch.ranks_per_host
         origins["ranks_per_host"] = launch.ranks_per_host_from
@@ -164,10 +165,12 @@ def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source
         if text := environ.get(variable):
             values[switch] = _toml_value(text) if switch == "ranks_per_host" else text
             origins[switch] = variable
-    known = {"PGREGISTRY_" + word.upper() for word in (*SWITCHES, "config")}
+    known = [word.upper() for word in (*SWITCHES, "config", "build")]
     for variable in sorted(environ):
-        if variable.startswith("PGREGISTRY_") and variable not in known:
-            problems.add(ConfigError(f"Nothing reads {variable}. {did_you_mean(variable, known)}"))
+        prefix, _, word = variable.partition("PGREGISTRY_")
+        # A plugin may read one of its own; only what looks like a slip is one.
+        if not prefix and word not in known and (close := difflib.get_close_matches(word, known, n=1, cutoff=0.75)):
+            problems.add(ConfigError(f"Nothing reads {variable}. Did you mean 'PGREGISTRY_{close[0]}'?"))
     return _Source(values, origins, "environment")
 
 
@@ -184,7 +187,7 @@ def _from_file(config: object, problems: Problems) -> _Source:
     except UnicodeDecodeError as error:
         problems.add(ConfigError(f"The configuration {config} is not UTF-8: {error}."))
         return empty
-    except ValueError as error:  # TOMLDecodeError is one, and a path with a null byte raises one
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
         problems.add(ConfigError(f"The configuration {config!s} is not valid TOML: {error}."))
         return empty
     return _Source(values, {}, str(config))
@@ -195,7 +198,15 @@ def _extra(given: object, problems: Problems) -> tuple[Mode, ...]:
     if given is not None and (modes is None or isinstance(modes, str)):
         problems.add(ConfigError(f"extra = {given!r} (keyword) is not a list of modes."))
         return ()
-    return tuple(modes or ())
+    try:
+        given_modes = list(modes or ())
+    except Exception as error:
+        problems.add(ConfigError(f"extra (keyword) raised {type(error).__name__}: {error}"))
+        return ()
+    for mode in given_modes:
+        if not isinstance(mode, Mode):
+            problems.add(ConfigError(f"extra (keyword) has {mode!r}, which is not a Mode."))
+    return tuple(mode for mode in given_modes if isinstance(mode, Mode))
 
 
 def _reserved(name: str, origin: str) -> ConfigError:
@@ -205,7 +216,10 @@ def _reserved(name: str, origin: str) -> ConfigError:
 def _merge(settings: Settings, source: _Source, key: str, value: Any, problems: Problems) -> None:
     """Take one value of a source, unless a higher one said it."""
     origin = source.origin(key)
-    if key in ("enable", "disable", "require"):
+    if value is None:
+        if key not in RESERVED:
+            settings.mentioned[key] = origin
+    elif key in ("enable", "disable", "require"):
         into: dict[str, str] = getattr(settings, key)
         for name in _name_list(key, value, origin, problems):
             into.setdefault(name, origin)
@@ -233,6 +247,8 @@ def _merge_size(settings: Settings, name: str, value: object, origin: str, probl
 
 
 def _merge_mode(settings: Settings, name: str, table: Mapping[str, Any], origin: str, problems: Problems) -> None:
+    if not table:
+        settings.mentioned[name] = origin
     for key, value in table.items():
         what = f"{name} ({origin})"
         if key == "size":
@@ -243,8 +259,10 @@ def _merge_mode(settings: Settings, name: str, table: Mapping[str, Any], origin:
                 value = check_backend(value, what)
             elif key == "timeout":
                 value = check_timeout(value, what)
-            elif key not in MODE_KEYS:
-                raise PluginError(f"{what} has {key!r}, which is no setting of a mode. {did_you_mean(key, MODE_KEYS)}")
+            elif not isinstance(key, str) or key not in MODE_KEYS:
+                raise PluginError(
+                    f"{what} has {key!r}, which is no setting of a mode. {did_you_mean(str(key), MODE_KEYS)}"
+                )
             elif not isinstance(value, bool):
                 raise PluginError(f"{what} has {key} = {value!r}; it takes true or false.")
         except PluginError as error:
@@ -254,10 +272,7 @@ def _merge_mode(settings: Settings, name: str, table: Mapping[str, Any], origin:
 
 
 def _number(name: str, value: object, origin: str, problems: Problems) -> int | None:
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
+    number = whole_number(value)
     if number is None or number < 1:
         problems.add(ConfigError(f"{name} = {value!r} ({origin}) is not a whole number from 1."))
         return None

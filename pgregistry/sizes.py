@@ -162,5 +162,6 @@ def _does_not_fit(
     would = {name: [n for n in divisors(world_size) if fits(n, product // size.value)] for name, size in sizes.items()}
     hints = [f"{name} could be {listing(valid, 'or')}" for name, valid in would.items() if valid]
     if not hints:
-        return f"{text}\n  Together they could be {listing(divisors(world_size), 'or')}."
+        choices = listing(divisors(world_size), "or")
+        return f"{text}\n  Each must divide {world_size}, and so must their product: {choices}."
     return f"{text}\n  {'; '.join(hints)}."

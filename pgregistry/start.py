@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,10 +20,22 @@ from pgregistry.agree import agree, leave
 from pgregistry.arguments import check_backend, check_timeout
 from pgregistry.axes import Mode
 from pgregistry.board import Board, connect, environment
-from pgregistry.build import LOOK, Built, build, check_others, confirm, gloo_environment, how, tell_failure, undo
+from pgregistry.build import (
+    LOOK,
+    Built,
+    build,
+    check_others,
+    confirm,
+    gloo_environment,
+    how,
+    tell_failure,
+    undo,
+    world_backend,
+)
 from pgregistry.context import ParallelContext
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PluginError
 from pgregistry.gather import in_thread
+from pgregistry.plan import Plan
 from pgregistry.planner import Made, make
 from pgregistry.requests import Defaults
 from pgregistry.statement import WIRE, Statement, failed, state
@@ -120,6 +133,8 @@ class Run:
                 check_timeout(getattr(self, name), "init()", name)
         except PluginError as error:
             raise ConfigError(str(error)) from None
+        if not isinstance(self.cpu, bool):
+            raise ConfigError(f"init() has cpu={self.cpu!r}; it takes True or False.")
 
 
 def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, Any] | None = None) -> ParallelContext:
@@ -127,11 +142,12 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
     place = _Place.find(run)
     made: Made | None = None
     failure: PgregistryError | None = None
-    backend = run.backend or (str(dist.get_backend()) if dist.is_initialized() else _default_backend())
+    backend = run.backend or (world_backend() if dist.is_initialized() else _default_backend())
     try:
         made = make(place.world_size, keywords, command_line=command_line, backend=backend)
+        _check_placement(made.plan)
     except PgregistryError as error:
-        failure = error
+        made, failure = None, error
     ranks = range(place.world_size) if made is None or made.plan.ranks is None else sorted(made.plan.ranks)
     everybody = len(ranks) == place.world_size
     defaults = Defaults(backend, run.timeout, run.cpu)
@@ -140,7 +156,8 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
         # The plan is none of this rank's business, but the world is.
         if place.owns_world:
             _start_world(place, run, Board(place.store, place.rank, range(place.world_size), everybody=True), backend)
-        return ParallelContext(made.plan, place.rank, built, defaults, owns_world=place.owns_world)
+            built.world = dist.group.WORLD
+        return ParallelContext(made.plan, place.rank, built, defaults)
     board = Board(place.store, place.rank, ranks, everybody=everybody)
     try:
         agree(board, _statement(made, failure, place, run, backend), run.agree_timeout)
@@ -153,18 +170,35 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
         if place.owns_world:
             everyone = board if everybody else Board(place.store, place.rank, range(place.world_size), everybody=True)
             _start_world(place, run, everyone, backend)
+            built.world = dist.group.WORLD
         build(made.plan, board, defaults, built, seconds=run.build_timeout)
-        context = ParallelContext(made.plan, place.rank, built, defaults, owns_world=place.owns_world)
+        context = ParallelContext(made.plan, place.rank, built, defaults)
         if made.registry.implementing("pgregistry_ready"):
             confirm(board, run.build_timeout, "groups")
             made.registry.tell("pgregistry_ready", _plugin_order(made), context=context)
         confirm(board, run.build_timeout, "last")
     except BaseException as error:
         tell_failure(board, error)
-        undo(built, owns_world=place.owns_world, abort=True)
+        undo(built, abort=True)
         leave(board, hosts=place.hosts)
         raise
     return context
+
+
+def _check_placement(plan: Plan) -> None:
+    """Refuse an order of `within` in which positions would not be those of torch, which sorts ranks."""
+    ranks = plan.ranks or ()
+    if all(low < high for low, high in pairwise(ranks)):
+        return
+    position = {rank: index for index, rank in enumerate(ranks)}
+    for mode in plan.planned:
+        for group in mode.groups:
+            if list(group) != sorted(group, key=position.__getitem__):
+                raise ConfigError(
+                    f"within = {ranks} places the ranks of group {group} of mode {mode.name!r} in another order than "
+                    "theirs, but a process group numbers its ranks in ascending order. Place only whole groups "
+                    "differently."
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,9 @@ def command_line(words: Sequence[str], options: dict[str, Any], problems: Proble
     """NAME=SIZE words and options, as the keywords of `pgregistry.plan`."""
     values = assignments(words, ORIGIN, problems)
     for name in ("enable", "disable", "only", "require"):
-        values[name] = ",".join(options[name]) if options[name] else None
+        values[name] = ",".join(options[name]) or None  # an empty variable of a script says nothing
     for name in ("order", "config"):
-        values[name] = options[name]
+        values[name] = options[name] or None
     if (per_host := options["ranks_per_host"]) is not None:
         values["ranks_per_host"] = int(per_host) if per_host.isascii() and per_host.isdigit() else per_host
     return values
@@ -52,8 +52,8 @@ def split_world_size(words: Sequence[str]) -> tuple[int | None, list[str]]:
     world_size, rest = None, list(words)
     if rest and "=" not in rest[0]:
         text = rest.pop(0)
-        if not (text.isascii() and text.isdigit()):
-            raise click.UsageError(f"{text!r} is neither a world size nor NAME=SIZE.")
+        if not (text.isascii() and text.isdigit() and len(text) <= 30):
+            raise click.UsageError(f"{text[:30]!r} is neither a world size nor NAME=SIZE.")
         world_size = int(text)
     for word in rest:
         name, equals, _ = word.partition("=")

@@ -32,11 +32,7 @@ def plan_command(words: tuple[str, ...], rank: int | None, mode: str | None, as_
         world_size = launcher.world_size(os.environ)
     if world_size is None:
         raise click.UsageError("WORLD_SIZE is missing, and the environment does not say it.")
-    plan = make(world_size, {}, command_line=typed, problems=problems).plan
-    if mode is not None:
-        plan[mode]  # raises, with a suggestion, for a mode that is not there
-    if rank is not None:
-        plan.check_rank(rank)
+    plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank).plan
     if as_json:
         click.echo(document.dumps(document.of_plan(plan, mode=mode, rank=rank)))
     else:

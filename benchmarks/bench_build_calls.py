@@ -1,0 +1,103 @@
+"""Store calls of the busiest rank, from an existing world to process groups."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import measure
+import worlds
+
+WORLDS = (4, 16, 32, 64)
+MORE = 4
+
+
+def more() -> list[Any]:
+    """Modes of a third party: copies and parts of what is there, that share with no other."""
+    from pgregistry import Mode
+
+    return [
+        Mode("embedding", over="pipe", at=(0, -1), dedicated=True),
+        Mode("copies", over="data", dedicated=True),
+        Mode("everyone", over=("data", "pipe", "tensor"), dedicated=True),
+        Mode("halves", groups=halves, dedicated=True),
+    ]
+
+
+def halves(mesh: Any) -> list[range]:
+    middle = mesh.world_size // 2
+    return [range(middle), range(middle, mesh.world_size)]
+
+
+def count_ours(world: int, modes: tuple[str, ...] | None, extra: bool) -> dict[str, int]:
+    store = worlds.watched_world()
+    phases = worlds.Phases.watch(store)
+    store.reset()
+    groups = worlds.ours(world, modes, more() if extra else ())
+    calls = store.calls
+    worlds.prove(groups)
+    agreed, built = phases.calls
+    answer = {"agreement": agreed, "creation": built - agreed, "confirmation": calls - built}
+    return {**answer, "all": calls, "groups": len(set(map(id, groups)))}
+
+
+def count_peer(world: int, way: str) -> dict[str, int]:
+    store = worlds.watched_world()
+    store.reset()
+    groups = getattr(worlds, way)(world)
+    calls = store.calls
+    worlds.prove(groups)
+    return {"all": calls, "groups": len(groups)}
+
+
+def busiest(world: int, job: Any, environ: Any = None) -> dict[str, int]:
+    answers = worlds.run_ranks(world, job, world, environ=environ).answers
+    return {key: max(answer[key] for answer in answers) for key in answers[0]}
+
+
+def main() -> None:
+    six, eight = worlds.SIX, None
+    ways = {
+        "pgregistry, 6 modes": (partial(count_ours, modes=six, extra=False), {}),
+        "pgregistry, 8 modes (bundled)": (partial(count_ours, modes=eight, extra=False), {}),
+        f"pgregistry, {8 + MORE} modes": (partial(count_ours, modes=eight, extra=True), {}),
+        "loop with new_group, 6 modes": (partial(count_peer, way="loop"), {}),
+        "  + TORCH_DIST_INIT_BARRIER=1": (partial(count_peer, way="loop"), worlds.BARRIER),
+        "init_device_mesh, 3 dimensions": (partial(count_peer, way="mesh"), {}),
+        "init_device_mesh, 6 families": (partial(count_peer, way="mesh_of_six"), {}),
+    }
+    counts = {
+        name: {world: busiest(world, job, environ) for world in WORLDS if world >= 8 or "mesh, 6" not in name}
+        for name, (job, environ) in ways.items()
+    }
+    peer = counts["pgregistry, 6 modes"]
+    rows = []
+    for name, by_world in counts.items():
+        cells = [
+            f"{by_world[world]['all']} ({by_world[world]['all'] / peer[world]['all']:.1f} ×)" if world in by_world else "—"
+            for world in WORLDS
+        ]
+        rows.append((name, *cells, f"{by_world[WORLDS[-1]]['groups']}"))
+    columns = ("store calls of the busiest rank", *(f"{world} ranks" for world in WORLDS), "groups of a rank")
+    measure.show(
+        "Store calls from an existing world to process groups, and ÷ pgregistry with 6 modes",
+        columns,
+        rows,
+        "Aim: flat in the number of ranks and of modes. Counts, not medians.",
+    )
+    rows = []
+    for name, by_world in counts.items():
+        if "agreement" in by_world[WORLDS[0]]:
+            for phase in ("agreement", "creation", "confirmation"):
+                rows.append((f"{name}: {phase}", *(str(by_world[world][phase]) for world in WORLDS)))
+    columns = ("of which, at most", *(f"{world} ranks" for world in WORLDS))
+    measure.show(
+        "Store calls of pgregistry by phase, busiest rank of each phase",
+        columns,
+        rows,
+        "Aims: at most 5 for agreement, 2 for the confirmation, and 2 for the creation of all groups together.",
+    )
+
+
+if __name__ == "__main__":
+    main()
