@@ -15,7 +15,8 @@ from typing import Final
 
 from pgregistry.board import SLICE, Board, LostError
 from pgregistry.errors import PlanMismatch
-from pgregistry.statement import Statement, disagreement, spans, versions
+from pgregistry.spans import spans
+from pgregistry.statement import Statement, disagreement, versions
 
 log = logging.getLogger("pgregistry")
 
@@ -55,7 +56,7 @@ def agree(board: Board, mine: Statement, seconds: float) -> None:
             word = board.watch(GO, until, lambda: _log_missing(board))
     except LostError as error:
         raise PlanMismatch(
-            f"Rank {board.rank}: the process that hosts the store is gone, before all ranks agreed ({error})."
+            f"Rank {board.rank}: {board.host}, which hosts the store, is gone before all ranks agreed ({error})."
         ) from error
     if word == "ok":
         _warn_versions(board, mine, reference)
@@ -151,8 +152,8 @@ def _raise(board: Board, reference: Statement, mine: Statement, seconds: float, 
         said = board.read([_who(rank) for rank in here], LEAVE) or []
     except LostError as error:
         raise PlanMismatch(
-            f"Rank {board.rank}: the ranks disagree, but the process that hosts the store was gone before this rank "
-            f"could read who ({error})."
+            f"Rank {board.rank}: the ranks disagree, but {board.host}, which hosts the store, was gone before this "
+            f"rank could read who ({error})."
         ) from error
     statements = {
         rank: reference if text == SAME else Statement.decode(text) for rank, text in zip(here, said, strict=False)

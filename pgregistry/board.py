@@ -43,11 +43,13 @@ class Board:
         ranks: The ranks that take part, ascending.
         name: A prefix that no other `init` among these ranks uses.
         store: The store, below that prefix.
+        host: Who hosts the store, in words.
     """
 
-    def __init__(self, store: Store, rank: int, ranks: Sequence[int], *, everybody: bool) -> None:
+    def __init__(self, store: Store, rank: int, ranks: Sequence[int], *, everybody: bool, host: str = "rank 0") -> None:
         self.rank = rank
         self.ranks = ranks
+        self.host = host
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
         with connected():
             call = store.add(f"pgregistry/{among}/calls/{rank}", 1)
@@ -133,8 +135,8 @@ def waiting(store: Any, seconds: float) -> Iterator[None]:
         store.set_timeout(before)
 
 
-def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> tuple[Store, bool]:
-    """The store that the launcher points to, and whether this process hosts it.
+def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> tuple[Store, bool, str]:
+    """The store that the launcher points to, whether this process hosts it, and who does, in words.
 
     torch's own rendezvous waits for all ranks here and then cannot say which one is missing, so
     nobody waits: `agree` finds out who is there.
@@ -145,6 +147,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> tuple
     address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
     agent = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     hosts = launch.rank == 0 and not agent
+    host = "torchrun's agent" if agent else "rank 0"
     try:
         if not hosts:
             _knock(address, port, seconds)
@@ -158,13 +161,12 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> tuple
             multi_tenant=True,
         )
     except (OSError, OverflowError, RuntimeError) as error:
-        whose = "torchrun's agent" if agent else "rank 0"
         what = "could not be opened" if hosts else f"did not answer within {seconds:g} s"
         raise PlanMismatch(
-            f"Rank {launch.rank} of {launch.world_size}: the store at {address}:{port}, which {whose} hosts, {what}.\n"
+            f"Rank {launch.rank} of {launch.world_size}: the store at {address}:{port}, which {host} hosts, {what}.\n"
             f"  {type(error).__name__}: {str(error).splitlines()[0]}"
         ) from error
-    return store, hosts
+    return store, hosts, host
 
 
 def _knock(address: str, port: int, seconds: float) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import torch.distributed as dist
 
@@ -17,16 +16,12 @@ from pgregistry import private
 from pgregistry.board import Board, LostError
 from pgregistry.errors import BuildError
 from pgregistry.gather import GatheringStore, together
+from pgregistry.gloo import gloo_environment
+from pgregistry.lookout import LOOK, Lookout, lost
 from pgregistry.plan import Plan
-from pgregistry.requests import Defaults, Request, of_rank, of_world, to_gloo, world_request
-
-#: gloo asks for all addresses of a group at once, and addresses do not grow with the group. All
-#: ranks set them alike, so they belong to what ranks agree on by building in the same way.
-GLOO: Final = {"GLOO_ENABLE_STORE_V2_API": "1", "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER": "1"}
-DONE: Final = "done"
-GOOD: Final = "ok"
-#: How long one look at the store takes while a rank waits for another, in seconds.
-LOOK: Final = 0.5
+from pgregistry.public import by_public_calls
+from pgregistry.requests import Defaults, Request, of_rank, to_gloo, world_request
+from pgregistry.torch_options import torch_options
 
 
 @dataclass(slots=True)
@@ -40,6 +35,7 @@ class Built:
         seconds: For each mode, how long it took until its process groups were there.
         kept: What must live as long as they do.
         world: The default process group, where `init` started it.
+        excepthook: What torch put its own in the place of when the world was started.
     """
 
     groups: dict[str, dist.ProcessGroup] = field(default_factory=dict)
@@ -48,6 +44,7 @@ class Built:
     seconds: dict[str, float] = field(default_factory=dict)
     kept: list[object] = field(default_factory=list)
     world: dist.ProcessGroup | None = None
+    excepthook: Callable[..., object] | None = None
 
 
 def world_backend() -> str:
@@ -86,18 +83,18 @@ def build(plan: Plan, board: Board, defaults: Defaults, built: Built, *, seconds
     wanted = of_rank(plan, board.rank, defaults)
     for requests in wanted.values():  # before anything is made, so that all ranks stop here together
         for request in requests:
-            _torch_options(request)
+            torch_options(request)
     world, world_group = world_request(plan, replace(defaults, backend=world_backend())), dist.group.WORLD
     known: dict[Request, dist.ProcessGroup] = {}
     if world_group is not None:
         known[world] = world_group
     new = list(dict.fromkeys(request for requests in wanted.values() for request in requests if request not in known))
     begun = time.monotonic()
-    lookout = _Lookout(board, new, begun + seconds, seconds)
+    lookout = Lookout(board, new, begun + seconds, seconds)
     if how(bound=world_group is not None and world_group.bound_device_id is not None) == "name":
         _by_name(new, board, known, built, lookout)
     else:
-        _by_public_calls(plan, board, defaults, known, built, lookout)
+        by_public_calls(plan, board, defaults, known, built.made, lookout)
     for name, requests in wanted.items():
         built.groups[name] = known[requests[0]]
         if len(requests) > 1:
@@ -105,94 +102,8 @@ def build(plan: Plan, board: Board, defaults: Defaults, built: Built, *, seconds
         built.seconds[name] = max(lookout.took.get(request, 0.0) for request in requests)
 
 
-class _Lookout:
-    """What a rank looks at while it waits for others: whether one has failed, whether the time is up."""
-
-    def __init__(self, board: Board, requests: Sequence[Request], until: float, seconds: float) -> None:
-        self._board = board
-        self.store: GatheringStore | None = None
-        self._requests = {request.name: request for request in requests}
-        self._until = until
-        self._begun, self.seconds = until - seconds, seconds
-        self._looked = 0.0
-        self.took: dict[Request, float] = {}
-
-    def made(self, request: Request) -> None:
-        self.took[request] = time.monotonic() - self._begun
-
-    def __call__(self, keys: Sequence[str]) -> None:
-        now = time.monotonic()
-        if now - self._looked < LOOK and now < self._until:
-            return
-        self._looked = now
-        check_others(self._board)
-        if now >= self._until:
-            raise BuildError(f"Rank {self._board.rank} waited {self.seconds:g} s. {self._waits_for(keys)}")
-
-    def _waits_for(self, keys: Sequence[str]) -> str:
-        """Who does not come to which group; a key is …/NAME//DEVICE//POSITION."""
-        for key in keys:
-            for request in self._requests.values():
-                position = key.rpartition("/")[2]
-                if f"/{request.name}//" in key and position.isdigit() and self.store and not self.store.check([key]):
-                    return f"Rank {request.ranks[int(position)]} does not come to {request}."
-        left = [str(request) for request in self._requests.values() if request not in self.took]
-        return f"These are not connected: {'; '.join(left)}." if left else "Another rank is not done."
-
-
-def check_others(board: Board) -> None:
-    """Raise what another rank failed with, if one did."""
-    try:
-        if board.has(DONE):
-            (word,) = board.read([DONE], LOOK) or [GOOD]
-            if word != GOOD:
-                raise BuildError(word)
-    except LostError as error:
-        raise _lost(board, error) from error
-
-
-def _lost(board: Board, error: Exception) -> BuildError:
-    return BuildError(
-        f"Rank {board.rank}: the process that hosts the store is gone while process groups are built ({error})."
-    )
-
-
-def tell_failure(board: Board, error: BaseException) -> None:
-    """Tell the others that this rank failed, unless another one did so first."""
-    try:
-        board.first(DONE, f"Rank {board.rank} failed while process groups were built: {type(error).__name__}: {error}")
-    except LostError:
-        return  # they find out as this rank did
-
-
-def confirm(board: Board, seconds: float, turn: str) -> None:
-    """Wait until all ranks are done.
-
-    Raises:
-        BuildError: at once where one fails; after `seconds` where one does not come.
-    """
-    until = time.monotonic() + seconds
-    done = DONE if turn == "last" else f"done/{turn}"
-    try:
-        if board.count(f"count/{turn}") == len(board.ranks):
-            board.first(done, GOOD)
-            return
-        while (left := until - time.monotonic()) > 0:
-            if values := board.read([done], min(left, LOOK if done != DONE else 5.0)):
-                if values[0] != GOOD:
-                    raise BuildError(values[0])
-                return
-            if done != DONE:
-                check_others(board)
-    except LostError as error:
-        raise _lost(board, error) from error
-    raise BuildError(
-        f"Rank {board.rank} has its process groups, but waited {seconds:g} s for the other ranks to have theirs."
-    )
-
-
 def _by_name(
-    requests: Sequence[Request], board: Board, known: dict[Request, dist.ProcessGroup], built: Built, lookout: _Lookout
+    requests: Sequence[Request], board: Board, known: dict[Request, dist.ProcessGroup], built: Built, lookout: Lookout
 ) -> None:
     store = GatheringStore("groups", board.store)
     built.kept.append(store)
@@ -203,7 +114,7 @@ def _by_name(
         name = f"{board.name}/groups/{request.name}"
         description = f"pgregistry:{request.mode}/{request.index}"
         try:
-            group = private.make(request, board.rank, name, where, _torch_options(request), description)
+            group = private.make(request, board.rank, name, where, torch_options(request), description)
         except Exception as error:
             raise BuildError(f"Rank {board.rank} could not make {request}: {type(error).__name__}: {error}") from error
         built.made.append(group)
@@ -217,115 +128,9 @@ def _by_name(
             if request not in known:
                 known[request] = make(request, board.store)
     except LostError as error:
-        raise _lost(board, error) from error
+        raise lost(board, error) from error
     # Threads end in any order; all ranks destroy in one.
     built.made[:] = [known[request] for request in requests]
-
-
-@contextmanager
-def gloo_environment() -> Iterator[None]:
-    """Have gloo make few store calls, for what is made inside."""
-    before = {name: os.environ.get(name) for name in GLOO}
-    os.environ.update(GLOO)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _by_public_calls(
-    plan: Plan,
-    board: Board,
-    defaults: Defaults,
-    known: dict[Request, dist.ProcessGroup],
-    built: Built,
-    lookout: _Lookout,
-) -> None:
-    """All process groups of the plan by `new_group`, on all ranks in one order.
-
-    torch names process groups by counting a rank's calls. A user may have made some on some
-    ranks only, so a rank that is behind first calls for groups that it is not in, which costs
-    nothing.
-    """
-    size = dist.get_world_size()
-    if len(board.ranks) != size:
-        raise BuildError(
-            f"within={tuple(board.ranks)} leaves out ranks, and new_group needs all {size} of them. "
-            "Unset PGREGISTRY_BUILD, or use a torch whose process groups can be named."
-        )
-    board.set(f"made/{board.rank}", str(dist.get_pg_count()))
-    counts = board.read([f"made/{rank}" for rank in board.ranks], lookout.seconds)
-    if counts is None:
-        raise BuildError(f"Rank {board.rank} waited {lookout.seconds:g} s for the other ranks to start building.")
-    for _ in range(max(map(int, counts)) - dist.get_pg_count()):
-        dist.new_group([(board.rank + 1) % size])
-    seen = set(known)
-    bound = dist.group.WORLD is not None and dist.group.WORLD.bound_device_id is not None
-    for mode in plan.planned:
-        requests = [request for request in of_world(plan, defaults) if request.mode == mode.name]
-        fresh = [request for request in dict.fromkeys(requests) if request not in seen]
-        seen.update(fresh)
-        members = sum(len(request.ranks) for request in fresh)
-        if bound and members == size and len({request.backend for request in fresh} | {defaults.backend}) == 1:
-            groups = _split(fresh)
-        else:
-            groups = [_new(request) for request in fresh]
-        for request, group in zip(fresh, groups, strict=True):
-            if board.rank in request.ranks and isinstance(group, dist.ProcessGroup):
-                known[request] = group
-                built.made.append(group)
-                lookout.made(request)
-
-
-def _split(requests: Sequence[Request]) -> list[Any]:
-    """One collective for all groups of a partition, where communicators are split from the world's."""
-    first = requests[0]
-    group = dist.split_group(
-        split_ranks=[list(request.ranks) for request in requests],
-        timeout=None if first.timeout is None else timedelta(seconds=first.timeout),
-        pg_options=_torch_options(first),
-        group_desc=f"pgregistry:{first.mode}",
-    )
-    return [group] * len(requests)
-
-
-def _new(request: Request) -> Any:
-    try:
-        return dist.new_group(
-            list(request.ranks),
-            timeout=None if request.timeout is None else timedelta(seconds=request.timeout),
-            backend=request.backend,
-            pg_options=_torch_options(request),
-            group_desc=f"pgregistry:{request.mode}/{request.index}",
-        )
-    except Exception as error:
-        raise BuildError(f"Rank {dist.get_rank()} could not make {request}: {type(error).__name__}: {error}") from error
-
-
-def _torch_options(request: Request) -> Any:
-    """Backend options as what torch takes."""
-    if not request.options:
-        return None
-    options = dict(request.options)
-    if request.backend in ("gloo", "mpi", "ucc", "fake"):
-        raise BuildError(
-            f"Mode {request.mode!r} has process group options {options}, but {request.backend} takes none."
-        )
-    if request.backend != "nccl":
-        return options  # a backend from elsewhere reads its own
-    converted: Any = dist.ProcessGroupNCCL.Options()
-    for key, value in options.items():
-        if hasattr(converted, key):
-            setattr(converted, key, value)
-        elif hasattr(converted.config, key):
-            setattr(converted.config, key, value)
-        else:
-            raise BuildError(f"Mode {request.mode!r} has process group option {key!r}, which nccl does not know.")
-    return converted
 
 
 def serves_cpu(group: dist.ProcessGroup) -> bool:
@@ -361,5 +166,8 @@ def undo(built: Built, *, abort: bool) -> None:
         except Exception as error:
             failed.append(error)
     built.kept.clear()
+    if built.excepthook and sys.excepthook.__module__ == dist.distributed_c10d.__name__:
+        sys.excepthook = built.excepthook  # torch wraps it once more for every world and never puts it back
+        built.excepthook = None
     if failed and not abort:
         raise BuildError(f"{len(failed)} process groups could not be destroyed; the first: {failed[0]}") from failed[0]

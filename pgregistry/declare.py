@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import graphlib
-import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgregistry.axes import REST, Axis, Mode, Part, Reference, Special
+from pgregistry.discovery import Plugin
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
-from pgregistry.registry import Plugin
+from pgregistry.execution import execution_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,8 @@ def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: P
     for one in declared:
         _check_independent(together, one, problems)
     _raise_more_than(known, problems)
-    together.modes = _execution_order(by_name, together)
+    order = execution_order(_uses(by_name, together), {name: one.mode.after for name, one in by_name.items()})
+    together.modes = tuple(by_name[name] for name in order)
     return together
 
 
@@ -235,27 +236,12 @@ def _check_independent(together: Declarations, one: Declared, problems: Problems
                 )
 
 
-def _execution_order(by_name: Mapping[str, Declared], together: Declarations) -> tuple[Declared, ...]:
-    before: dict[str, set[str]] = {}
-    for name, one in by_name.items():
-        used = {owner for item in walk(one.mode.over or ()) for owner in _owners(item, together)}
-        before[name] = ({*one.mode.after} & by_name.keys() | used) - {name}
-        if name in one.mode.after:
-            before[name].add(name)
-    sorter = graphlib.TopologicalSorter({name: sorted(earlier) for name, earlier in before.items()})
-    try:
-        sorter.prepare()
-    except graphlib.CycleError as error:
-        cycle = " after ".join(map(repr, reversed(error.args[1])))
-        raise PluginError(f"Modes come after one another in a cycle: {cycle}.") from None
-    order, ready = [], list[str]()
-    while sorter.is_active():
-        for name in sorter.get_ready():
-            heapq.heappush(ready, name)
-        name = heapq.heappop(ready)
-        sorter.done(name)
-        order.append(by_name[name])
-    return tuple(order)
+def _uses(by_name: Mapping[str, Declared], together: Declarations) -> dict[str, set[str]]:
+    """For each mode the modes that declare what it is over."""
+    return {
+        name: {owner for item in walk(one.mode.over or ()) for owner in _owners(item, together)}
+        for name, one in by_name.items()
+    }
 
 
 def _owners(reference: Reference, together: Declarations) -> Iterator[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from pgregistry.discovery import Plugin
 from pgregistry.errors import ConfigError
-from pgregistry.groups import ListedGroups, laid_out, place
+from pgregistry.groups import ListedGroups, laid_out
 from pgregistry.layout import Layout, Ragged, merge
+from pgregistry.placed import place
 from pgregistry.plan import Plan, PlannedMode
-from pgregistry.registry import Plugin
 
 SCHEMA: Final = 1
 #: Up to this world size a document lists the groups of every mode.

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.board import chunks, timed_out, waiting
+from pgregistry.board import chunks, connected, timed_out, waiting
 
 
 class GatheringStore(Store):
@@ -91,7 +91,8 @@ class GatheringStore(Store):
                     wanted = sorted({key for keys in self._wanted.values() for key in keys} - self._known.keys())
                     written, self._written = self._written, {}
                 if written:
-                    self._store.multi_set(list(written), list(written.values()))
+                    with connected():
+                        self._store.multi_set(list(written), list(written.values()))
                 if not wanted or not all(self._read(chunk, read) for chunk in chunks(wanted)):
                     look_around(wanted)
                 # All threads are under way now: serve each soon, for two ranks may connect two
@@ -104,7 +105,7 @@ class GatheringStore(Store):
 
     def _read(self, keys: Sequence[str], seconds: float) -> bool:
         """Read keys and hand them to the threads, if all are there within some seconds."""
-        with waiting(self._store, seconds):
+        with connected(), waiting(self._store, seconds):
             try:
                 found = dict(zip(keys, self._store.multi_get(list(keys)), strict=True))
             except RuntimeError as error:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgregistry.discovery import Plugin
 from pgregistry.errors import ConfigError, did_you_mean
-from pgregistry.groups import Groups, LayoutGroups, PlacedGroups, closed_form
+from pgregistry.groups import Groups, LayoutGroups
 from pgregistry.layout import Factors, Layout
-from pgregistry.registry import Plugin
+from pgregistry.placed import PlacedGroups, closed_form
 
 
 @dataclass(frozen=True, slots=True)

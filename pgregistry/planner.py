@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any, Final
 
+from pgregistry.answers import check_plan, process_group_options
 from pgregistry.arguments import whole_number
 from pgregistry.axes import Mode
 from pgregistry.declare import Declarations, Declared, declare, label
+from pgregistry.discovery import Found, Plugin
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean
-from pgregistry.groups import laid_out, place
+from pgregistry.groups import laid_out
 from pgregistry.listed import listed
 from pgregistry.mesh import Mesh
 from pgregistry.nesting import check_order, nest
+from pgregistry.placed import place
 from pgregistry.plan import Plan, PlannedMode
-from pgregistry.registry import Found, Plugin, Registry
+from pgregistry.registry import Registry
 from pgregistry.requirements import check_requirements
-from pgregistry.settings import RESERVED, Settings, gather
+from pgregistry.settings import Settings, gather
 from pgregistry.sizes import resolve
+from pgregistry.sources import RESERVED
 
 
 def plan(
@@ -143,7 +146,7 @@ def make(
         except PgregistryError as error:
             problems.add(error)
     problems.raise_any()
-    options = _options(registry, planned, backend)
+    options = process_group_options(registry, planned, backend)
     result = Plan(
         world_size=world_size,
         order=order,
@@ -152,7 +155,7 @@ def make(
         ranks=ranks,
         planned=tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned),
     )
-    _check(registry, result, problems)
+    check_plan(registry, result, problems)
     problems.raise_any()
     return Made(result, registry)
 
@@ -244,41 +247,3 @@ def _planned(one: Declared, mesh: Mesh, settings: Settings, ranks: tuple[int, ..
         dedicated=said["dedicated"].value if "dedicated" in said else mode.dedicated,
         **values,
     )
-
-
-def _options(registry: Registry, planned: Sequence[PlannedMode], backend: str | None) -> dict[str, dict[str, object]]:
-    options: dict[str, dict[str, object]] = {}
-    for mode in planned:
-        answered: Plugin | None = None
-        hook = "pgregistry_process_group_options"
-        for plugin, answer in registry.ask(hook, mode=mode.name, backend=mode.backend or backend):
-            if answer is None:
-                continue
-            if answered is not None:
-                raise PluginError(f"Both {answered} and {plugin} give process group options for mode {mode.name!r}.")
-            if not isinstance(answer, Mapping) or not all(map(_is_plain, answer.items())):
-                raise PluginError(f"{plugin}: {hook} returned {answer!r}; return a mapping of names to plain values.")
-            answered, options[mode.name] = plugin, dict(answer)
-    return options
-
-
-def _is_plain(option: tuple[object, object]) -> bool:
-    """Whether a backend option is a name with a value that JSON can say."""
-    key, value = option
-    if isinstance(value, float):
-        return isinstance(key, str) and isfinite(value)
-    return isinstance(key, str) and isinstance(value, bool | int | str | None)
-
-
-def _check(registry: Registry, plan: Plan, problems: Problems) -> None:
-    for plugin, reasons in registry.ask("pgregistry_check", plan=plan):
-        sentences = [reasons] if isinstance(reasons, str) else reasons
-        if sentences is None:
-            continue
-        if not isinstance(sentences, Iterable) or not all(
-            isinstance(reason, str) and reason.strip() for reason in sentences
-        ):
-            problems.add(PluginError(f"{plugin}: pgregistry_check answered {reasons!r}; yield one sentence a reason."))
-            continue
-        for reason in sentences:
-            problems.add(ConfigError(f"{plugin}: {reason}"))

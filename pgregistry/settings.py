@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from pgregistry import launcher
 from pgregistry.arguments import check_backend, check_timeout, whole_number
 from pgregistry.axes import Mode
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pgregistry.sources import RESERVED, Source, from_environment, from_file, reserved
 
 T = TypeVar("T")
 
-#: Parameters of `plan` and `init`, which no size and no plugin can be called.
-RESERVED: Final = frozenset(
-    {
-        *("agree_timeout", "backend", "build_timeout", "config", "cpu", "device", "disable", "enable", "extra"),
-        *("only", "order", "ranks_per_host", "require", "timeout", "within", "world_size"),
-    }
-)
-#: What a file, the environment or the command line can say beside sizes.
-SWITCHES: Final = ("order", "enable", "disable", "only", "require", "ranks_per_host")
 MODE_KEYS: Final = ("size", "backend", "timeout", "cpu", "dedicated")
 
 
@@ -72,18 +55,6 @@ class Settings:
     mentioned: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One place where values come from, already in the spelling of keywords."""
-
-    values: Mapping[str, Any]
-    origins: Mapping[str, str]
-    default: str
-
-    def origin(self, key: str) -> str:
-        return self.origins.get(key, self.default)
-
-
 def gather(
     problems: Problems,
     *,
@@ -101,12 +72,12 @@ def gather(
     """
     environ = os.environ if environ is None else environ
     sources = [
-        _Source(keywords, {}, "keyword"),
-        _Source(command_line or {}, {}, "command line"),
-        _from_environment(environ, problems),
+        Source(keywords, {}, "keyword"),
+        Source(command_line or {}, {}, "command line"),
+        from_environment(environ, problems),
     ]
     if config := next((source.values["config"] for source in sources if source.values.get("config")), None):
-        sources.append(_from_file(config, problems))
+        sources.append(from_file(config, problems))
     settings = Settings(extra=_extra(keywords.get("extra"), problems))
     for source in sources:
         # The file cannot name a file, nor say what only Python can.
@@ -115,82 +86,6 @@ def gather(
             if key not in elsewhere:
                 _merge(settings, source, key, value, problems)
     return settings
-
-
-def assignments(words: Iterable[str], origin: str, problems: Problems) -> dict[str, Any]:
-    """NAME=VALUE words as a mapping; a value is written as in TOML.
-
-    >>> assignments(["tensor=4", "zero1={dedicated=true}"], "command line", Problems())
-    {'tensor': 4, 'zero1': {'dedicated': True}}
-    """
-    values: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or not name:
-            problems.add(ConfigError(f"{word!r} ({origin}) is not of the form NAME=SIZE, as in tensor=2."))
-        elif name in RESERVED:
-            problems.add(_reserved(name, origin))
-        elif name in values:
-            problems.add(ConfigError(f"{name!r} is given twice ({origin}): {values[name]} and {text}."))
-        else:
-            values[name] = _toml_value(text)
-    return values
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        document = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # TOMLDecodeError, or a number or table that Python will not read
-        return text
-    return document["value"] if len(document) == 1 else text
-
-
-def _from_environment(environ: Mapping[str, str], problems: Problems) -> _Source:
-    """`PGREGISTRY="tensor=4"`, `PGREGISTRY_DISABLE=…`; a variable that is empty says nothing."""
-    values: dict[str, Any] = {}
-    # Words end at spaces, except in a quoted word and in a {table}, whose own quotes are TOML's.
-    words = re.findall(r"'[^']*'|\"[^\"]*\"|[^\s{]+(?:\{[^}]*\}?)?|\{", environ.get("PGREGISTRY", ""))
-    words = [word[1:-1] if word[0] == word[-1] and word[0] in "'\"" else word for word in words]
-    values.update(assignments(words, "PGREGISTRY", problems))
-    origins = dict.fromkeys(values, "PGREGISTRY")
-    try:
-        launch = launcher.read(environ)
-    except ConfigError:
-        launch = None  # planning needs no launcher, and `init` complains itself
-    if launch and launch.ranks_per_host:
-        values["ranks_per_host"] = launch.ranks_per_host
-        origins["ranks_per_host"] = launch.ranks_per_host_from
-    for switch in (*SWITCHES, "config"):
-        variable = f"PGREGISTRY_{switch.upper()}"
-        if text := environ.get(variable):
-            values[switch] = _toml_value(text) if switch == "ranks_per_host" else text
-            origins[switch] = variable
-    known = [word.upper() for word in (*SWITCHES, "config", "build")]
-    for variable in sorted(environ):
-        prefix, _, word = variable.partition("PGREGISTRY_")
-        # A plugin may read one of its own; only what looks like a slip is one.
-        if not prefix and word not in known and (close := difflib.get_close_matches(word, known, n=1, cutoff=0.75)):
-            problems.add(ConfigError(f"Nothing reads {variable}. Did you mean 'PGREGISTRY_{close[0]}'?"))
-    return _Source(values, origins, "environment")
-
-
-def _from_file(config: object, problems: Problems) -> _Source:
-    empty = _Source({}, {}, str(config))
-    if not isinstance(config, str | os.PathLike):
-        problems.add(ConfigError(f"config={config!r} is not the path of a TOML file."))
-        return empty
-    try:
-        values = tomllib.loads(Path(config).read_text(encoding="utf-8"))
-    except OSError as error:
-        problems.add(ConfigError(f"The configuration {config} cannot be read: {error.strerror or error}."))
-        return empty
-    except UnicodeDecodeError as error:
-        problems.add(ConfigError(f"The configuration {config} is not UTF-8: {error}."))
-        return empty
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
-        problems.add(ConfigError(f"The configuration {config!s} is not valid TOML: {error}."))
-        return empty
-    return _Source(values, {}, str(config))
 
 
 def _extra(given: object, problems: Problems) -> tuple[Mode, ...]:
@@ -209,11 +104,7 @@ def _extra(given: object, problems: Problems) -> tuple[Mode, ...]:
     return tuple(mode for mode in given_modes if isinstance(mode, Mode))
 
 
-def _reserved(name: str, origin: str) -> ConfigError:
-    return ConfigError(f"{name!r} ({origin}) is no size; the name is that of a parameter of plan() or init().")
-
-
-def _merge(settings: Settings, source: _Source, key: str, value: Any, problems: Problems) -> None:
+def _merge(settings: Settings, source: Source, key: str, value: Any, problems: Problems) -> None:
     """Take one value of a source, unless a higher one said it."""
     origin = source.origin(key)
     if value is None:
@@ -231,7 +122,7 @@ def _merge(settings: Settings, source: _Source, key: str, value: Any, problems: 
         if settings.ranks_per_host is None and number is not None:
             settings.ranks_per_host = Setting(number, origin)
     elif key in RESERVED:
-        problems.add(_reserved(key, origin))
+        problems.add(reserved(key, origin))
     elif isinstance(value, Mapping):
         _merge_mode(settings, key, value, origin, problems)
     else:

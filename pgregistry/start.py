@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import time
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
-from pgregistry import launcher
 from pgregistry.agree import agree, leave
-from pgregistry.arguments import check_backend, check_timeout
 from pgregistry.axes import Mode
-from pgregistry.board import Board, connect, environment
-from pgregistry.build import (
-    LOOK,
-    Built,
-    build,
-    check_others,
-    confirm,
-    gloo_environment,
-    how,
-    tell_failure,
-    undo,
-    world_backend,
-)
+from pgregistry.board import environment
+from pgregistry.build import Built, build, how, undo, world_backend
 from pgregistry.context import ParallelContext
-from pgregistry.errors import BuildError, ConfigError, PgregistryError, PluginError
-from pgregistry.gather import in_thread
+from pgregistry.errors import ConfigError, PgregistryError
+from pgregistry.lookout import confirm, tell_failure
 from pgregistry.plan import Plan
 from pgregistry.planner import Made, make
 from pgregistry.requests import Defaults
 from pgregistry.statement import WIRE, Statement, failed, state
+from pgregistry.world import Place, Run, default_backend, start_world
 
 
 def init(
@@ -115,50 +98,26 @@ def init(
     return start(keywords, run)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What `init` takes beside the plan."""
-
-    backend: str | None = None
-    device: torch.device | str | int | None = None
-    timeout: float | None = None
-    cpu: bool = False
-    agree_timeout: float = 300
-    build_timeout: float = 300
-
-    def __post_init__(self) -> None:
-        try:
-            check_backend(self.backend, "init()")
-            for name in ("timeout", "agree_timeout", "build_timeout"):
-                check_timeout(getattr(self, name), "init()", name)
-        except PluginError as error:
-            raise ConfigError(str(error)) from None
-        if not isinstance(self.cpu, bool):
-            raise ConfigError(f"init() has cpu={self.cpu!r}; it takes True or False.")
-
-
 def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, Any] | None = None) -> ParallelContext:
     """`init`, with the settings of a command line too."""
-    place = _Place.find(run)
+    place = Place.find(run)
     made: Made | None = None
     failure: PgregistryError | None = None
-    backend = run.backend or (world_backend() if dist.is_initialized() else _default_backend())
+    backend = run.backend or (world_backend() if dist.is_initialized() else default_backend())
     try:
         made = make(place.world_size, keywords, command_line=command_line, backend=backend)
         _check_placement(made.plan)
     except PgregistryError as error:
         made, failure = None, error
     ranks = range(place.world_size) if made is None or made.plan.ranks is None else sorted(made.plan.ranks)
-    everybody = len(ranks) == place.world_size
     defaults = Defaults(backend, run.timeout, run.cpu)
-    built = Built()
+    built = Built(excepthook=sys.excepthook if place.owns_world else None)
     if made is not None and place.rank not in ranks:
         # The plan is none of this rank's business, but the world is.
         if place.owns_world:
-            _start_world(place, run, Board(place.store, place.rank, range(place.world_size), everybody=True), backend)
-            built.world = dist.group.WORLD
+            built.world = start_world(place, run, place.board(range(place.world_size)), backend)
         return ParallelContext(made.plan, place.rank, built, defaults)
-    board = Board(place.store, place.rank, ranks, everybody=everybody)
+    board = place.board(ranks)
     try:
         agree(board, _statement(made, failure, place, run, backend), run.agree_timeout)
         if made is None:
@@ -168,9 +127,8 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
         raise
     try:
         if place.owns_world:
-            everyone = board if everybody else Board(place.store, place.rank, range(place.world_size), everybody=True)
-            _start_world(place, run, everyone, backend)
-            built.world = dist.group.WORLD
+            everyone = board if len(ranks) == place.world_size else place.board(range(place.world_size))
+            built.world = start_world(place, run, everyone, backend)
         build(made.plan, board, defaults, built, seconds=run.build_timeout)
         context = ParallelContext(made.plan, place.rank, built, defaults)
         if made.registry.implementing("pgregistry_ready"):
@@ -201,46 +159,7 @@ def _check_placement(plan: Plan) -> None:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where this process stands: its rank, and the store that all ranks reach.
-
-    Attributes:
-        rank: This rank.
-        world_size: How many there are.
-        store: The launcher's store, or the one of the world that exists.
-        owns_world: Whether the world is still to be started.
-        hosts: Whether others may lose the store when this process ends.
-        local_rank: Which of its host's ranks this is; None where nobody says.
-    """
-
-    rank: int
-    world_size: int
-    store: Any
-    owns_world: bool
-    hosts: bool
-    local_rank: int | None = None
-
-    @staticmethod
-    def find(run: Run) -> _Place:
-        world = dist.group.WORLD
-        if dist.is_initialized() and world is not None:
-            rank = dist.get_rank()
-            return _Place(rank, dist.get_world_size(), world.get_group_store(), owns_world=False, hosts=rank == 0)
-        launch = launcher.read(os.environ)
-        if launch is None:
-            known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
-            raise ConfigError(
-                f"No launcher said which rank this process is (known: {known}; RANK and WORLD_SIZE do for others).\n"
-                "Start it with torchrun --nproc-per-node N …, or call torch.distributed.init_process_group first."
-            )
-        if advice := launcher.rendezvous_advice(launch, os.environ):
-            raise ConfigError(f"{advice}.")
-        store, hosts = connect(launch, os.environ, run.agree_timeout)
-        return _Place(launch.rank, launch.world_size, store, True, hosts, launch.local_rank)
-
-
-def _statement(made: Made | None, failure: Exception | None, place: _Place, run: Run, backend: str) -> Statement:
+def _statement(made: Made | None, failure: Exception | None, place: Place, run: Run, backend: str) -> Statement:
     if made is None:
         return failed(place.world_size, failure or ConfigError("no plan"))
     plugins = {
@@ -258,49 +177,6 @@ def _statement(made: Made | None, failure: Exception | None, place: _Place, run:
         "ready hooks": ", ".join(made.registry.implementing("pgregistry_ready")) or "none",
     }
     return state(made.plan, plugins, told, environment(WIRE))
-
-
-def _default_backend() -> str:
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return dist.get_default_backend_for_device(accelerator.type) if accelerator else "gloo"
-
-
-def _start_world(place: _Place, run: Run, board: Board, backend: str) -> None:
-    try:
-        device = None if run.device is None else torch.device(run.device)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigError(f"device = {run.device!r} is no torch device: {error}") from error
-    if device is not None and device.type != "cpu" and ":" not in str(device):
-        device = torch.device(device.type, place.local_rank or 0)
-    job = partial(
-        dist.init_process_group,
-        backend,
-        store=PrefixStore(f"{board.name}/world", place.store),
-        rank=place.rank,
-        world_size=place.world_size,
-        timeout=None if run.timeout is None else timedelta(seconds=run.timeout),
-        device_id=None if device is None or device.type == "cpu" else device,
-    )
-    until = time.monotonic() + run.build_timeout
-
-    def look_around(_: object) -> None:
-        check_others(board)
-        if time.monotonic() >= until:
-            raise BuildError(
-                f"Rank {place.rank} waited {run.build_timeout:g} s for the default process group of {place.world_size} "
-                "ranks; one that agreed on the plan did not come to build it."
-            )
-
-    try:
-        with gloo_environment():
-            in_thread(job, look_around, LOOK)
-    except PgregistryError:
-        raise
-    except Exception as error:
-        raise BuildError(
-            f"Rank {place.rank} of {place.world_size} could not join the default process group: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def _plugin_order(made: Made) -> list[str]:

@@ -6,12 +6,13 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from pgregistry import difference, document
 from pgregistry.plan import Plan
+from pgregistry.spans import spans
 
 #: Variables that torch, gloo and NCCL read when they connect, and that must be equal everywhere.
 WIRE: Final = (
@@ -141,19 +142,3 @@ def disagreement(statements: Mapping[int, Statement], absent: Sequence[int]) -> 
     if absent:
         lines.append(f"  not here yet: {spans(absent)}")
     return "\n".join(line.replace("\n", "\n      ") for line in lines)
-
-
-def spans(ranks: Iterable[int]) -> str:
-    """Ranks for people.
-
-    >>> spans([0, 1, 2, 5]), spans([3])
-    ('ranks 0-2, 5', 'rank 3')
-    """
-    runs: list[list[int]] = []
-    for rank in sorted(ranks):
-        if runs and rank == runs[-1][1] + 1:
-            runs[-1][1] = rank
-        else:
-            runs.append([rank, rank])
-    shown = ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in runs)
-    return f"rank{'' if len(runs) == 1 and runs[0][0] == runs[0][1] else 's'} {shown}"

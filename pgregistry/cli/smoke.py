@@ -94,7 +94,8 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, problems: Probl
     import torch
 
     from pgregistry.proof import prove
-    from pgregistry.start import Run, start
+    from pgregistry.start import start
+    from pgregistry.world import Run
 
     problems.raise_any()
     torch.set_num_threads(1)

@@ -1,0 +1,140 @@
+"""The world: where this process stands in it, and the default process group where `init` starts it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+
+from pgregistry import launcher
+from pgregistry.arguments import check_backend, check_timeout
+from pgregistry.board import Board, LostError, connect, connected
+from pgregistry.errors import BuildError, ConfigError, PgregistryError, PluginError
+from pgregistry.gather import in_thread
+from pgregistry.gloo import gloo_environment
+from pgregistry.lookout import LOOK, check_others, lost, missing
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What `init` takes beside the plan."""
+
+    backend: str | None = None
+    device: torch.device | str | int | None = None
+    timeout: float | None = None
+    cpu: bool = False
+    agree_timeout: float = 300
+    build_timeout: float = 300
+
+    def __post_init__(self) -> None:
+        try:
+            check_backend(self.backend, "init()")
+            for name in ("timeout", "agree_timeout", "build_timeout"):
+                check_timeout(getattr(self, name), "init()", name)
+        except PluginError as error:
+            raise ConfigError(str(error)) from None
+        if not isinstance(self.cpu, bool):
+            raise ConfigError(f"init() has cpu={self.cpu!r}; it takes True or False.")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process stands: its rank, and the store that all ranks reach.
+
+    Attributes:
+        rank: This rank.
+        world_size: How many there are.
+        store: The launcher's store, or the one of the world that exists.
+        owns_world: Whether the world is still to be started.
+        hosts: Whether others may lose the store when this process ends.
+        host: Who hosts the store, in words.
+        local_rank: Which of its host's ranks this is; None where nobody says.
+    """
+
+    rank: int
+    world_size: int
+    store: Any
+    owns_world: bool
+    hosts: bool
+    host: str = "the host of the store"
+    local_rank: int | None = None
+
+    def board(self, ranks: Sequence[int]) -> Board:
+        """A corner of the store for one `init` among some ranks."""
+        everybody = len(ranks) == self.world_size
+        return Board(self.store, self.rank, ranks, everybody=everybody, host=self.host)
+
+    @staticmethod
+    def find(run: Run) -> Place:
+        """Where this process stands; ConfigError where nothing says so, PlanMismatch where nobody answers."""
+        world = dist.group.WORLD
+        if dist.is_initialized() and world is not None:
+            rank = dist.get_rank()
+            return Place(rank, dist.get_world_size(), world.get_group_store(), owns_world=False, hosts=rank == 0)
+        launch = launcher.read(os.environ)
+        if launch is None:
+            known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
+            raise ConfigError(
+                f"No launcher said which rank this process is (known: {known}; RANK and WORLD_SIZE do for others).\n"
+                "Start it with torchrun --nproc-per-node N …, or call torch.distributed.init_process_group first."
+            )
+        if advice := launcher.rendezvous_advice(launch, os.environ):
+            raise ConfigError(f"{advice}.")
+        store, hosts, host = connect(launch, os.environ, run.agree_timeout)
+        return Place(launch.rank, launch.world_size, store, True, hosts, host, launch.local_rank)
+
+
+def default_backend() -> str:
+    """The backend of the accelerator, or gloo without one."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return dist.get_default_backend_for_device(accelerator.type) if accelerator else "gloo"
+
+
+def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.ProcessGroup | None:
+    """Start the default process group, among all ranks of the board, and return it."""
+    try:
+        device = None if run.device is None else torch.device(run.device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"device = {run.device!r} is no torch device: {error}") from error
+    if device is not None and device.type != "cpu" and ":" not in str(device):
+        device = torch.device(device.type, place.local_rank or 0)
+    job = partial(
+        dist.init_process_group,
+        backend,
+        store=PrefixStore(f"{board.name}/world", place.store),
+        rank=place.rank,
+        world_size=place.world_size,
+        timeout=None if run.timeout is None else timedelta(seconds=run.timeout),
+        device_id=None if device is None or device.type == "cpu" else device,
+    )
+    until = time.monotonic() + run.build_timeout
+
+    def look_around(_: object) -> None:
+        check_others(board)
+        if time.monotonic() >= until:
+            raise BuildError(
+                f"Rank {place.rank} waited {run.build_timeout:g} s for the default process group of {place.world_size} "
+                f"ranks. {missing(board)}"
+            )
+
+    try:
+        with gloo_environment(), connected():
+            in_thread(job, look_around, LOOK)
+    except PgregistryError:
+        raise
+    except LostError as error:
+        raise lost(board, error) from error
+    except Exception as error:
+        raise BuildError(
+            f"Rank {place.rank} of {place.world_size} could not join the default process group: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return dist.group.WORLD
