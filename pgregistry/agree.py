@@ -22,8 +22,12 @@ log = logging.getLogger("pgregistry")
 
 SAME: Final = "="
 GO: Final = "go"
+GOOD: Final = "ok"
+DIFFER: Final = "differ"
 #: How long the others may take to come once it is known that somebody differs, in seconds.
 GRACE: Final = 5.0
+#: How long ranks that know of a difference wait to hear the last ones, in seconds.
+MOMENT: Final = 1.0
 #: How long the rank that hosts the store stays for the others to read why, in seconds.
 LEAVE: Final = 2.0
 
@@ -45,23 +49,24 @@ def agree(board: Board, mine: Statement, seconds: float) -> None:
         same = reference.digest == mine.digest
         board.set(_who(board.rank), SAME if same else mine.encode())
         if mine.error:
-            board.set(GO, "differ")  # whoever waits need not; this rank raises its own error
+            board.first(GO, DIFFER)  # whoever waits need not; this rank raises its own error
             return
         if not same:
-            _report(board, _expected(board, reference, mine), min(until, time.monotonic() + GRACE))
-            word: str | None = "differ"
+            word = _report(board, _expected(board, reference, mine), min(until, time.monotonic() + GRACE))
         elif board.rank == board.ranks[0]:
             word = _decide(board, until)
         else:
-            word = board.watch(GO, until, lambda: _log_missing(board))
+            word = board.watch(GO, until, lambda: _log_missing(board)) or _give_up(board)
     except LostError as error:
         raise PlanMismatch(
             f"Rank {board.rank}: {board.host}, which hosts the store, is gone before all ranks agreed ({error})."
         ) from error
-    if word == "ok":
+    if word == GOOD:
         _warn_versions(board, mine, reference)
-        return
-    _raise(board, reference, mine, seconds, differ=word == "differ")
+    elif word == DIFFER:
+        _raise_difference(board, reference, mine)
+    else:
+        raise PlanMismatch(_who_was_missing(board, word, seconds))
 
 
 def leave(board: Board, *, hosts: bool, early: bool = False) -> None:
@@ -96,29 +101,31 @@ def _expected(board: Board, reference: Statement, mine: Statement) -> Sequence[i
     return [rank for rank in board.ranks if rank < known]
 
 
-def _report(board: Board, ranks: Sequence[int], until: float) -> None:
+def _report(board: Board, ranks: Sequence[int], until: float) -> str:
     """Tell all that this rank differs, as soon as all have spoken."""
     board.read([_who(rank) for rank in ranks], max(until - time.monotonic(), 0))
-    board.set(GO, "differ")
+    return board.first(GO, DIFFER)
 
 
-def _decide(board: Board, until: float) -> str | None:
+def _decide(board: Board, until: float) -> str:
     """The lowest rank waits for all and gives the word."""
     keys = [_who(rank) for rank in board.ranks]
     wait, logged = 0.5, time.monotonic()
     while (left := until - time.monotonic()) > 0:
         said = board.read(keys, min(left, wait))
         if said is not None:
-            word = "ok" if all(one == SAME for one in said) else "differ"
-            board.set(GO, word)
-            return word
+            return board.first(GO, GOOD if all(one == SAME for one in said) else DIFFER)
         if board.has(GO):  # a rank that differs does not wait for ranks it does not know of
-            return "differ"
+            return board.first(GO, DIFFER)
         if time.monotonic() - logged >= SLICE:
             logged = time.monotonic()
             _log_missing(board)
-    board.set(GO, "missing")
-    return None
+    return _give_up(board)
+
+
+def _give_up(board: Board) -> str:
+    """The time is up: say who is missing, unless the word was given already."""
+    return board.first(GO, f"missing {','.join(map(str, _missing(board)))}")
 
 
 def _missing(board: Board) -> list[int]:
@@ -144,9 +151,11 @@ def _warn_versions(board: Board, mine: Statement, reference: Statement) -> None:
         )
 
 
-def _raise(board: Board, reference: Statement, mine: Statement, seconds: float, *, differ: bool) -> None:
-    """Say on every rank who said what, or who is missing."""
+def _raise_difference(board: Board, reference: Statement, mine: Statement) -> None:
+    """Say on every rank who said what."""
     try:
+        # A rank whose own plan failed does not wait for the others to speak; a moment more names all.
+        board.read([_who(rank) for rank in _expected(board, reference, mine)], MOMENT)
         absent = _missing(board)
         here = [rank for rank in board.ranks if rank not in absent]
         said = board.read([_who(rank) for rank in here], LEAVE) or []
@@ -159,10 +168,17 @@ def _raise(board: Board, reference: Statement, mine: Statement, seconds: float, 
         rank: reference if text == SAME else Statement.decode(text) for rank, text in zip(here, said, strict=False)
     }
     statements.setdefault(board.rank, mine)
-    if differ:
-        known = min(one.world_size for one in statements.values())
-        raise PlanMismatch(disagreement(statements, [rank for rank in absent if rank < known]))
-    raise PlanMismatch(
-        f"{spans(absent).capitalize()} of {len(board.ranks)} did not come within {seconds:g} s; nothing was created.\n"
-        f"  Here were {spans(here)}. Look for the first error in the log of {spans(absent)}, or raise agree_timeout."
+    known = min(one.world_size for one in statements.values())
+    raise PlanMismatch(disagreement(statements, [rank for rank in absent if rank < known]))
+
+
+def _who_was_missing(board: Board, word: str, seconds: float) -> str:
+    """The error of all ranks, those that came too late included."""
+    absent = [int(rank) for rank in word.removeprefix("missing ").split(",") if rank]
+    here = [rank for rank in board.ranks if rank not in absent]
+    late = f"Rank {board.rank} came when the others had given up. " if board.rank in absent else ""
+    return (
+        f"{late}{spans(absent).capitalize()} of {len(board.ranks)} did not come within {seconds:g} s; "
+        f"nothing was created.\n  Here were {spans(here)}. "
+        f"Look for the first error in the log of {spans(absent)}, or raise agree_timeout."
     )

@@ -28,7 +28,7 @@ class Lookout:
         self._requests = {request.name: request for request in requests}
         self._until = until
         self._begun, self.seconds = until - seconds, seconds
-        self._looked = 0.0
+        self._looked = self._begun
         self.took: dict[Request, float] = {}
 
     def made(self, request: Request) -> None:

@@ -48,9 +48,23 @@ def root_modes(plan: Plan, names: Sequence[str]) -> tuple[str, ...]:
             "Each axis, or each part of a split of it, needs a mode of its own."
         )
     alone = {name: factors for name in axes if not (factors := _factors(plan[name])) and name not in found}
-    return tuple(
-        sorted({**found, **alone}, key=lambda name: -max((stride for _, stride in _factors(plan[name])), default=0))
-    )
+    places = _places(plan)
+    return tuple(sorted({**found, **alone}, key=lambda name: places.get(name) or (-_outermost(plan[name]), 0)))
+
+
+def _outermost(mode: PlannedMode) -> int:
+    return max((stride for _, stride in _factors(mode)), default=0)
+
+
+def _places(plan: Plan) -> dict[str, tuple[int, int]]:
+    """Sort keys for the modes over one axis each: by nesting, those of size 1 in their place."""
+    places, stride = {}, 1
+    modes = {plan[name].over[0]: name for name in _axis_modes(plan)}
+    for index, axis in reversed(list(enumerate(plan.order))):
+        if axis in modes:
+            places[modes[axis]] = (-stride, index)
+        stride *= plan.sizes[axis]
+    return places
 
 
 def make_root(plan: Plan, names: Sequence[str], handles: Mapping[str, Handle], rank: int) -> DeviceMesh:

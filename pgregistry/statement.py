@@ -27,6 +27,8 @@ WIRE: Final = (
     "TORCH_DIST_INIT_BARRIER",
     "TORCH_GLOO_LAZY_INIT",
 )
+#: Whose modes are given as objects.
+EXTRA: Final = "extra"
 #: Above this many bytes the groups of a mode that lists them are not told, only their digest.
 LARGEST: Final = 1 << 20
 
@@ -114,7 +116,12 @@ def _why(text: str, plan: Plan, statement: Statement, other: Plan) -> str:
     if text != "none":
         return text
     missing = {mode.plugin.name for mode in other.planned} - {mode.plugin.name for mode in plan.planned}
-    reasons = [f"plugin {name!r} is {statement.plugins.get(name, 'not installed')}" for name in sorted(missing)]
+    reasons = [
+        "extra= has no such mode"
+        if name == EXTRA
+        else f"plugin {name!r} is {statement.plugins.get(name, 'not installed')}"
+        for name in sorted(missing)
+    ]
     return f"none ({'; '.join(reasons)})" if reasons else "none"
 
 
