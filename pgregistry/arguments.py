@@ -11,6 +11,8 @@ from pgregistry.errors import PluginError
 
 #: A year, in seconds: torch keeps timeouts in milliseconds, and nobody waits longer.
 LONGEST: Final = 366 * 24 * 3600
+#: Beyond this the arithmetic of groups is no longer done at once, and no world is so large.
+LARGEST: Final = 1 << 40
 
 
 def check_timeout(timeout: object, what: str, name: str = "timeout") -> float | None:
@@ -67,3 +69,12 @@ def whole_number(value: Any) -> int | None:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         return None
+
+
+def shown(value: object) -> str:
+    """A value for a message; the middle of a very long one is left out."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write out whole numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:40]}… ({len(text)} characters)"

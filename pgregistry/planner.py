@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from pgregistry.answers import check_plan, process_group_options
-from pgregistry.arguments import whole_number
+from pgregistry.arguments import LARGEST, shown, whole_number
 from pgregistry.axes import Mode
 from pgregistry.declare import Declarations, Declared, declare, label
 from pgregistry.discovery import Found, Plugin
@@ -76,10 +76,6 @@ def plan(
         **sizes,
     }
     return make(world_size, keywords).plan
-
-
-#: Beyond this the arithmetic of groups is no longer done at once, and no world is so large.
-LARGEST: Final = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +160,10 @@ def _world_size(given: object, problems: Problems) -> int:
     number = whole_number(given)
     if number is None or not 1 <= number <= LARGEST:
         problems.add(
-            ConfigError(f"world_size = {_short(given)} is not a world; it takes a whole number from 1 to {LARGEST}.")
+            ConfigError(f"world_size = {shown(given)} is not a world; it takes a whole number from 1 to {LARGEST}.")
         )
         problems.raise_any()
     return number or 1
-
-
-def _short(value: object) -> str:
-    return text if len(text := repr(value)) <= 30 else f"{text[:20]}… ({len(text)} digits)"
 
 
 def _within(world_size: int, within: object, problems: Problems) -> tuple[int, ...] | None:

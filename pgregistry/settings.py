@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from pgregistry.arguments import check_backend, check_timeout, whole_number
+from pgregistry.arguments import LARGEST, check_backend, check_timeout, shown, whole_number
 from pgregistry.axes import Mode
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 from pgregistry.sources import RESERVED, Source, from_environment, from_file, reserved
@@ -164,8 +164,8 @@ def _merge_mode(settings: Settings, name: str, table: Mapping[str, Any], origin:
 
 def _number(name: str, value: object, origin: str, problems: Problems) -> int | None:
     number = whole_number(value)
-    if number is None or number < 1:
-        problems.add(ConfigError(f"{name} = {value!r} ({origin}) is not a whole number from 1."))
+    if number is None or not 1 <= number <= LARGEST:
+        problems.add(ConfigError(f"{name} = {shown(value)} ({origin}) is not a whole number from 1."))
         return None
     return number
 
