@@ -20,7 +20,7 @@ from pgregistry.gloo import gloo_environment
 from pgregistry.lookout import LOOK, Lookout, lost
 from pgregistry.plan import Plan
 from pgregistry.public import by_public_calls
-from pgregistry.requests import Defaults, Request, of_rank, to_gloo, world_request
+from pgregistry.requests import Defaults, Request, of_rank, world_request
 from pgregistry.torch_options import torch_options
 
 
@@ -91,15 +91,32 @@ def build(plan: Plan, board: Board, defaults: Defaults, built: Built, *, seconds
     new = list(dict.fromkeys(request for requests in wanted.values() for request in requests if request not in known))
     begun = time.monotonic()
     lookout = Lookout(board, new, begun + seconds, seconds)
-    if how(bound=world_group is not None and world_group.bound_device_id is not None) == "name":
-        _by_name(new, board, known, built, lookout)
-    else:
-        by_public_calls(plan, board, defaults, known, built.made, lookout)
+    try:
+        _make(plan, board, defaults, known, new, built, lookout)
+    except BaseException:
+        known.clear()  # the error's traceback must keep no process group alive
+        raise
     for name, requests in wanted.items():
         built.groups[name] = known[requests[0]]
         if len(requests) > 1:
             built.companions[name] = known[requests[1]]
         built.seconds[name] = max(lookout.took.get(request, 0.0) for request in requests)
+
+
+def _make(
+    plan: Plan,
+    board: Board,
+    defaults: Defaults,
+    known: dict[Request, dist.ProcessGroup],
+    new: Sequence[Request],
+    built: Built,
+    lookout: Lookout,
+) -> None:
+    world_group = dist.group.WORLD
+    if how(bound=world_group is not None and world_group.bound_device_id is not None) == "name":
+        _by_name(new, board, known, built, lookout)
+    else:
+        by_public_calls(plan, board, defaults, known, built.made, lookout)
 
 
 def _by_name(
@@ -131,11 +148,6 @@ def _by_name(
         raise lost(board, error) from error
     # Threads end in any order; all ranks destroy in one.
     built.made[:] = [known[request] for request in requests]
-
-
-def serves_cpu(group: dist.ProcessGroup) -> bool:
-    """Whether a process group takes CPU tensors to gloo."""
-    return to_gloo(str(dist.get_backend_config(group)))
 
 
 def undo(built: Built, *, abort: bool) -> None:

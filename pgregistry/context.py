@@ -9,7 +9,7 @@ from types import TracebackType
 from torch.distributed.device_mesh import DeviceMesh
 
 from pgregistry import meshes
-from pgregistry.build import Built, serves_cpu, undo
+from pgregistry.build import Built, undo
 from pgregistry.errors import BuildError, ConfigError, did_you_mean
 from pgregistry.handle import Handle
 from pgregistry.plan import Plan
@@ -36,12 +36,11 @@ class ParallelContext:
         self._handles: Mapping[str, Handle] = {name: self._handle(name) for name in built.groups}
 
     def _handle(self, name: str) -> Handle:
-        mode, group = self.plan[name], self.built.groups[name]
+        mode = self.plan[name]
         ranks, index = mode.groups.group_of(self.rank), mode.groups.index_of(self.rank)
         if ranks is None or index is None:
             raise BuildError(f"rank {self.rank} has a process group of mode {name!r}, but no group in the plan.")
-        same = group if serves_cpu(group) else None
-        return Handle(name, index, ranks, ranks.index(self.rank), group, self.built.companions.get(name, same))
+        return Handle(name, index, ranks, ranks.index(self.rank), self.built.groups, self.built.companions)
 
     def __getitem__(self, mode: str) -> Handle:
         """The group of a mode that this rank is in.

@@ -153,11 +153,14 @@ def together(
     threads = [threading.Thread(target=run, args=(position,), daemon=True) for position in range(len(jobs))]
     for thread in threads:
         thread.start()
-    store.pump(alive, look_around, wait)
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    try:
+        store.pump(alive, look_around, wait)
+        for thread in threads:
+            thread.join()
+        alive()
+    except BaseException:
+        results.clear()  # the error's traceback must keep none of them alive
+        raise
     return results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch.distributed as dist
@@ -18,15 +19,28 @@ class Handle:
         index: Which group of the mode this is.
         ranks: The global ranks of the group, ascending.
         rank: This rank's position in `ranks`.
-        group: The torch process group.
     """
 
     mode: str
     index: int
     ranks: tuple[int, ...]
     rank: int
-    group: dist.ProcessGroup
-    _cpu_group: dist.ProcessGroup | None = field(repr=False)
+    _groups: Mapping[str, dist.ProcessGroup] = field(repr=False)
+    _companions: Mapping[str, dist.ProcessGroup] = field(repr=False)
+
+    @property
+    def group(self) -> dist.ProcessGroup:
+        """The torch process group.
+
+        A handle does not keep it alive: gloo frees the ranks that wait for this one only when
+        nothing refers to the process group any more.
+
+        Raises:
+            BuildError: if the context is closed.
+        """
+        if self.mode not in self._groups:
+            raise BuildError(f"The context is closed; the process group of mode {self.mode!r} is destroyed.")
+        return self._groups[self.mode]
 
     @property
     def size(self) -> int:
@@ -40,12 +54,13 @@ class Handle:
         Raises:
             BuildError: if nobody asked for one.
         """
-        if self._cpu_group is None:
+        group = self._companions.get(self.mode, self.group)
+        if "cpu:gloo" not in str(dist.get_backend_config(group)).split(","):
             raise BuildError(
                 f"Mode {self.mode!r} has no gloo process group beside its own; nobody asked for one. "
                 f"Say init(cpu=True), or {self.mode}={{'cpu': True}} for this mode alone."
             )
-        return self._cpu_group
+        return group
 
     @property
     def next(self) -> int:

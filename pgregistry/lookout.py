@@ -87,12 +87,14 @@ def lost(board: Board, error: Exception) -> BuildError:
     )
 
 
-def tell_failure(board: Board, error: BaseException) -> None:
-    """Tell the others that this rank failed, unless another one did so first."""
+def tell_failure(board: Board, error: BaseException) -> BuildError | None:
+    """Tell the others that this rank failed; the error of another one, if that failed before."""
+    mine = f"Rank {board.rank} failed while process groups were built: {type(error).__name__}: {error}"
     try:
-        board.first(DONE, f"Rank {board.rank} failed while process groups were built: {type(error).__name__}: {error}")
+        told = board.first(DONE, mine)
     except LostError:
-        return  # they find out as this rank did
+        return None  # the others find out as this rank did
+    return None if told in (mine, GOOD, str(error)) else BuildError(told)
 
 
 def confirm(board: Board, seconds: float, turn: str) -> None:

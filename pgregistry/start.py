@@ -105,6 +105,7 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
     failure: PgregistryError | None = None
     backend = run.backend or (world_backend() if dist.is_initialized() else default_backend())
     try:
+        run.check()
         made = make(place.world_size, keywords, command_line=command_line, backend=backend)
         _check_placement(made.plan)
     except PgregistryError as error:
@@ -119,7 +120,7 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
         return ParallelContext(made.plan, place.rank, built, defaults)
     board = place.board(ranks)
     try:
-        agree(board, _statement(made, failure, place, run, backend), run.agree_timeout)
+        agree(board, _statement(made, failure, place, run, backend), run.patience())
         if made is None:
             raise failure or ConfigError("There is no plan.")
     except BaseException:
@@ -136,9 +137,11 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
             made.registry.tell("pgregistry_ready", _plugin_order(made), context=context)
         confirm(board, run.build_timeout, "last")
     except BaseException as error:
-        tell_failure(board, error)
+        earlier = tell_failure(board, error)
         undo(built, abort=True)
         leave(board, hosts=place.hosts)
+        if earlier is not None and isinstance(error, PgregistryError):
+            raise earlier from error  # what happened here only followed from it
         raise
     return context
 

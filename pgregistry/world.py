@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from pgregistry import launcher
-from pgregistry.arguments import check_backend, check_timeout
+from pgregistry.arguments import LONGEST, check_backend, check_timeout
 from pgregistry.board import Board, LostError, connect, connected
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PluginError
 from pgregistry.gather import in_thread
@@ -34,13 +34,23 @@ class Run:
     agree_timeout: float = 300
     build_timeout: float = 300
 
-    def __post_init__(self) -> None:
+    def patience(self) -> float:
+        """`agree_timeout`, or the default where that is wrong: a rank that fails takes part all the same."""
+        good = isinstance(self.agree_timeout, int | float) and 0 < self.agree_timeout <= LONGEST
+        return self.agree_timeout if good else 300
+
+    def check(self) -> None:
+        """Refuse what cannot be; ConfigError."""
         try:
             check_backend(self.backend, "init()")
             for name in ("timeout", "agree_timeout", "build_timeout"):
                 check_timeout(getattr(self, name), "init()", name)
         except PluginError as error:
             raise ConfigError(str(error)) from None
+        try:
+            torch.device("cpu" if self.device is None else self.device)
+        except (RuntimeError, TypeError) as error:
+            raise ConfigError(f"device = {self.device!r} is no torch device: {str(error).splitlines()[0]}") from error
         if not isinstance(self.cpu, bool):
             raise ConfigError(f"init() has cpu={self.cpu!r}; it takes True or False.")
 
@@ -88,7 +98,7 @@ class Place:
             )
         if advice := launcher.rendezvous_advice(launch, os.environ):
             raise ConfigError(f"{advice}.")
-        store, hosts, host = connect(launch, os.environ, run.agree_timeout)
+        store, hosts, host = connect(launch, os.environ, run.patience())
         return Place(launch.rank, launch.world_size, store, True, hosts, host, launch.local_rank)
 
 
@@ -100,10 +110,7 @@ def default_backend() -> str:
 
 def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.ProcessGroup | None:
     """Start the default process group, among all ranks of the board, and return it."""
-    try:
-        device = None if run.device is None else torch.device(run.device)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigError(f"device = {run.device!r} is no torch device: {error}") from error
+    device = None if run.device is None else torch.device(run.device)
     if device is not None and device.type != "cpu" and ":" not in str(device):
         device = torch.device(device.type, place.local_rank or 0)
     job = partial(
