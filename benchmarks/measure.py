@@ -19,6 +19,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is imported; warnings would break into the tables
+
 
 def timed(call: Callable[[], object]) -> float:
     """Seconds of one call."""

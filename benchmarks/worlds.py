@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib.util import module_from_spec, spec_from_file_location
+from functools import partialmethod
+from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ THREE = ("data", "pipe", "tensor")
 BARRIER = {"TORCH_DIST_INIT_BARRIER": "1"}
 FEW_CALLS = {"GLOO_ENABLE_STORE_V2_API": "1", "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER": "1"}
 #: What the fork server imports, so that no rank does; what is not installed is left out.
-IMPORTED = ("torch", "worlds", "pgregistry.start", "megatron.core.parallel_state")
+IMPORTED = ("torch", "measure", "worlds", "pgregistry.start", "megatron.core.parallel_state")
 
 
 def sizes(world: int) -> dict[str, int]:
@@ -52,17 +52,24 @@ def run_ranks(
     """What a function answers on each rank.
 
     Ranks are forked from a server that has imported torch and holds no store. They start when all
-    of them are there, and stay until all are done.
+    of them are there, and stay until all are done. This process hosts the store, as torchrun's
+    agent does.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # which the fork server does not take from here otherwise
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    os.environ["RES_OPTIONS"] = "attempts:0"  # torch looks up the name of each peer, which can take 5 s without DNS
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(IMPORTED))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    agent = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
-        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"},
-        **{"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), **(environ or {})},
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(agent.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        **(environ or {}),
     }
     ranks, pipes = [], []
     for rank in range(count):
@@ -146,42 +153,32 @@ class Watched(dist.Store):
         return getattr(self._inner, name)(*arguments)
 
     def has_extended_api(self) -> bool:
+        """Whether there are `append`, `multi_get` and `multi_set`."""
         return True
 
-    def set(self, key: str, value: Any) -> None:
-        self._call("set", key, value)
-
-    def get(self, key: str) -> Any:
-        return self._call("get", key)
-
-    def add(self, key: str, value: int) -> Any:
-        return self._call("add", key, value)
-
-    def append(self, key: str, value: Any) -> None:
-        self._call("append", key, value)
-
-    def check(self, keys: Sequence[str]) -> Any:
-        return self._call("check", keys)
-
-    def compare_set(self, key: str, expected: Any, desired: Any) -> Any:
-        return self._call("compare_set", key, expected, desired)
-
-    def multi_get(self, keys: Sequence[str]) -> Any:
-        return self._call("multi_get", keys)
-
-    def multi_set(self, keys: Sequence[str], values: Sequence[Any]) -> None:
-        self._call("multi_set", keys, values)
-
     def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:
+        """As torch's, with the timeout that torch set where it gives none."""
         self._call("wait", keys, self.timeout if timeout is None else timeout)
+
+    set = partialmethod(_call, "set")
+    get = partialmethod(_call, "get")
+    add = partialmethod(_call, "add")
+    append = partialmethod(_call, "append")
+    check = partialmethod(_call, "check")
+    compare_set = partialmethod(_call, "compare_set")
+    multi_get = partialmethod(_call, "multi_get")
+    multi_set = partialmethod(_call, "multi_set")
 
 
 def watched_world() -> Watched:
     """An existing world of all ranks over a watched store, ready for the first measured call."""
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = Watched(dist.TCPStore(address, port, size, is_master=rank == 0, wait_for_workers=False))
+    store = Watched(dist.TCPStore(address, port, is_master=False, wait_for_workers=False))
+    os.environ.update(FEW_CALLS)  # only to be there sooner
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    for name in FEW_CALLS:
+        del os.environ[name]
     return store
 
 
@@ -200,6 +197,7 @@ class Phases:
 
     @staticmethod
     def watch(store: Watched) -> Phases:
+        """Have `pgregistry.init` tell when it builds."""
         from pgregistry import start
 
         build, phases = start.build, Phases()
@@ -251,22 +249,21 @@ def mesh(world: int) -> list[Any]:
     return list(made.get_all_groups())
 
 
-def mesh_of_six(world: int) -> list[Any]:
-    """The families of all six modes; a second mesh of pairs for nettest, whose threes no mesh can have."""
+def mesh_of_five(world: int) -> list[Any]:
+    """The families of the modes without nettest, whose threes no mesh can have."""
     zero1 = sizes(world)["zero1"]
     names = ("replicate", "zero1", "pipe", "tensor")
     made = init_device_mesh("cpu", (world // 4 // zero1, zero1, 2, 2), mesh_dim_names=names)
     data, model = made["replicate", "zero1"]._flatten("data"), made["pipe", "tensor"]._flatten("model")
-    pairs = init_device_mesh("cpu", (world // 2, 2), mesh_dim_names=("others", "nettest"))
-    kept.extend((made, pairs))
-    return [*made.get_all_groups(), data.get_group(), model.get_group(), *pairs.get_all_groups()]
+    kept.append(made)
+    return [*made.get_all_groups(), data.get_group(), model.get_group()]
 
 
 kept: list[Any] = []
 
 
 def prove(groups: Iterable[Any]) -> None:
-    """One all_gather in each group: who is there?"""
+    """One all_gather in each group, which says who is there."""
     mine = torch.tensor([dist.get_rank()])
     for group in groups:
         ranks = dist.get_process_group_ranks(group)
@@ -277,10 +274,7 @@ def prove(groups: Iterable[Any]) -> None:
 
 
 def _origin() -> Any:
-    spec = spec_from_file_location("origin", Path(__file__).parents[1] / "tests" / "origin.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules.get("origin") or module_from_spec(spec)
+    """The oracle of the tests: the origin's groups, typed from its loops."""
     if "origin" not in sys.modules:
-        spec.loader.exec_module(module)
-        sys.modules["origin"] = module
-    return module
+        sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    return import_module("origin")

@@ -94,7 +94,8 @@ def tell_failure(board: Board, error: BaseException) -> BuildError | None:
         told = board.first(DONE, mine)
     except LostError:
         return None  # the others find out as this rank did
-    return None if told in (mine, GOOD, str(error)) else BuildError(told)
+    same = told in (GOOD, str(error)) or told.endswith(f": {type(error).__name__}: {error}")
+    return None if same else BuildError(told)
 
 
 def confirm(board: Board, seconds: float, turn: str) -> None:

@@ -5,6 +5,8 @@ W is the world size; D, P, T, Z and N are the sizes of data, pipe, tensor, zero1
 
 from __future__ import annotations
 
+EIGHT = ("data", "dummy", "global", "model", "nettest", "pipe", "tensor", "zero1")
+
 
 def groups(world: int, tensor: int, pipe: int, zero1: int, nettest: int) -> dict[str, list[list[int]]]:
     """All eight modes, each a list of groups in the order of the origin's loops."""

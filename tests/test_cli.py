@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from origin import EIGHT
 
 import pgregistry
 from pgregistry.cli import run
@@ -38,9 +39,9 @@ def stripped(text: str) -> str:
 
 
 def test_plan_shows_every_mode_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("plan 16 tensor=2 pipe=2 zero1=2 nettest=6".split()) == 0
+    assert run(["plan", "16", "tensor=2", "pipe=2", "zero1=2", "nettest=6", "--only", ",".join(EIGHT)]) == 0
     out, err = capsys.readouterr()
-    fingerprint = pgregistry.plan(16, tensor=2, pipe=2, zero1=2, nettest=6).fingerprint
+    fingerprint = pgregistry.plan(16, tensor=2, pipe=2, zero1=2, nettest=6, only=EIGHT).fingerprint
     assert (stripped(out), err) == (PLAN + fingerprint, "")
 
 
@@ -82,7 +83,7 @@ def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
     ("line", "status", "said"),
     [
         ("plan 16 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 16.\n"),
-        ("plan 0", 1, "ConfigError: world_size = 0 is not a world; it takes a whole number from 1.\n"),
+        ("plan 0", 1, "ConfigError: world_size = 0 is not a world; it takes a whole number from 1 to 1099511627776.\n"),
         ("plan 8 tensor=2 tensor=4", 1, "ConfigError: 'tensor' is given twice (command line): 2 and 4.\n"),
         ("plan 8 tensor=2.5", 1, "ConfigError: tensor = 2.5 (command line) is not a whole number"),
         ("plan 8 tensor=many", 1, "ConfigError: tensor = 'many' (command line) is not a whole number"),
@@ -91,8 +92,12 @@ def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
             1,
             "ConfigError: 'timeout' (command line) is no size; the name is that of a parameter of plan() or",
         ),
-        ("plan 8 --rank 8", 1, "ConfigError: rank 8 is out of range: the ranks are 0 to 7.\n"),
-        ("plan 8 --mode tenser", 1, "ConfigError: The plan has no mode 'tenser'. Did you mean 'tensor'?\n"),
+        ("plan 8 --rank 8", 1, "ConfigError: rank: 8 is out of range (command line): the ranks are 0 to 7.\n"),
+        (
+            "plan 8 --mode tenser",
+            1,
+            "ConfigError: mode: there is no mode 'tenser' (command line). Did you mean 'tensor'?\n",
+        ),
         ("plan 8 --disable tenser", 1, "ConfigError: disable: no plugin is called 'tenser' (command line). Did"),
         ("plan 8 --only tenser", 1, "ConfigError: only: no plugin is called 'tenser' (command line). Did you"),
         (
@@ -130,6 +135,94 @@ def test_all_problems_of_a_run_are_one_error(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err.startswith("ConfigError: 4 problems:\n- pipe = 0 (command line) is not a whole")
 
 
+def test_a_mode_and_a_rank_that_are_not_there_are_said_with_all_else(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "plan 8 tensr=2 pipe=3 --mode tenser --rank 8 --disable nettst"
+    assert run([*line.split(), "--only", ",".join(EIGHT)]) == 1
+    assert capsys.readouterr().err == (
+        "ConfigError: 5 problems:\n"
+        "- disable: no plugin is called 'nettst' (command line). Did you mean 'nettest'?\n"
+        "- There is no size 'tensr' (command line). Did you mean 'tensor'?\n"
+        "- mode: there is no mode 'tenser' (command line). Did you mean 'tensor'?\n"
+        "- rank: 8 is out of range (command line): the ranks are 0 to 7.\n"
+        "- pipe = 3 does not divide world size 8.\n"
+        "    pipe = 3 (command line)\n"
+        "    data takes what is left\n"
+        "    pipe could be 1, 2, 4 or 8.\n"
+    )
+
+
+def test_an_empty_option_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "4"]) == 0
+    said = capsys.readouterr()
+    empty = [
+        word for option in ("only", "config", "order", "enable", "disable", "require") for word in (f"--{option}", "")
+    ]
+    assert run(["plan", "4", *empty]) == 0
+    assert capsys.readouterr() == said
+    assert run(["plugins"]) == 0
+    said = capsys.readouterr()
+    assert run(["plugins", "--only", "", "--config", "", "--enable", "", "--disable", ""]) == 0
+    assert capsys.readouterr() == said
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (
+            ["plan", "1099511627777"],
+            1,
+            "ConfigError: world_size = 1099511627777 is not a world; it takes a whole number",
+        ),
+        (["plan", "9" * 31], 2, f"'{'9' * 30}' is neither a world size nor NAME=SIZE."),
+        (["plan", DIGITS], 2, f"'{'9' * 30}' is neither a world size nor NAME=SIZE."),
+        (
+            ["plan", "8", f"tensor={DIGITS}"],
+            1,
+            f"ConfigError: tensor = '{'9' * 39}… (5002 characters) (command line) is not a",
+        ),
+        (
+            ["plan", "8", f"tensor={'[' * 5000}"],
+            1,
+            f"ConfigError: tensor = '{'[' * 39}… (5002 characters) (command line) is not a",
+        ),
+        (["plan", "8", "--rank", DIGITS], 2, f"'{DIGITS}' is not a valid integer."),
+        (
+            ["plan", "8", "--rank", "-1"],
+            1,
+            "ConfigError: rank: -1 is out of range (command line): the ranks are 0 to 7.",
+        ),
+        (["plan", "8", "--mode", ""], 1, "ConfigError: mode: there is no mode '' (command line)."),
+    ],
+    ids=["world", "31 digits", "digits", "size", "lists", "rank", "rank -1", "mode"],
+)
+def test_what_is_too_large_is_refused_without_a_traceback(
+    words: list[str], status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == status
+    assert said in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="Python reads no number of more than 4300 digits")
+@pytest.mark.parametrize("source", ["option", "launcher"])
+def test_a_number_of_5000_digits_is_refused_wherever_it_stands(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if source == "option":
+        assert run(["plan", "8", "--ranks-per-host", DIGITS]) == 1
+    else:
+        monkeypatch.setenv("WORLD_SIZE", DIGITS)
+        assert run(["plan"]) == 1
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the table lists all ranks of a group, to show six")
+def test_a_table_of_the_largest_world_lists_no_rank_that_it_does_not_show() -> None:
+    code = "import resource as r; r.setrlimit(r.RLIMIT_AS, (1 << 30, -1)); import pgregistry.cli as c; "
+    code += "sys_exit = c.run(['plan', str(1 << 40), 'tensor=2']); raise SystemExit(sys_exit)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
 def test_plugins_lists_what_is_on_and_why_not(capsys: pytest.CaptureFixture[str], distribution: Any) -> None:
     broken = {"pgregistry_broken.py": "raise RuntimeError('out of order')"}
     distribution("pgregistry-broken", {"broken": "pgregistry_broken"}, broken)
@@ -163,7 +256,7 @@ def pgregistry_version() -> str:
 def test_plugins_exits_0_whatever_it_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plugins", "--json", "--disable", "nobody"]) == 0
     out, err = capsys.readouterr()
-    assert len(json.loads(out)) == 8
+    assert {row["name"]: row["status"] for row in json.loads(out)}.items() >= dict.fromkeys(EIGHT, "active").items()
     assert "no plugin is called 'nobody'" in err
 
 
@@ -237,9 +330,9 @@ def names(table: str) -> list[str]:
 
 
 def test_smoke_starts_its_own_processes_and_proves_every_group() -> None:
-    done = command("pgregistry", "smoke", "--nproc", "4", "tensor=2", "nettest=3")
+    done = command("pgregistry", "smoke", "--nproc", "4", "tensor=2", "nettest=3", "--only", ",".join(EIGHT))
     assert done.returncode == 0, done.stderr
-    assert names(done.stdout) == list(pgregistry.plan(4, tensor=2, nettest=3).modes)
+    assert names(done.stdout) == list(pgregistry.plan(4, tensor=2, nettest=3, only=EIGHT).modes)
     assert "4 ranks: every group proved; 10 process groups built for 19 groups" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -15,16 +15,20 @@ import contextlib
 import doctest
 import inspect
 import io
+import json
 import os
 import re
 import shlex
+import shutil
 import string
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
+from origin import EIGHT
 from ranks import run_ranks
 
 import pgregistry
@@ -37,7 +41,13 @@ else:
 
 ROOT = Path(__file__).parents[1]
 RUN = ("README.md", "docs/hooks.md", "docs/reference.md")
-ALL = (*RUN, "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md")
+ALL = (*RUN, "docs/reliability.md", "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md")
+
+
+@pytest.fixture
+def eight(distribution: Callable[..., Path]) -> None:
+    """The modes that the documentation shows, whatever else was added to pyproject.toml since."""
+    distribution("pgregistry", {name: f"pgregistry_{name}" for name in EIGHT}, {}, version=version("pgregistry"))
 
 
 def read(name: str) -> str:
@@ -122,6 +132,7 @@ RUNNABLE = [
 ]
 
 
+@pytest.mark.usefixtures("eight")
 @pytest.mark.parametrize("text", RUNNABLE)
 def test_what_a_section_shows_is_what_happens(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distribution: Callable[..., Path]
@@ -182,7 +193,7 @@ def test_the_picture_in_the_readme_has_each_rank_in_its_group() -> None:
     rows = {words[0]: words[1:] for words in map(str.split, picture.splitlines())}
     plan = pgregistry.plan(16, tensor=2, pipe=2, zero1=2, nettest=6)
     assert rows.pop("rank") == [str(rank) for rank in range(16)]
-    assert set(rows) == set(plan)
+    assert set(rows) == set(EIGHT)
     for name, letters in rows.items():
         assert letters == [string.ascii_lowercase[plan[name].groups.index_of(rank) or 0] for rank in range(16)], name
 
@@ -216,40 +227,59 @@ def test_every_bundled_mode_is_in_the_index_with_its_groups() -> None:
     assert shown == {name: list(plan[name].groups) for name in sorted(points)}
 
 
-def diffs() -> dict[str, str]:
-    """Each file of the diff in CONTRIBUTING.md."""
-    (diff,) = blocks(read("CONTRIBUTING.md"), "diff")
-    parts = re.split(r"^\+\+\+ (.+)\n", diff, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def patched(folder: Path) -> Path:
+    """A copy of the repository to which the patch in CONTRIBUTING.md is applied."""
+    (patch,) = blocks(read("CONTRIBUTING.md"), "diff")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment["GIT_CEILING_DIRECTORIES"] = str(folder.parent)  # in a folder of another repository it applies nothing
+
+    def apply(*options: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", "apply", *options, "-"]
+        return subprocess.run(command, input=patch, cwd=folder, env=environment, capture_output=True, text=True)
+
+    if (folder / "plugins" / "pgregistry_shard.py").exists():  # somebody has followed CONTRIBUTING.md
+        assert apply("--reverse").returncode == 0
+    done = apply()
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
-def added(hunk: str) -> str:
-    return "".join(line[1:] + "\n" for line in hunk.splitlines() if line.startswith("+"))
+def installed(folder: Path, site: Path) -> Mapping[str, str]:
+    """The environment of a process that finds a copy and its entry points instead of this checkout."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    info = site / f"pgregistry-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    metadata = f"Metadata-Version: 2.1\nName: pgregistry\nVersion: {project['version']}\n"
+    (info / "METADATA").write_text(metadata, encoding="utf-8")
+    points = [f"{name} = {module}" for name, module in project["entry-points"]["pgregistry"].items()]
+    (info / "entry_points.txt").write_text("\n".join(["[pgregistry]", *points, ""]), encoding="utf-8")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (site, folder, folder / "plugins")))}
 
 
-def test_the_diff_that_adds_a_mode_fits_the_files_as_they_are() -> None:
-    for name, diff in diffs().items():
-        for hunk in filter(None, diff.split("@@\n")):
-            before = "".join(line[1:] + "\n" for line in hunk.splitlines() if line[:1] != "+")
-            exists = (ROOT / name).exists()
-            assert (before in read(name)) if exists else not before, f"{name}:\n{before}"
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_patch_that_adds_a_mode_is_all_that_it_takes(tmp_path: Path) -> None:
+    folder = patched(tmp_path / "copy")
+    environment = installed(folder, tmp_path / "site")
 
+    def python(*words: str) -> str:
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-def test_the_diff_that_adds_a_mode_adds_one_that_passes_its_own_test(distribution: Callable[..., Path]) -> None:
-    parts = diffs()
-    module = next(name for name in parts if name.startswith("plugins/pgregistry_"))
-    (test,) = (name for name in parts if name.startswith("tests/"))
-    line = re.search(r'^(\w+) = "(\w+)"$', added(parts["pyproject.toml"]), re.MULTILINE)
-    assert line
-    before = set(pgregistry.plan(8))
-    distribution("pgregistry-new", {line[1]: line[2]}, {Path(module).name: added(parts[module])})
-    assert set(pgregistry.plan(8)) - before == {line[1]}
-    namespace: dict[str, Any] = {}
-    exec(compile(added(parts[test]), test, "exec"), namespace)
-    tests = [value for name, value in namespace.items() if name.startswith("test_")]
-    assert tests
-    for one in tests:
-        one()
+    shown = json.loads(python("pgregistry", "plan", "8", "tensor=2", "shard=2", "--json"))
+    groups = {mode["name"]: mode["groups"] for mode in shown["modes"]}
+    assert set(groups) - set(EIGHT) >= {"shard"}
+    assert groups["shard"] == [[0, 2], [1, 3], [4, 6], [5, 7]]
+    assert shown["modes"][0]["distribution"] == "pgregistry"
+    same = pgregistry.plan(8, tensor=2, only=EIGHT)
+    assert {name: groups[name] for name in EIGHT} == {name: list(map(list, same[name].groups)) for name in EIGHT}
+    added = "plugins/pgregistry_shard.py", "tests/test_shard.py"
+    python("ruff", "check", "--no-cache", *added)
+    python("ruff", "format", "--no-cache", "--check", *added)
+    index = "tests/test_docs.py::test_every_bundled_mode_is_in_the_index_with_its_groups"
+    assert " passed" in python("pytest", "-q", "-p", "no:cacheprovider", "tests/test_shard.py", index)
 
 
 @pytest.mark.parametrize("name", ALL)

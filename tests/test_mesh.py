@@ -618,7 +618,7 @@ def test_sizes_of_which_no_single_one_helps_are_refused_with_what_they_could_be_
         "lane × ring = 2 × 3 = 6 does not divide world size 5.\n"
         "  lane = 2 (plugin default)\n"
         "  ring = 3 (plugin default)\n"
-        "  Together they could be 1 or 5."
+        "  Each must divide 5, and so must their product: 1 or 5."
     )
 
 
@@ -674,10 +674,92 @@ def test_a_coordinate_is_asked_of_a_rank_and_a_name_that_exist() -> None:
     )
 
 
+def asking(over: Any) -> Mode:
+    """A mode with the groups that its mesh has over something."""
+    return Mode("asked", groups=lambda mesh: mesh.groups(over))
+
+
+def test_a_mesh_has_groups_over_all_that_is_declared_said_by_name_or_as_an_object() -> None:
+    split = Split("ring", inner="near", outer="far", size=3)
+    modes = (*THREE, Mode("near", over=split))
+    for over in ("ring", "far", split, split.outer, ("far", "near"), ("stage", split), WORLD, (), Axis("ring", 3)):
+        expected = planned(12, *modes, Mode("m", over=over) if over != Axis("ring", 3) else Mode("m", over="ring"))
+        assert planned(12, *modes, asking(over))["asked"].groups == expected["m"].groups, over
+
+
+NEAR = Split("ring", inner="near", outer="far")
+UNDECLARED = [
+    ("rings", "no mode declares 'rings'. Did you mean 'ring'?"),
+    (("ring", "x"), "no mode declares 'x'. There are far, lane, near, ring and stage."),
+    (Axis("bank", 2), "no mode declares 'bank'. There are far, lane, near, ring and stage."),
+    (Split("ring", inner="close"), "no mode declares 'close'. There are far, lane, near, ring and stage."),
+    (Split("ring", outer="close"), "no mode declares 'ring / close'. There are far, lane, near, ring and stage."),
+    (Split("ring", inner="close").outer, "no mode declares 'ring / close'. There are far, lane, near, ring and stage."),
+    (Split("rings", inner="close"), "no mode declares 'close'. There are far, lane, near, ring and stage."),
+    (Split(NEAR, inner="nearer"), "no mode declares 'nearer'. Did you mean 'near'?"),
+    (Split(Axis("bank", 2), inner="near"), "no mode declares 'bank'. There are far, lane, near, ring and stage."),
+    (("ring", "ring"), "'ring' and 'ring' are not independent, so no groups are over both."),
+    ((WORLD, "ring"), "'world' and 'ring' are not independent, so no groups are over both."),
+    (("lane", "near", "ring"), "'near' and 'ring' are not independent, so no groups are over both."),
+    (("ring", NEAR.outer), "'ring' and 'far' are not independent, so no groups are over both."),
+    (FULL, "Mode('groups') is over FULL, which is no axis, no part of a split and not WORLD."),
+    (7, "Mode('groups') is over 7, which is no axis, no part of a split and not WORLD."),
+]
+
+
+@pytest.mark.parametrize(("over", "text"), UNDECLARED, ids=[f"{over!r}" for over, _ in UNDECLARED])
+def test_a_mesh_refuses_what_nobody_declares_and_what_is_not_independent(over: Any, text: str) -> None:
+    assert refusal(PluginError, 12, *THREE, Mode("near", over=NEAR), asking(over)) == (
+        f"mode 'asked' (plugin 'extra'): its groups function raised PluginError: {text}"
+    )
+
+
+@pytest.mark.xfail(strict=True, reason="what is called like a declared size is taken for it")
+@pytest.mark.parametrize(
+    ("over", "name"),
+    [
+        (Axis("ring", 4), "ring"),
+        (Split("lane", inner="ring"), "ring"),
+        (Split("lane", inner="near", outer="far"), "near"),
+        (Split(NEAR, inner="near", outer="far"), "near"),
+        (Split(("ring", "stage"), inner="near"), "near"),
+        (Split(("ring", "ring"), inner="near"), "near"),
+    ],
+    ids=repr,
+)
+def test_a_mesh_refuses_another_axis_or_split_of_a_declared_name(over: Any, name: str) -> None:
+    text = refusal(PluginError, 12, *THREE, Mode("near", over=NEAR), asking(over))
+    assert text.startswith("mode 'asked' (plugin 'extra'): its groups function raised PluginError: ")
+    assert f"'{name}'" in text
+
+
 DECLARATIONS = [
+    (lambda: Axis("a", inside=5), "5 is neither a name nor a list of names."),
+    (lambda: Axis("a", outside=[5]), "[5] is neither a name nor a list of names."),
+    (lambda: Mode("m", over=(), after=5), "5 is neither a name nor a list of names."),
+    (
+        lambda: Axis("class"),
+        "Axis('class'): 'class' cannot name a size, which users write as a keyword argument (tensor=2).",
+    ),
+    (
+        lambda: Split("ring", inner="None"),
+        "Split('ring'): 'None' cannot name a size, which users write as a keyword argument (tensor=2).",
+    ),
+    (
+        lambda: Mode("m", over=(), timeout=366 * 24 * 3600 + 1),
+        "Mode('m') has timeout=31622401; it takes a number of seconds from 0.001 to 31622400.",
+    ),
+    (
+        lambda: Mode("m", over=(), timeout=1e300),
+        "Mode('m') has timeout=1e+300; it takes a number of seconds from 0.001 to 31622400.",
+    ),
+    (
+        lambda: Mode("m", over=(), timeout=0.0001),
+        "Mode('m') has timeout=0.0001; it takes a number of seconds from 0.001 to 31622400.",
+    ),
     (
         lambda: Axis("two words"),
-        "Axis('two words'): 'two words' cannot name a size, which users write as a Python keyword (tensor=2).",
+        "Axis('two words'): 'two words' cannot name a size, which users write as a keyword argument (tensor=2).",
     ),
     (lambda: Axis("ring", 0), "Axis('ring') has size=0; it takes a number from 1, REST or the name of a size."),
     (lambda: Axis("ring", True), "Axis('ring') has size=True; it takes a number from 1, REST or the name of a size."),
@@ -713,7 +795,10 @@ DECLARATIONS = [
     (lambda: Mode("a\nb", over=()), "Mode('a\\nb') needs a name that can be printed on one line."),
     (lambda: Mode("m", over=(), dedicated=1), "Mode('m') has dedicated=1; it takes True or False."),
     (lambda: Mode("m", over=(), cpu="yes"), "Mode('m') has cpu='yes'; it takes True or False."),
-    (lambda: Mode("m", over=(), timeout=0), "Mode('m') has timeout=0; it takes a number of seconds above 0."),
+    (
+        lambda: Mode("m", over=(), timeout=0),
+        "Mode('m') has timeout=0; it takes a number of seconds from 0.001 to 31622400.",
+    ),
     (
         lambda: Mode("m", over=(), backend=""),
         "Mode('m') has backend=''; it takes the name of a torch backend, as 'gloo'.",
@@ -726,6 +811,26 @@ def test_a_declaration_that_cannot_be_is_refused_where_it_is_written(declare: An
     with pytest.raises(PluginError) as caught:
         declare()
     assert str(caught.value) == text
+
+
+def test_a_name_that_is_a_word_only_in_places_may_name_a_size() -> None:
+    assert planned(4, Mode("match", over=Axis("match")), match=2)["match"].groups[0] == (0, 1)
+
+
+@pytest.mark.xfail(strict=True, raises=(TypeError, ValueError), reason="not refused, but raised")
+@pytest.mark.parametrize(
+    ("declare", "text"),
+    [
+        (lambda: Mode("m", over=(), at=1.5), "Mode('m') has at=1.5; it takes positions in a group, as (0, -1)."),
+        (lambda: Mode("m", over=(), timeout=10**5000), "Mode('m') has timeout="),
+        (lambda: planned(8, Mode("m", over=Axis("ring", 10**5000))), "ring = "),
+    ],
+    ids=["at", "timeout", "size"],
+)
+def test_a_declaration_that_cannot_be_said_is_refused_too(declare: Any, text: str) -> None:
+    with pytest.raises(PgregistryError) as caught:
+        declare()
+    assert str(caught.value).startswith(text)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from origin import EIGHT
 
 ROOT = Path(__file__).parent.parent
 CONTEXT = """
@@ -59,7 +60,17 @@ def test_the_installed_wheel_discovers_its_modes_and_a_third_party_one(wheel: Pa
     done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     file, modes, groups = json.loads(done.stdout or "[]" + done.stderr)
     assert Path(file).is_relative_to(site)
-    assert modes == ["context", "data", "dummy", "global", "nettest", "pipe", "tensor", "model", "zero1"]
+    assert [mode for mode in modes if mode in ("context", *EIGHT)] == [
+        "context",
+        "data",
+        "dummy",
+        "global",
+        "nettest",
+        "pipe",
+        "tensor",
+        "model",
+        "zero1",
+    ]
     assert groups == [[0, 2], [1, 3]]
 
 

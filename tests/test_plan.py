@@ -11,13 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from origin import EIGHT
 
 import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, PgregistryError, Plan, PluginError, Split
+from pgregistry.discovery import discover
 from pgregistry.document import of_plan
 from pgregistry.groups import Groups
 from pgregistry.planner import make
-from pgregistry.registry import discover
 
 SIXTEEN = {"tensor": 2, "pipe": 2, "zero1": 2, "nettest": 3}
 
@@ -37,7 +40,7 @@ def refusal(kind: type[PgregistryError], world_size: Any, *modes: Mode, **keywor
 
 
 def test_modes_come_after_those_they_refer_to_and_else_by_name() -> None:
-    plan = pgregistry.plan(16, **SIXTEEN)
+    plan = pgregistry.plan(16, only=EIGHT, **SIXTEEN)
     assert plan.modes == ("data", "dummy", "global", "nettest", "pipe", "tensor", "model", "zero1")
     assert plan.order == ("data", "pipe", "tensor")
 
@@ -194,6 +197,158 @@ def test_plans_of_no_groups_have_one_fingerprint_whatever_they_would_be_over() -
     assert nowhere[0].fingerprint == nowhere[1].fingerprint
 
 
+def lists(*groups: tuple[int, ...]) -> Mode:
+    """The mode m with these groups, listed."""
+    return Mode("m", groups=lambda mesh: groups)
+
+
+NEAR = Split(WORLD, inner="near", outer="far", size=3, ragged=True)
+SAME = {
+    "an axis and a list": (
+        lambda: extras(8, Mode("m", over=Axis("ring", 4))),
+        lambda: extras(8, lists((4, 5, 6, 7), (0, 1, 2, 3))),
+    ),
+    "a part with gaps and a list": (
+        lambda: extras(8, Mode("m", over=Split(WORLD, inner="near", outer="far", size=2).outer)),
+        lambda: extras(8, lists((0, 2, 4, 6), (1, 3, 5, 7))),
+    ),
+    "two axes with another between them and a list": (
+        lambda: extras(8, Mode("m", over=(Axis("a", 2), Axis("c", 2, inside="b"))), Mode("n", over=MIDDLE)),
+        lambda: extras(8, lists((0, 1, 4, 5), (2, 3, 6, 7)), Mode("n", groups=lambda mesh: [(0, 2), (1, 3)])),
+    ),
+    "all ranks and a list": (lambda: extras(4, Mode("m", over=WORLD)), lambda: extras(4, lists((0, 1, 2, 3)))),
+    "each rank alone and a list": (
+        lambda: extras(3, Mode("m", over=())),
+        lambda: extras(3, lists((0,), (1,), (2,))),
+    ),
+    "within all ranks and no within": (
+        lambda: extras(4, Mode("m", over=Axis("ring", 2)), within=[0, 1, 2, 3]),
+        lambda: extras(4, lists((0, 1), (2, 3))),
+    ),
+    "within in another order of whole groups": (
+        lambda: extras(4, Mode("m", over=Axis("ring", 2)), within=[2, 3, 0, 1]),
+        lambda: extras(4, Mode("m", over=Axis("ring", 2))),
+    ),
+    "within all ranks in another order and a list": (
+        lambda: extras(4, Mode("m", over=Axis("ring", 2)), within=[0, 2, 1, 3]),
+        lambda: extras(4, lists((0, 2), (1, 3))),
+    ),
+    "within that names the same ranks as a range and as a list": (
+        lambda: extras(8, Mode("m", over=Axis("ring", 2)), within=range(2, 6)),
+        lambda: extras(8, Mode("m", over=Axis("lane", 2)), within=[2, 3, 4, 5]),
+    ),
+    "a ragged end with positions out of range": (
+        lambda: extras(8, Mode("m", over=NEAR, at=(0, 7, -9))),
+        lambda: extras(8, Mode("m", over=NEAR, at=0)),
+    ),
+    "a ragged end with nothing in range and an empty list": (
+        lambda: extras(8, Mode("m", over=NEAR, at=7)),
+        lambda: extras(8, lists()),
+    ),
+    "a ragged split that divides and a regular one": (
+        lambda: extras(9, Mode("m", over=NEAR)),
+        lambda: extras(9, Mode("m", over=Axis("ring", 3))),
+    ),
+    "a ragged split above the whole and all ranks": (
+        lambda: extras(2, Mode("m", over=NEAR)),
+        lambda: extras(2, Mode("m", over=WORLD)),
+    ),
+    "lists in another order": (lambda: extras(8, lists((2, 5), (0, 3))), lambda: extras(8, lists((0, 3), (2, 5)))),
+    "a ragged end and a list": (
+        lambda: extras(8, Mode("m", over=NEAR)),
+        lambda: extras(8, lists((0, 1, 2), (3, 4, 5), (6, 7))),
+    ),
+    "positions and a list": (
+        lambda: extras(8, Mode("m", over=Axis("ring", 4), at=(0, -1))),
+        lambda: extras(8, lists((0, 3), (4, 7))),
+    ),
+    "within some ranks and a list": (
+        lambda: extras(8, Mode("m", over=Axis("ring", 2)), within=[2, 3, 6, 7]),
+        lambda: extras(8, lists((2, 3), (6, 7))),
+    ),
+    "within some ranks in another order of whole groups": (
+        lambda: extras(8, Mode("m", over=Axis("ring", 2)), within=[2, 3, 6, 7]),
+        lambda: extras(8, Mode("m", over=Axis("ring", 2)), within=[6, 7, 2, 3]),
+    ),
+    "a position of two ragged ends": (
+        lambda: extras(5, Mode("m", over=NEAR, at=2)),
+        lambda: extras(5, Mode("m", over=Split(WORLD, inner="near", size=4, ragged=True), at=2)),
+    ),
+}
+MIDDLE = Axis("b", 2, inside="a")
+#: Known to fail: a list is put in closed form only where no `at`, no short end and no `within` made it.
+NOT_YET = [name for name in SAME if list(SAME).index(name) >= list(SAME).index("a ragged end and a list")]
+ONE_FORM = pytest.mark.xfail(strict=True, reason="groups have one form only without at, short ends and within")
+
+
+def alone(plan: Plan) -> str:
+    """The fingerprint that the plan would have with the mode m alone."""
+    return replace(plan, planned=(plan["m"],)).fingerprint
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[ONE_FORM] * (name in NOT_YET)) for name in SAME])
+def test_equal_groups_have_equal_fingerprints_however_they_were_said(name: str) -> None:
+    one, two = (said() for said in SAME[name])
+    assert list(one["m"].groups) == list(two["m"].groups)
+    assert one["m"].groups == two["m"].groups
+    assert alone(one) == alone(two)
+
+
+@st.composite
+def said(draw: st.DrawFn) -> Plan:
+    """One mode over 8 ranks, said in one of many ways."""
+    ways = ["axes", "split", "list", "cut list", "within"]
+    way = draw(st.sampled_from(ways))
+    at = draw(st.none() | st.lists(st.integers(-9, 9), min_size=1, max_size=3).map(tuple))
+    if way == "axes":
+        factors = draw(st.sampled_from([(8,), (2, 4), (4, 2), (2, 2, 2)]))
+        axes = [
+            Axis(f"x{number}", size, inside=[f"x{outer}" for outer in range(number)])
+            for number, size in enumerate(factors)
+        ]
+        over = draw(st.lists(st.sampled_from(axes), unique=True))
+        rest = [Mode(f"mode of {axis.name}", over=axis) for axis in axes if axis not in over]
+        plan = extras(8, Mode("m", over=over, at=at), *rest)
+        return replace(plan, planned=tuple(mode for mode in plan.planned if mode.name == "m"))
+    if way == "split":
+        split = Split(WORLD, inner="near", outer="far", size=draw(st.integers(1, 9)), ragged=True)
+        return extras(8, Mode("m", over=draw(st.sampled_from([split.inner, split.outer])), at=at))
+    if way == "within":
+        ranks = draw(st.permutations(range(8)))[: draw(st.sampled_from([2, 4, 6, 8]))]
+        ring = Axis("ring", draw(st.sampled_from([1, 2])))
+        within = sorted(ranks) if draw(st.booleans()) else ranks
+        return extras(8, Mode("m", over=draw(st.sampled_from([ring, WORLD])), at=at), within=within)
+    if way == "cut list":
+        size = draw(st.integers(1, 8))
+        return extras(8, lists(*(tuple(range(8))[start : start + size] for start in range(0, 8, size))))
+    order, groups = draw(st.permutations(range(8))), draw(st.lists(st.integers(0, 3), min_size=8, max_size=8))
+    members = [tuple(sorted(rank for rank, group in zip(order, groups, strict=True) if group == n)) for n in range(4)]
+    return extras(8, lists(*filter(None, members[: draw(st.integers(1, 4))])))
+
+
+EXAMPLES = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+
+
+@EXAMPLES
+@given(said(), said())
+def test_equal_fingerprints_are_of_equal_groups(one: Plan, two: Plan) -> None:
+    if one.fingerprint == two.fingerprint:
+        assert list(one["m"].groups) == list(two["m"].groups)
+
+
+@ONE_FORM
+@EXAMPLES
+@given(said())
+def test_a_plan_and_the_list_of_its_groups_have_one_fingerprint(plan: Plan) -> None:
+    assert extras(8, lists(*plan["m"].groups)).fingerprint == plan.fingerprint
+
+
+def test_plans_are_hashable_by_what_they_build() -> None:
+    plan = pgregistry.plan(8, tensor=2)
+    assert hash(plan) == hash(pgregistry.plan(8, tensor=2)) == hash(Plan.from_json(plan.to_json()))
+    assert {plan, pgregistry.plan(8, tensor=2), pgregistry.plan(8)} == {pgregistry.plan(8), plan}
+
+
 # --- JSON -----------------------------------------------------------------------------------------
 
 
@@ -237,7 +392,7 @@ def test_json_and_back_is_an_equal_plan(name: str) -> None:
 
 
 def test_the_document_has_its_keys_in_this_order() -> None:
-    document = json.loads(pgregistry.plan(16, tensor=2, pipe=2).to_json())
+    document = json.loads(pgregistry.plan(16, tensor=2, pipe=2, only=EIGHT).to_json())
     assert list(document) == ["schema", "world_size", "order", "sizes", "fingerprint", "modes"]
     assert list(document["sizes"]) == ["data", "nettest", "pipe", "tensor", "zero1"]
     assert document["sizes"]["data"] == {"size": 4, "from": "what is left"}
@@ -298,6 +453,28 @@ def test_text_is_not_a_plan() -> None:
     for text in ("", "[]", "{}", "3", '"plan"', "null", '{"schema": 1}'):
         with pytest.raises(ConfigError, match=r"^This is not the JSON of a plan: "):
             Plan.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "RecursionError: "),
+        ('{"a":' * 100_000, "RecursionError: "),
+        ('{"schema": ' + "9" * 5000 + "}", "ValueError: Exceeds the limit (4300 digits) for integer string conversion"),
+    ],
+    ids=["lists", "tables", "digits"],
+)
+def test_text_that_python_will_not_read_is_not_a_plan(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Plan.from_json(text)
+    assert str(caught.value).startswith(f"This is not the JSON of a plan: {reason}")
+
+
+@pytest.mark.parametrize("world_size", [-8, 0, 1 << 39, 10**30, 4.0, "4", None])
+def test_a_world_size_that_was_changed_is_refused_without_a_traceback(world_size: Any) -> None:
+    document = {**json.loads(pgregistry.plan(4).to_json()), "world_size": world_size}
+    with pytest.raises(ConfigError):
+        Plan.from_json(json.dumps(document))
 
 
 def test_a_plan_of_another_schema_is_refused() -> None:
@@ -544,17 +721,31 @@ def test_an_extra_mode_of_a_name_that_is_taken_is_refused() -> None:
     assert "disable=['extra']" not in advice  # which would be refused: no plugin is called so
 
 
+def test_a_generator_of_extra_modes_that_raises_is_said() -> None:
+    def modes() -> Any:
+        yield Mode("one", over=())
+        raise KeyError("two")
+
+    assert refusal(ConfigError, 8, tensr=2) == "There is no size 'tensr' (keyword). Did you mean 'tensor'?"
+    with pytest.raises(ConfigError) as caught:
+        pgregistry.plan(8, extra=modes(), tensr=2)
+    assert str(caught.value) == (
+        "2 problems:\n"
+        "- extra (keyword) raised KeyError: 'two'\n"
+        "- There is no size 'tensr' (keyword). Did you mean 'tensor'?"
+    )
+
+
 def test_what_is_not_a_mode_cannot_be_extra() -> None:
-    text = refusal(PgregistryError, 8, "tensor")  # type: ignore[arg-type]
-    assert text.startswith("plugin 'extra': ")
-    assert text.endswith("'tensor', which is not a Mode.")
+    text = refusal(ConfigError, 8, "tensor")  # type: ignore[arg-type]
+    assert text == "extra (keyword) has 'tensor', which is not a Mode."
 
 
 # --- the plan -------------------------------------------------------------------------------------
 
 
 def test_a_plan_is_a_collection_of_its_modes() -> None:
-    plan = pgregistry.plan(8)
+    plan = pgregistry.plan(8, only=EIGHT)
     assert (tuple(plan), len(plan)) == (plan.modes, 8)
     assert "tensor" in plan
     assert "tensr" not in plan
@@ -567,18 +758,51 @@ def test_a_mode_that_is_not_there_is_an_error_with_a_suggestion() -> None:
     assert str(caught.value) == "The plan has no mode 'tensr'. Did you mean 'tensor'?"
 
 
-@pytest.mark.parametrize("rank", [-1, 8, True, "0", 1.0])
-def test_a_rank_out_of_range_is_refused(rank: Any) -> None:
-    with pytest.raises(ConfigError) as caught:
-        pgregistry.plan(8).check_rank(rank)
-    assert str(caught.value) == f"rank {rank!r} is out of range: the ranks are 0 to 7."
-
-
 @pytest.mark.parametrize("world_size", [0, -1, 2.0, "8", True, None])
 def test_a_world_is_a_whole_number_from_1(world_size: Any) -> None:
     assert refusal(ConfigError, world_size) == (
-        f"world_size = {world_size!r} is not a world; it takes a whole number from 1."
+        f"world_size = {world_size!r} is not a world; it takes a whole number from 1 to 1099511627776."
     )
+
+
+HUGE = "world_size = {} is not a world; it takes a whole number from 1 to 1099511627776."
+
+
+@pytest.mark.parametrize(
+    ("world_size", "said"),
+    [
+        ((1 << 40) + 1, "1099511627777"),
+        (10**28, "1" + "0" * 28),
+        (10**40, "1" + "0" * 40),
+        ("8" * 100, f"'{'8' * 39}… (102 characters)"),
+        (10**5000, "a number of thousands of digits"),
+    ],
+    ids=["2^40 + 1", "29 digits", "41 digits", "text", "5001 digits"],
+)
+def test_a_world_beyond_every_world_is_refused(world_size: Any, said: str) -> None:
+    assert refusal(ConfigError, world_size) == HUGE.format(said)
+
+
+def test_the_largest_world_is_planned_at_once() -> None:
+    plan = pgregistry.plan(1 << 40, only=EIGHT, tensor=8, zero1=64)
+    last = (1 << 40) - 1
+    assert plan["tensor"].group_of(last) == tuple(range(last - 7, last + 1))
+    assert len(plan["dummy"].groups) == 1 << 40
+    text = refusal(ConfigError, (1 << 40) - 87, tensor=7)  # a prime
+    assert text.endswith("\n  tensor could be 1 or 1099511627689.")
+
+
+def test_ranks_and_sizes_may_be_integers_of_numpy() -> None:
+    import numpy as np
+
+    plain = pgregistry.plan(8, tensor=2, within=[0, 1, 2, 3], extra=[lists((0, 1), (2, 3))])
+    groups = Mode("m", groups=lambda mesh: np.arange(4).reshape(2, 2))
+    plan = pgregistry.plan(np.int64(8), tensor=np.int32(2), within=np.arange(4), extra=[groups])  # type: ignore[arg-type]
+    assert plan == plain
+    assert plan.to_json() == plain.to_json()
+    assert {type(value) for value in (plan.world_size, plan.sizes["tensor"], *(plan.ranks or ()))} == {int}
+    assert {type(rank) for group in plan["m"].groups for rank in group} == {int}
+    assert plan["tensor"].group_of(np.int64(3)) == (2, 3)  # type: ignore[arg-type]
 
 
 def test_a_world_of_one_rank_is_a_world() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from origin import EIGHT
 
-import pgregistry
 from pgregistry import HOST, WORLD, Axis, ConfigError, Mode, PgregistryError, Plan, Split
+from pgregistry.discovery import discover
 from pgregistry.planner import make
 
 BUNDLED = "data, dummy, global, model, nettest, pipe, tensor and zero1"
@@ -40,7 +41,7 @@ def toml(tmp_path: Path) -> Any:
 def test_a_size_comes_from_the_highest_source_that_says_it(toml: Any) -> None:
     config = toml("tensor = 1\npipe = 1\nzero1 = 1\nnettest = 1\n")
     environ = {"PGREGISTRY": "tensor=2 pipe=2 zero1=2"}
-    plan = planned(64, environ, {"tensor": 4, "pipe": 4}, tensor=8, config=config)
+    plan = planned(64, environ, {"tensor": 4, "pipe": 4}, tensor=8, config=config, only=EIGHT)
     assert {name: (plan.sizes[name], plan.origins[name]) for name in plan.sizes} == {
         "tensor": (8, "keyword"),
         "pipe": (4, "command line"),
@@ -51,7 +52,6 @@ def test_a_size_comes_from_the_highest_source_that_says_it(toml: Any) -> None:
 
 
 def test_a_size_that_nobody_says_is_the_plugin_default() -> None:
-    assert planned().setting("tensor") == pgregistry.plan(8).setting("tensor")
     assert (planned().sizes["tensor"], planned().origins["tensor"]) == (1, "plugin default")
 
 
@@ -105,7 +105,8 @@ def test_only_comes_from_the_highest_source_that_says_it(toml: Any) -> None:
 
 def test_disable_adds_up_over_the_sources(toml: Any) -> None:
     config = toml("disable = ['dummy']\n")
-    plan = planned(8, {"PGREGISTRY_DISABLE": "nettest model"}, {"disable": "zero1"}, disable=["global"], config=config)
+    environ = {"PGREGISTRY_DISABLE": "nettest model"}
+    plan = planned(8, environ, {"disable": "zero1"}, disable=["global"], only=EIGHT, config=config)
     assert plan.modes == ("data", "pipe", "tensor")
 
 
@@ -215,6 +216,38 @@ def test_a_variable_that_nothing_reads_is_refused() -> None:
     assert text == "Nothing reads PGREGISTRY_DISABEL. Did you mean 'PGREGISTRY_DISABLE'?"
 
 
+def test_a_variable_of_a_plugin_is_the_plugin_s() -> None:
+    assert planned(environ={"PGREGISTRY_EXPERT_CACHE": "/tmp", "PGREGISTRYX": "1"}) == planned()
+
+
+def test_how_to_build_is_no_setting_of_a_plan() -> None:
+    assert planned(environ={"PGREGISTRY_BUILD": "public"}) == planned()
+    assert refusal(environ={"PGREGISTRY_BUILDS": "public"}) == (
+        "Nothing reads PGREGISTRY_BUILDS. Did you mean 'PGREGISTRY_BUILD'?"
+    )
+
+
+@pytest.mark.parametrize(
+    "stray", [{"RANK": "abc", "WORLD_SIZE": "4"}, {"RANK": "9", "WORLD_SIZE": "4"}, {"SLURM_NTASKS": "x"}], ids=str
+)
+def test_a_stray_variable_of_a_launcher_does_not_stop_a_plan(stray: dict[str, str]) -> None:
+    assert planned(environ=stray) == planned()
+
+
+def test_enable_adds_to_only(toml: Any) -> None:
+    assert planned(only=["tensor"], enable=["dummy"]).modes == ("dummy", "tensor")
+    config = toml("only = ['tensor']\n")
+    assert planned(8, {"PGREGISTRY_ENABLE": "dummy"}, {"enable": "data"}, config=config).modes == (
+        "data",
+        "dummy",
+        "tensor",
+    )
+
+
+def test_an_empty_list_of_names_says_that_nothing_is_on_and_an_empty_text_too() -> None:
+    assert planned(only=[], enable=["dummy"]).modes == planned(only="", enable="dummy").modes == ("dummy",)
+
+
 # --- bad values -----------------------------------------------------------------------------------
 
 
@@ -256,15 +289,88 @@ def test_text_that_is_not_a_size_is_refused(text: str, value: str) -> None:
         ),
         ({"backend": ""}, "tensor (keyword) has backend=''; it takes the name of a torch backend, as 'gloo'."),
         ({"backend": 3}, "tensor (keyword) has backend=3; it takes the name of a torch backend, as 'gloo'."),
-        ({"timeout": 0}, "tensor (keyword) has timeout=0; it takes a number of seconds above 0."),
-        ({"timeout": "1"}, "tensor (keyword) has timeout='1'; it takes a number of seconds above 0."),
-        ({"timeout": float("inf")}, "tensor (keyword) has timeout=inf; it takes a number of seconds above 0."),
+        ({"timeout": 0}, "tensor (keyword) has timeout=0; it takes a number of seconds from 0.001 to 31622400."),
+        ({"timeout": "1"}, "tensor (keyword) has timeout='1'; it takes a number of seconds from 0.001 to 31622400."),
+        (
+            {"timeout": float("inf")},
+            "tensor (keyword) has timeout=inf; it takes a number of seconds from 0.001 to 31622400.",
+        ),
         ({"cpu": 1}, "tensor (keyword) has cpu = 1; it takes true or false."),
         ({"dedicated": "yes"}, "tensor (keyword) has dedicated = 'yes'; it takes true or false."),
     ],
 )
 def test_what_is_not_a_setting_of_a_mode_is_refused(table: dict[str, Any], text: str) -> None:
     assert refusal(tensor=table) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [(5, "5"), (None, "None"), (("size",), "('size',)")],
+    ids=repr,
+)
+def test_a_setting_that_is_no_text_is_refused(key: Any, said: str) -> None:
+    assert refusal(tensor={key: 1}).startswith(f"tensor (keyword) has {said}, which is no setting of a mode. ")
+
+
+@pytest.mark.parametrize(
+    "timeout",
+    [1e300, 10**400, 366 * 24 * 3600 + 1, 0.0001],
+    ids=lambda timeout: f"{timeout:.0e}"[:8] if isinstance(timeout, float) else len(str(timeout)),
+)
+def test_a_timeout_that_torch_could_not_keep_is_refused(timeout: float) -> None:
+    assert refusal(tensor={"timeout": timeout}) == (
+        f"tensor (keyword) has timeout={timeout!r}; it takes a number of seconds from 0.001 to 31622400."
+    )
+
+
+def test_a_year_is_a_timeout() -> None:
+    assert planned(tensor={"timeout": 366 * 24 * 3600})["tensor"].timeout == 31622400.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("9" * 5000, f"'{'9' * 39}… (5002 characters)"),
+        ("9" * 4000, f"{'9' * 40}… (4000 characters)"),
+        ("[" * 5000, f"'{'[' * 39}… (5002 characters)"),
+        ("[" * 50 + "]" * 50, f"{'[' * 40}… (100 characters)"),
+        ("{a", "'{a'"),
+    ],
+    ids=["5000 digits", "4000 digits", "open lists", "lists", "open table"],
+)
+def test_a_value_that_toml_cannot_read_is_refused_as_text(text: str, said: str) -> None:
+    assert refusal(environ={"PGREGISTRY": f"tensor={text}"}) == (
+        f"tensor = {said} (PGREGISTRY) is not a whole number from 1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(10**50, "1" + "0" * 50), (10**5000, "a number of thousands of digits")],
+    ids=["51 digits", "5001 digits"],
+)
+def test_a_size_beyond_every_world_is_refused(value: int, said: str) -> None:
+    for name in ("tensor", "nettest", "ranks_per_host"):
+        assert refusal(**{name: value}).startswith(f"{name} = {said} (keyword) is not a whole number from 1")
+
+
+@pytest.mark.xfail(strict=True, reason="the largest size is not said")
+def test_a_size_beyond_every_world_is_refused_with_the_largest() -> None:
+    said = " = 1099511627777 (keyword) is not a whole number from 1 to 1099511627776."
+    assert refusal(nettest=(1 << 40) + 1) == f"nettest{said}"
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="Python reads and prints no number of more than 4300 digits")
+@pytest.mark.parametrize(
+    ("environ", "keywords"),
+    [
+        ({}, {"tensor": {"timeout": 10**5000}}),
+        ({"RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "9" * 5000}, {"tensor": 3}),
+    ],
+    ids=["timeout", "launcher"],
+)
+def test_another_number_of_5000_digits_is_refused(environ: dict[str, str], keywords: dict[str, Any]) -> None:
+    assert refusal(8, environ, **keywords)
 
 
 @pytest.mark.parametrize("switch", ["order", "enable", "disable", "only", "require"])
@@ -304,6 +410,8 @@ def test_a_plugin_cannot_call_a_size_like_a_parameter() -> None:
         ({"tensr": 2}, "There is no size 'tensr' (keyword). Did you mean 'tensor'?"),
         ({"xyz": 2}, "There is no size 'xyz' (keyword). There are data, nettest, pipe, tensor and zero1."),
         ({"dummy": 2}, "There is no size 'dummy' (keyword). There are data, nettest, pipe, tensor and zero1."),
+        ({"tensr": None}, "There is no size 'tensr' (keyword). Did you mean 'tensor'?"),
+        ({"tensr": {}}, "There is no size 'tensr' (keyword). Did you mean 'tensor'?"),
         ({"tensr": {"cpu": True}}, "There is no mode 'tensr' (keyword). Did you mean 'tensor'?"),
         ({"disable": "tensr"}, "disable: no plugin is called 'tensr' (keyword). Did you mean 'tensor'?"),
         ({"enable": ["xyz"]}, f"enable: no plugin is called 'xyz' (keyword). There are {BUNDLED}."),
@@ -313,7 +421,20 @@ def test_a_plugin_cannot_call_a_size_like_a_parameter() -> None:
     ids=str,
 )
 def test_a_name_that_nobody_knows_is_refused_with_a_suggestion(keywords: dict[str, Any], text: str) -> None:
-    assert text in refusal(world_size=1, **keywords).split("\n- ")
+    eight = tuple(one for one in discover() if one.plugin.name in EIGHT)
+    with pytest.raises(ConfigError) as caught:
+        make(1, keywords, environ={}, found=eight)
+    assert text in str(caught.value).split("\n- ")
+
+
+def test_a_name_that_is_there_may_be_said_without_a_value() -> None:
+    assert planned(tensor=None, dummy=None, zero1={}, **{"global": {}}) == planned()
+
+
+def test_a_size_without_a_value_whose_plugin_is_off_says_why_it_is_not_there_too() -> None:
+    assert refusal(only=["nettest"], tensor=None) == (
+        "There is no size 'tensor' (keyword): plugin 'tensor' is not in only (keyword)."
+    )
 
 
 def test_a_size_whose_plugin_is_off_says_why_it_is_not_there() -> None:
@@ -326,7 +447,7 @@ def test_a_size_whose_plugin_is_off_says_why_it_is_not_there() -> None:
 
 
 def test_a_mode_whose_axis_was_disabled_is_refused_with_where_that_was_said() -> None:
-    assert refusal(environ={"PGREGISTRY_DISABLE": "data"}) == (
+    assert refusal(environ={"PGREGISTRY_DISABLE": "data"}, only=EIGHT) == (
         "mode 'zero1' (plugin 'zero1', pgregistry 0.1.0) needs 'data', "
         "but plugin 'data' is disabled (PGREGISTRY_DISABLE).\n"
         "Switch 'data' on, or disable 'zero1' too."
@@ -366,6 +487,22 @@ def test_a_size_twice_in_a_file_is_refused_with_its_line(toml: Any) -> None:
     text = refusal(config=config)
     assert text.startswith(f"The configuration {config} is not valid TOML: ")
     assert "line 2" in text
+
+
+@pytest.mark.parametrize("text", ["tensor = " + "[" * 100_000, "tensor = " + "9" * 5000], ids=["lists", "digits"])
+def test_a_file_that_python_will_not_read_is_refused(text: str, toml: Any) -> None:
+    config = toml(text)
+    said = refusal(config=config)
+    assert said.startswith(f"The configuration {config} is not valid TOML: ")
+    assert "\n" not in said
+
+
+def test_tables_in_the_table_of_a_mode_are_no_settings(toml: Any) -> None:
+    config = toml("[tensor.a.b]\nsize = 2\n")
+    assert refusal(config=config) == (
+        f"tensor ({config}) has 'a', which is no setting of a mode. "
+        "There are backend, cpu, dedicated, size and timeout."
+    )
 
 
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
