@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-all lint bench clean
 
 demo: $(READY)
 	$(BIN)/pgregistry smoke --nproc 8 pipe=2 tensor=2 zero1=2 nettest=3
 
 test: $(READY) lint
 	$(BIN)/pytest -q -n 2
+
+# What takes minutes: the fault matrix.
+test-all: $(READY)
+	$(BIN)/pytest -q -n 2 -m slow tests
 
 lint: $(READY)
 	$(BIN)/ruff check .
