@@ -1,9 +1,9 @@
 """One plan on all ranks, or an error on all ranks: compared through the store before anything is built.
 
-Each rank makes four or five calls. The first rank's statement becomes the reference; every
-rank compares its own with it and says so; the lowest rank waits until all have spoken and gives
-the word. Where somebody differs, all have spoken or some seconds later, every rank reads who
-said what and raises the same error.
+Each rank makes five calls. The first rank's statement becomes the reference; every rank compares
+its own with it, says so, and is counted where it is the same; the one that makes the count full
+gives the word. Where somebody differs, that rank gives it, when all have spoken or some seconds
+later; then every rank reads who said what and raises the same error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from pgregistry.board import SLICE, Board, LostError
+from pgregistry.board import Board, LostError
 from pgregistry.errors import PlanMismatch
 from pgregistry.spans import spans
 from pgregistry.statement import Statement, disagreement, versions
@@ -53,8 +53,8 @@ def agree(board: Board, mine: Statement, seconds: float) -> None:
             return
         if not same:
             word = _report(board, _expected(board, reference, mine), min(until, time.monotonic() + GRACE))
-        elif board.rank == board.ranks[0]:
-            word = _decide(board, until)
+        elif board.count("same") == len(board.ranks):
+            word = board.first(GO, GOOD)  # another may have given up just before
         else:
             word = board.watch(GO, until, lambda: _log_missing(board)) or _give_up(board)
     except LostError as error:
@@ -105,22 +105,6 @@ def _report(board: Board, ranks: Sequence[int], until: float) -> str:
     """Tell all that this rank differs, as soon as all have spoken."""
     board.read([_who(rank) for rank in ranks], max(until - time.monotonic(), 0))
     return board.first(GO, DIFFER)
-
-
-def _decide(board: Board, until: float) -> str:
-    """The lowest rank waits for all and gives the word."""
-    keys = [_who(rank) for rank in board.ranks]
-    wait, logged = 0.5, time.monotonic()
-    while (left := until - time.monotonic()) > 0:
-        said = board.read(keys, min(left, wait))
-        if said is not None:
-            return board.first(GO, GOOD if all(one == SAME for one in said) else DIFFER)
-        if board.has(GO):  # a rank that differs does not wait for ranks it does not know of
-            return board.first(GO, DIFFER)
-        if time.monotonic() - logged >= SLICE:
-            logged = time.monotonic()
-            _log_missing(board)
-    return _give_up(board)
 
 
 def _give_up(board: Board) -> str:

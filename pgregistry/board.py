@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -22,8 +23,8 @@ from torch.distributed import (  # type: ignore[attr-defined]
 from pgregistry.errors import PlanMismatch
 from pgregistry.launcher import Launch
 
-#: gloo reads as many keys at once; a server takes a limited number in one request.
-CHUNK: Final = 128
+#: A server of torch takes a limited number of keys in one request, and takes longer for each the more there are.
+CHUNK: Final = 1024
 #: How long one wait takes before a rank looks around, in seconds.
 SLICE: Final = 5.0
 
@@ -54,13 +55,18 @@ class Board:
         with connected():
             call = store.add(f"pgregistry/{among}/calls/{rank}", 1)
         self.name = f"pgregistry/{among}/{call}"
-        self.whole = store
-        self.store = PrefixStore(self.name, store)
+        self._whole = store  # torch keeps only the C++ half of a store made in Python
+        self.store: Any = PrefixStore(self.name, store)
 
     def set(self, key: str, value: str) -> None:
         """Write a key; nobody waits for it."""
         with connected():
             self.store.set(key, value)
+
+    def write(self, values: Mapping[str, str]) -> None:
+        """Write several keys in one call."""
+        with connected():
+            self.store.multi_set(list(values), list(values.values()))
 
     def first(self, key: str, value: str) -> str:
         """The value that the first rank gave to a key, which may be this one."""
@@ -91,7 +97,7 @@ class Board:
             values += map(_text, got)
         return values
 
-    def watch(self, key: str, until: float, look_around: Callable[[], None]) -> str | None:
+    def watch(self, key: str, until: float, look_around: Callable[[], None] = lambda: None) -> str | None:
         """The value of a key; None at the time `until`. Looks around every few seconds meanwhile."""
         while (left := until - time.monotonic()) > 0:
             values = self.read([key], min(left, SLICE))
@@ -135,8 +141,27 @@ def waiting(store: Any, seconds: float) -> Iterator[None]:
         store.set_timeout(before)
 
 
-def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> tuple[Store, bool, str]:
-    """The store that the launcher points to, whether this process hosts it, and who does, in words.
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A store that a launcher points to.
+
+    Attributes:
+        store: For the world.
+        aside: The same by another connection: one that waits blocks whoever else uses it.
+        hosts: Whether this process hosts it.
+        agent: Whether torchrun's agent does, so that it outlives the world.
+        host: Who does, in words.
+    """
+
+    store: Store
+    aside: Store
+    hosts: bool
+    agent: bool
+    host: str
+
+
+def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Connection:
+    """The store that the launcher points to.
 
     torch's own rendezvous waits for all ranks here and then cannot say which one is missing, so
     nobody waits: `agree` finds out who is there.
@@ -148,25 +173,37 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> tuple
     agent = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     hosts = launch.rank == 0 and not agent
     host = "torchrun's agent" if agent else "rank 0"
-    try:
-        if not hosts:
-            _knock(address, port, seconds)
-        store = TCPStore(
-            address,
-            port,
-            launch.world_size,
-            is_master=hosts,
-            timeout=timedelta(seconds=seconds),
-            wait_for_workers=False,
-            multi_tenant=True,
-        )
-    except (OSError, OverflowError, RuntimeError) as error:
-        what = "could not be opened" if hosts else f"did not answer within {seconds:g} s"
-        raise PlanMismatch(
-            f"Rank {launch.rank} of {launch.world_size}: the store at {address}:{port}, which {host} hosts, {what}.\n"
-            f"  {type(error).__name__}: {str(error).splitlines()[0]}"
-        ) from error
-    return store, hosts, host
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            if not hosts:
+                _knock(address, port, until - time.monotonic())
+            store: Any = TCPStore(
+                address,
+                port,
+                launch.world_size,
+                is_master=hosts,
+                timeout=timedelta(seconds=seconds),
+                wait_for_workers=False,
+                multi_tenant=True,
+            )
+            aside = store.clone()
+            aside.check(["answers"])
+            break
+        except (OSError, OverflowError, RuntimeError) as error:
+            # Whoever hosted a store at this port for an earlier world may be about to close it.
+            if isinstance(error, DistNetworkError) and not hosts and time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            what = "could not be opened" if hosts else f"did not answer within {seconds:g} s"
+            raise PlanMismatch(
+                f"Rank {launch.rank} of {launch.world_size}: the store at {address}:{port}, which {host} hosts, "
+                f"{what}.\n  {type(error).__name__}: {str(error).splitlines()[0]}"
+            ) from error
+    if agent:  # its keys outlive the workers
+        attempt = f"pgregistry/{environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{launch.world_size}"
+        store, aside = PrefixStore(attempt, store), PrefixStore(attempt, aside)
+    return Connection(store, aside, hosts, agent, host)
 
 
 def _knock(address: str, port: int, seconds: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +16,7 @@ from pgregistry.board import Board, LostError
 from pgregistry.errors import BuildError
 from pgregistry.gather import GatheringStore, together
 from pgregistry.gloo import gloo_environment
-from pgregistry.lookout import LOOK, Lookout, lost
+from pgregistry.lookout import Lookout, lost
 from pgregistry.plan import Plan
 from pgregistry.public import by_public_calls
 from pgregistry.requests import Defaults, Request, of_rank, world_request
@@ -35,6 +34,7 @@ class Built:
         seconds: For each mode, how long it took until its process groups were there.
         kept: What must live as long as they do.
         world: The default process group, where `init` started it.
+        farewell: What to do when all of it is destroyed.
         excepthook: What torch put its own in the place of when the world was started.
     """
 
@@ -44,6 +44,7 @@ class Built:
     seconds: dict[str, float] = field(default_factory=dict)
     kept: list[object] = field(default_factory=list)
     world: dist.ProcessGroup | None = None
+    farewell: Callable[[], None] | None = None
     excepthook: Callable[..., object] | None = None
 
 
@@ -89,12 +90,13 @@ def build(plan: Plan, board: Board, defaults: Defaults, built: Built, *, seconds
     if world_group is not None:
         known[world] = world_group
     new = list(dict.fromkeys(request for requests in wanted.values() for request in requests if request not in known))
-    begun = time.monotonic()
-    lookout = Lookout(board, new, begun + seconds, seconds)
+    lookout = Lookout(board, new, seconds)
     try:
         _make(plan, board, defaults, known, new, built, lookout)
-    except BaseException:
+    except BaseException as error:
         known.clear()  # the error's traceback must keep no process group alive
+        if isinstance(error, LostError):
+            raise lost(board, error) from error
         raise
     for name, requests in wanted.items():
         built.groups[name] = known[requests[0]]
@@ -122,10 +124,9 @@ def _make(
 def _by_name(
     requests: Sequence[Request], board: Board, known: dict[Request, dist.ProcessGroup], built: Built, lookout: Lookout
 ) -> None:
-    store = GatheringStore("groups", board.store)
-    built.kept.append(store)
-    lookout.store = store
     gloo = [request for request in requests if request.backend == "gloo"]
+    store = GatheringStore(board, sorted({rank for request in gloo for rank in request.ranks} - {board.rank}))
+    built.kept.append(store)
 
     def make(request: Request, where: Any) -> dist.ProcessGroup:
         name = f"{board.name}/groups/{request.name}"
@@ -138,14 +139,11 @@ def _by_name(
         lookout.made(request)
         return group
 
-    try:
-        with gloo_environment():
-            known |= zip(gloo, together(store, [partial(make, one, store) for one in gloo], lookout, LOOK), strict=True)
-        for request in requests:  # the others do not connect before they are used
-            if request not in known:
-                known[request] = make(request, board.store)
-    except LostError as error:
-        raise lost(board, error) from error
+    with gloo_environment():
+        known |= zip(gloo, together(store, [partial(make, one, store) for one in gloo], lookout), strict=True)
+    for request in requests:  # the others do not connect before they are used
+        if request not in known:
+            known[request] = make(request, board.store)
     # Threads end in any order; all ranks destroy in one.
     built.made[:] = [known[request] for request in requests]
 
@@ -178,6 +176,9 @@ def undo(built: Built, *, abort: bool) -> None:
         except Exception as error:
             failed.append(error)
     built.kept.clear()
+    farewell, built.farewell = built.farewell, None
+    if farewell and not abort:
+        farewell()
     if built.excepthook and sys.excepthook.__module__ == dist.distributed_c10d.__name__:
         sys.excepthook = built.excepthook  # torch wraps it once more for every world and never puts it back
         built.excepthook = None

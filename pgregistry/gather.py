@@ -1,9 +1,9 @@
 """A store that gathers what many process groups ask at once: one write, one read for all of them.
 
 gloo asks for the address of each member of each group in turn. Here all process groups of a
-rank are made at the same time, in a thread each; what they write leaves in one call, and what
-they wait for is read in one call. Every address is out before anyone waits for one, so ranks may
-make their groups in any order.
+rank are made at the same time, in a thread each. Their addresses leave in one call, and those of
+all other members come in one. Every address is out before anyone waits for one, so ranks may make
+their groups in any order.
 """
 
 from __future__ import annotations
@@ -15,20 +15,27 @@ from typing import Any
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.board import chunks, connected, timed_out, waiting
+from pgregistry.board import SLICE, Board
+from pgregistry.lookout import GONE, LOOK, Lookout, addresses
+from pgregistry.packing import pack, unpack
 
 
 class GatheringStore(Store):
-    """What the threads of `together` see; torch keeps only its C++ half alive, so keep this one."""
+    """What the threads of `together` see; torch keeps only its C++ half alive, so keep this one.
 
-    def __init__(self, name: str, store: Any) -> None:
+    What is asked for is held back until the addresses of all peers are here. What comes later goes
+    straight to the store.
+    """
+
+    def __init__(self, board: Board, peers: Sequence[int]) -> None:
         super().__init__()
-        self._store: Any = PrefixStore(name, store)
+        self._board = board
+        self._peers = peers
+        self._store: Any = PrefixStore("groups", board.store)
         self._changed = threading.Condition()
-        self._written: dict[str, bytes | str] = {}
         self._known: dict[str, bytes] = {}
-        self._wanted: dict[int, Sequence[str]] = {}  # by thread
-        self._gathers = True
+        self._waiting = 0
+        self._state = "gathering"  # then "told", then "known" or "given up"
 
     # What torch calls, from the threads that make process groups.
 
@@ -36,26 +43,24 @@ class GatheringStore(Store):
         return True
 
     def set(self, key: str, value: bytes | str) -> None:
-        if not self._gathers:
-            self._store.set(key, value)
-            return
         with self._changed:
-            self._written[key] = value
+            if self._state == "gathering":
+                self._known[key] = value.encode() if isinstance(value, str) else value
+                return
+        self._store.set(key, value)
 
     def get(self, key: str) -> bytes:
         return self.multi_get([key])[0]
 
     def multi_get(self, keys: Sequence[str]) -> list[bytes]:
-        if not self._gathers:
-            return list(self._store.multi_get(list(keys)))
         with self._changed:
-            self._wanted[threading.get_ident()] = keys
+            self._waiting += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._gathers or all(key in self._known for key in keys))
-            self._wanted.pop(threading.get_ident(), None)
-            if not all(key in self._known for key in keys):
+            self._changed.wait_for(lambda: self._state in ("known", "given up"))
+            self._waiting -= 1
+            if self._state == "given up":
                 raise RuntimeError("building was given up")
-            return [self._known[key] for key in keys]
+        return [self._known[key] if key in self._known else self._store.get(key) for key in keys]
 
     def multi_set(self, keys: Sequence[str], values: Sequence[bytes | str]) -> None:
         for key, value in zip(keys, values, strict=True):
@@ -65,7 +70,7 @@ class GatheringStore(Store):
         self.multi_get(keys)
 
     def check(self, keys: Sequence[str]) -> bool:
-        return bool(self._store.check(list(keys)))
+        return all(key in self._known or self._store.check([key]) for key in keys)
 
     def add(self, key: str, value: int) -> int:
         return int(self._store.add(key, value))
@@ -75,61 +80,52 @@ class GatheringStore(Store):
 
     # What `together` does, in the thread that waits for them.
 
-    def pump(self, alive: Callable[[], int], look_around: Callable[[Sequence[str]], None], wait: float) -> None:
-        """Serve the threads until none is alive.
+    def exchange(self, alive: Callable[[], int], lookout: Lookout) -> None:
+        """Tell the peers what all threads wrote, read what theirs did, and let the threads go on.
 
         Args:
             alive: How many threads still make a process group; raises where one failed.
-            look_around: Called with the keys that are waited for, when they do not come; may raise.
-            wait: How long one read may wait, in seconds.
+            lookout: Looks around while a peer does not come.
         """
-        gather, read = wait, wait
-        try:
-            while alive():
-                with self._changed:
-                    self._changed.wait_for(lambda: len(self._wanted) >= alive(), timeout=gather)
-                    wanted = sorted({key for keys in self._wanted.values() for key in keys} - self._known.keys())
-                    written, self._written = self._written, {}
-                if written:
-                    with connected():
-                        self._store.multi_set(list(written), list(written.values()))
-                if not wanted or not all(self._read(chunk, read) for chunk in chunks(wanted)):
-                    look_around(wanted)
-                # All threads are under way now: serve each soon, for two ranks may connect two
-                # groups in opposite order.
-                gather, read = (0.005, 0.05) if wanted else (gather, read)
-        finally:
-            with self._changed:
-                self._gathers = False
-                self._changed.notify_all()
-
-    def _read(self, keys: Sequence[str], seconds: float) -> bool:
-        """Read keys and hand them to the threads, if all are there within some seconds."""
-        with connected(), waiting(self._store, seconds):
-            try:
-                found = dict(zip(keys, self._store.multi_get(list(keys)), strict=True))
-            except RuntimeError as error:
-                if not timed_out(error):
-                    raise
-                return False
         with self._changed:
-            self._known |= found
+            while not self._changed.wait_for(lambda: self._waiting >= alive(), timeout=lookout.next(SLICE)):
+                lookout()
+            self._state = "told"
+        told = pack({key: value.decode("latin-1") for key, value in self._known.items()})
+        self._board.set(addresses(self._board.rank), told)
+        keys = [addresses(peer) for peer in self._peers]
+        while (found := self._board.read(keys, lookout.next(SLICE))) is None or GONE in found:
+            lookout()
+        for one in found:
+            self._known |= {key: value.encode("latin-1") for key, value in unpack(one).items()}
+        self._end("known")
+
+    def give_up(self) -> None:
+        """Let threads that still wait go, with an error."""
+        if self._state != "known":
+            self._end("given up")
+
+    def _end(self, state: str) -> None:
+        with self._changed:
+            self._state = state
             self._changed.notify_all()
-        return True
 
     def ended(self) -> None:
         """A thread is done."""
         with self._changed:
             self._changed.notify_all()
 
+    def idle(self, alive: Callable[[], int], seconds: float) -> bool:
+        """Whether no thread is alive any more, within some seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not alive(), timeout=seconds)
 
-def together(
-    store: GatheringStore, jobs: Sequence[Callable[[], Any]], look_around: Callable[[Sequence[str]], None], wait: float
-) -> list[Any]:
+
+def together(store: GatheringStore, jobs: Sequence[Callable[[], Any]], lookout: Lookout) -> list[Any]:
     """The results of jobs that run at the same time, each in a thread, served by the store.
 
     Raises:
-        Exception: what the first job raised, or `look_around`, at once; the others are told to
+        Exception: what the first job raised, or `lookout`, at once; the others are told to
             give up.
     """
     results: list[Any] = [None] * len(jobs)
@@ -154,37 +150,14 @@ def together(
     for thread in threads:
         thread.start()
     try:
-        store.pump(alive, look_around, wait)
+        if jobs:
+            store.exchange(alive, lookout)
+        while not store.idle(alive, lookout.next(LOOK)):
+            lookout()
         for thread in threads:
             thread.join()
-        alive()
     except BaseException:
+        store.give_up()
         results.clear()  # the error's traceback must keep none of them alive
         raise
     return results
-
-
-def in_thread(job: Callable[[], Any], look_around: Callable[[Sequence[str]], None], wait: float) -> Any:
-    """The result of a job that may block in torch, while this thread looks around.
-
-    Raises:
-        Exception: what the job raised, or `look_around`, at once; the job is left behind.
-    """
-    outcome: list[Any] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(job())
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(wait)
-    while thread.is_alive():
-        look_around([])
-        thread.join(wait)
-    if failures:
-        raise failures[0]
-    return outcome[0]

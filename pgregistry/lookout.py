@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 from pgregistry.board import Board, LostError
 from pgregistry.errors import BuildError
 from pgregistry.requests import Request
 from pgregistry.spans import spans
 
+Turn: TypeAlias = Literal["groups", "last"]
+
 DONE: Final = "done"
 GOOD: Final = "ok"
-#: How long one look at the store takes while a rank waits for another, in seconds.
-LOOK: Final = 0.5
+#: What stands in the place of addresses that will not come, because building has failed.
+GONE: Final = "-"
+#: How long a rank that connects to others goes on before it looks whether one failed, in seconds.
+LOOK: Final = 2.0
 #: How long ranks whose time is up wait for one another, to find out who is gone, in seconds.
 ROLL_CALL: Final = 2.0
+
+
+def addresses(rank: int) -> str:
+    """The key under which a rank tells its addresses."""
+    return f"addresses/{rank}"
 
 
 class Lookout:
     """What a rank looks at while it waits for others: whether one has failed, whether the time is up."""
 
-    def __init__(self, board: Board, requests: Sequence[Request], until: float, seconds: float) -> None:
+    def __init__(self, board: Board, requests: Sequence[Request], seconds: float) -> None:
         self._board = board
-        self.store: Any = None
-        self._requests = {request.name: request for request in requests}
-        self._until = until
-        self._begun, self.seconds = until - seconds, seconds
-        self._looked = self._begun
+        self._requests = requests
+        self._begun = time.monotonic()
+        self.seconds = seconds
         self.took: dict[Request, float] = {}
 
     def made(self, request: Request) -> None:
         """Note that a process group is there."""
         self.took[request] = time.monotonic() - self._begun
 
-    def __call__(self, keys: Sequence[str]) -> None:
-        """Look around, at most every `LOOK` seconds; `keys` are what is waited for in the store."""
-        now = time.monotonic()
-        if now - self._looked < LOOK and now < self._until:
-            return
-        self._looked = now
+    def next(self, seconds: float) -> float:
+        """How long to wait before the next look: so many seconds, or less where the time is up before."""
+        return max(min(seconds, self._begun + self.seconds - time.monotonic()), 0.001)
+
+    def __call__(self) -> None:
+        """Look around once.
+
+        Raises:
+            BuildError: with what another rank failed with, or who does not come when the time is up.
+        """
         check_others(self._board)
-        if now >= self._until:
+        if time.monotonic() >= self._begun + self.seconds:
             raise BuildError(
-                f"Rank {self._board.rank} waited {self.seconds:g} s. {self._waits_for(keys)} {missing(self._board)}"
+                f"Rank {self._board.rank} waited {self.seconds:g} s. {self._waits_for()} {missing(self._board)}"
             )
 
-    def _waits_for(self, keys: Sequence[str]) -> str:
-        """Who does not come to which group; a key is …/NAME//DEVICE//POSITION."""
-        for key in keys:
-            for request in self._requests.values():
-                position = key.rpartition("/")[2]
-                if f"/{request.name}//" in key and position.isdigit() and self.store and not self.store.check([key]):
-                    return f"Rank {request.ranks[int(position)]} does not come to {request}."
-        left = [str(request) for request in self._requests.values() if request not in self.took]
-        return f"These are not connected: {'; '.join(left)}." if left else "Another rank is not done."
+    def _waits_for(self) -> str:
+        """Who does not come to which group."""
+        left = [request for request in self._requests if request not in self.took]
+        told = self._board.has(addresses(self._board.rank))  # public calls tell them elsewhere
+        for request in left if told else ():
+            for rank in request.ranks:
+                if not self._board.has(addresses(rank)):
+                    return f"Rank {rank} does not come to {request}."
+        return f"These are not connected: {'; '.join(map(str, left))}." if left else "Another rank is not done."
 
 
 def missing(board: Board) -> str:
@@ -73,7 +85,7 @@ def check_others(board: Board) -> None:
     """Raise what another rank failed with, if one did."""
     try:
         if board.has(DONE):
-            (word,) = board.read([DONE], LOOK) or [GOOD]
+            (word,) = board.read([DONE], ROLL_CALL) or [GOOD]
             if word != GOOD:
                 raise BuildError(word)
     except LostError as error:
@@ -92,34 +104,65 @@ def tell_failure(board: Board, error: BaseException) -> BuildError | None:
     mine = f"Rank {board.rank} failed while process groups were built: {type(error).__name__}: {error}"
     try:
         told = board.first(DONE, mine)
+        if told == mine:  # whoever waits for addresses or for a turn hears at once
+            board.first(_done("groups"), mine)
+            board.write({addresses(rank): GONE for rank in board.ranks})
     except LostError:
         return None  # the others find out as this rank did
     same = told in (GOOD, str(error)) or told.endswith(f": {type(error).__name__}: {error}")
     return None if same else BuildError(told)
 
 
-def confirm(board: Board, seconds: float, turn: str) -> None:
+def _done(turn: Turn) -> str:
+    return DONE if turn == "last" else f"{DONE}/{turn}"
+
+
+def confirm(board: Board, seconds: float, turn: Turn) -> None:
     """Wait until all ranks are done.
 
     Raises:
         BuildError: at once where one fails; after `seconds` where one does not come.
     """
     until = time.monotonic() + seconds
-    done = DONE if turn == "last" else f"done/{turn}"
     try:
         if board.count(f"count/{turn}") == len(board.ranks):
-            board.first(done, GOOD)
-            return
-        while (left := until - time.monotonic()) > 0:
-            if values := board.read([done], min(left, LOOK if done != DONE else 5.0)):
-                if values[0] != GOOD:
-                    raise BuildError(values[0])
-                return
-            if done != DONE:
-                check_others(board)
+            word = board.first(_done(turn), GOOD)
+        else:
+            word = board.watch(_done(turn), until) or _nobody_came(board, seconds)
     except LostError as error:
         raise lost(board, error) from error
-    raise BuildError(
+    if word != GOOD:
+        raise BuildError(word)
+
+
+def _nobody_came(board: Board, seconds: float) -> str:
+    return (
         f"Rank {board.rank} has its process groups, but waited {seconds:g} s for others to have theirs. "
         f"{missing(board)}"
     )
+
+
+def in_thread(job: Callable[[], Any], look_around: Callable[[], None], wait: float) -> Any:
+    """The result of a job that may block in torch, while this thread looks around.
+
+    Raises:
+        Exception: what the job raised, or `look_around`, at once; the job is left behind.
+    """
+    outcome: list[Any] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(job())
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(wait)
+    while thread.is_alive():
+        look_around()
+        thread.join(wait)
+    if failures:
+        raise failures[0]
+    return outcome[0]

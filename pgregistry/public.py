@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch.distributed as dist
 
-from pgregistry.board import Board
+from pgregistry.board import SLICE, Board
 from pgregistry.errors import BuildError
-from pgregistry.lookout import Lookout
+from pgregistry.lookout import LOOK, Lookout, in_thread
 from pgregistry.plan import Plan
 from pgregistry.requests import Defaults, Request, of_world
 from pgregistry.torch_options import torch_options
@@ -37,11 +38,23 @@ def by_public_calls(
             "Unset PGREGISTRY_BUILD, or use a torch whose process groups can be named."
         )
     board.set(f"made/{board.rank}", str(dist.get_pg_count()))
-    counts = board.read([f"made/{rank}" for rank in board.ranks], lookout.seconds)
-    if counts is None:
-        raise BuildError(f"Rank {board.rank} waited {lookout.seconds:g} s for the other ranks to start building.")
-    for _ in range(max(map(int, counts)) - dist.get_pg_count()):
-        dist.new_group([(board.rank + 1) % size])
+    while (counts := board.read([f"made/{rank}" for rank in board.ranks], lookout.next(SLICE))) is None:
+        lookout()
+    in_thread(partial(_all_of, plan, board.rank, max(map(int, counts)), defaults, known, made, lookout), lookout, LOOK)
+
+
+def _all_of(
+    plan: Plan,
+    me: int,
+    count: int,
+    defaults: Defaults,
+    known: dict[Request, dist.ProcessGroup],
+    made: list[dist.ProcessGroup],
+    lookout: Lookout,
+) -> None:
+    size = dist.get_world_size()
+    for _ in range(count - dist.get_pg_count()):
+        dist.new_group([(me + 1) % size])
     seen = set(known)
     bound = dist.group.WORLD is not None and dist.group.WORLD.bound_device_id is not None
     for mode in plan.planned:
@@ -54,7 +67,7 @@ def by_public_calls(
         else:
             groups = [_new(request) for request in fresh]
         for request, group in zip(fresh, groups, strict=True):
-            if board.rank in request.ranks and isinstance(group, dist.ProcessGroup):
+            if me in request.ranks and isinstance(group, dist.ProcessGroup):
                 known[request] = group
                 made.append(group)
                 lookout.made(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch.distributed as dist
 
 from pgregistry.agree import agree, leave
 from pgregistry.axes import Mode
-from pgregistry.board import environment
+from pgregistry.board import Board, environment
 from pgregistry.build import Built, build, how, undo, world_backend
 from pgregistry.context import ParallelContext
 from pgregistry.errors import ConfigError, PgregistryError
@@ -21,7 +22,7 @@ from pgregistry.plan import Plan
 from pgregistry.planner import Made, make
 from pgregistry.requests import Defaults
 from pgregistry.statement import WIRE, Statement, failed, state
-from pgregistry.world import Place, Run, default_backend, start_world
+from pgregistry.world import Place, Run, default_backend, part, start_world
 
 
 def init(
@@ -116,7 +117,7 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
     if made is not None and place.rank not in ranks:
         # The plan is none of this rank's business, but the world is.
         if place.owns_world:
-            built.world = start_world(place, run, place.board(range(place.world_size)), backend)
+            _start_world(place, run, place.board(range(place.world_size)), backend, built)
         return ParallelContext(made.plan, place.rank, built, defaults)
     board = place.board(ranks)
     try:
@@ -129,7 +130,7 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
     try:
         if place.owns_world:
             everyone = board if len(ranks) == place.world_size else place.board(range(place.world_size))
-            built.world = start_world(place, run, everyone, backend)
+            _start_world(place, run, everyone, backend, built)
         build(made.plan, board, defaults, built, seconds=run.build_timeout)
         context = ParallelContext(made.plan, place.rank, built, defaults)
         if made.registry.implementing("pgregistry_ready"):
@@ -144,6 +145,12 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
             raise earlier from error  # what happened here only followed from it
         raise
     return context
+
+
+def _start_world(place: Place, run: Run, everyone: Board, backend: str, built: Built) -> None:
+    built.world = start_world(place, run, everyone, backend)
+    if not place.outlives:
+        built.farewell = partial(part, everyone, hosts=place.hosts)
 
 
 def _check_placement(plan: Plan) -> None:

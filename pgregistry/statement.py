@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from pgregistry import difference, document
+from pgregistry.packing import pack, unpack
 from pgregistry.plan import Plan
 from pgregistry.spans import spans
 
@@ -57,12 +56,12 @@ class Statement:
 
     def encode(self) -> str:
         """The statement as text for the store."""
-        return base64.b85encode(zlib.compress(json.dumps(asdict(self)).encode())).decode()
+        return pack(asdict(self))
 
     @staticmethod
     def decode(text: str) -> Statement:
         """The statement that `encode` made."""
-        return Statement(**json.loads(zlib.decompress(base64.b85decode(text))))
+        return Statement(**unpack(text))
 
 
 def state(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str]) -> Statement:

@@ -8,19 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from pgregistry import launcher
+from pgregistry.agree import LEAVE
 from pgregistry.arguments import LONGEST, check_backend, check_timeout
 from pgregistry.board import Board, LostError, connect, connected
+from pgregistry.build import how
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PluginError
-from pgregistry.gather import in_thread
 from pgregistry.gloo import gloo_environment
-from pgregistry.lookout import LOOK, check_others, lost, missing
+from pgregistry.lookout import check_others, in_thread, lost, missing
+
+#: How long a rank that waits for the default process group goes on before it looks whether one failed, in seconds.
+LOOK: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,10 @@ class Place:
         rank: This rank.
         world_size: How many there are.
         store: The launcher's store, or the one of the world that exists.
+        aside: The same by another connection, where this rank may block in torch meanwhile.
         owns_world: Whether the world is still to be started.
         hosts: Whether others may lose the store when this process ends.
+        outlives: Whether the store is still there when the world has ended.
         host: Who hosts the store, in words.
         local_rank: Which of its host's ranks this is; None where nobody says.
     """
@@ -72,23 +78,27 @@ class Place:
     rank: int
     world_size: int
     store: Any
+    aside: Any
     owns_world: bool
     hosts: bool
+    outlives: bool = True
     host: str = "the host of the store"
     local_rank: int | None = None
 
     def board(self, ranks: Sequence[int]) -> Board:
         """A corner of the store for one `init` among some ranks."""
         everybody = len(ranks) == self.world_size
-        return Board(self.store, self.rank, ranks, everybody=everybody, host=self.host)
+        return Board(self.aside, self.rank, ranks, everybody=everybody, host=self.host)
 
     @staticmethod
     def find(run: Run) -> Place:
         """Where this process stands; ConfigError where nothing says so, PlanMismatch where nobody answers."""
         world = dist.group.WORLD
         if dist.is_initialized() and world is not None:
-            rank = dist.get_rank()
-            return Place(rank, dist.get_world_size(), world.get_group_store(), owns_world=False, hosts=rank == 0)
+            rank, store = dist.get_rank(), world.get_group_store()
+            bound = world.bound_device_id is not None
+            aside = _another(store) if how(bound=bound) == "public" else store
+            return Place(rank, dist.get_world_size(), store, aside, owns_world=False, hosts=rank == 0)
         launch = launcher.read(os.environ)
         if launch is None:
             known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
@@ -98,8 +108,26 @@ class Place:
             )
         if advice := launcher.rendezvous_advice(launch, os.environ):
             raise ConfigError(f"{advice}.")
-        store, hosts, host = connect(launch, os.environ, run.patience())
-        return Place(launch.rank, launch.world_size, store, True, hosts, host, launch.local_rank)
+        to = connect(launch, os.environ, run.patience())
+        return Place(
+            rank=launch.rank,
+            world_size=launch.world_size,
+            store=to.store,
+            aside=to.aside,
+            owns_world=True,
+            hosts=to.hosts,
+            outlives=to.agent,
+            host=to.host,
+            local_rank=launch.local_rank,
+        )
+
+
+def _another(store: Any) -> Any:
+    """The same store by another connection, where it has such a thing: one that waits blocks all its users."""
+    try:
+        return store.clone()
+    except RuntimeError:  # a store made in Python has none
+        return store
 
 
 def default_backend() -> str:
@@ -124,7 +152,7 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
     )
     until = time.monotonic() + run.build_timeout
 
-    def look_around(_: object) -> None:
+    def look_around() -> None:
         check_others(board)
         if time.monotonic() >= until:
             raise BuildError(
@@ -145,3 +173,18 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
             f"{type(error).__name__}: {error}"
         ) from error
     return dist.group.WORLD
+
+
+def part(board: Board, *, hosts: bool) -> None:
+    """Leave a world together, so that nobody takes its store for that of the next world.
+
+    The rank that hosts the store stays until all have left, the others until it is gone; nobody
+    stays longer than `LEAVE`.
+    """
+    until = time.monotonic() + LEAVE
+    try:
+        if board.count("parted") == len(board.ranks):
+            board.set("all parted", "")
+        board.watch("all parted" if hosts else "the store is gone", until)
+    except LostError:
+        return
