@@ -85,7 +85,7 @@ def leave(board: Board, *, hosts: bool, early: bool = False) -> None:
             board.read([_who(rank) for rank in board.ranks], GRACE)
         here = len(board.ranks) - len(_missing(board))
         until = time.monotonic() + LEAVE
-        while board.store.add("left", 0) < here and time.monotonic() < until:
+        while board.count("left", by=0) < here and time.monotonic() < until:
             time.sleep(0.02)
     except (LostError, RuntimeError):
         return

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from torch.distributed import (  # type: ignore[attr-defined]
     DistNetworkError,
     DistStoreError,
     PrefixStore,
     Store,
-    TCPStore,
 )
 
-from pgregistry.errors import PlanMismatch
-from pgregistry.launcher import Launch
+from pgregistry.threads import in_thread
 
 #: A server of torch takes a limited number of keys in one request, and takes longer for each the more there are.
 CHUNK: Final = 1024
 #: How long one wait takes before a rank looks around, in seconds.
 SLICE: Final = 5.0
+#: How long a store may take to answer what it need not wait for, in seconds; then its host is cut off.
+ANSWER: Final = 15.0
+
+Result = TypeVar("Result")
 
 
 class LostError(Exception):
@@ -51,49 +52,57 @@ class Board:
         self.rank = rank
         self.ranks = ranks
         self.host = host
-        among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
-        with connected():
-            call = store.add(f"pgregistry/{among}/calls/{rank}", 1)
-        self.name = f"pgregistry/{among}/{call}"
+        self._silent = False
         self._whole = store  # torch keeps only the C++ half of a store made in Python
-        self.store: Any = PrefixStore(self.name, store)
+        among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
+        self.store: Any = store
+        call = self._ask(lambda store: store.add(f"pgregistry/{among}/calls/{rank}", 1))
+        self.name = f"pgregistry/{among}/{call}"
+        self.store = PrefixStore(self.name, store)
+
+    def _ask(self, question: Callable[[Any], Result], seconds: float = 0) -> Result:
+        """What the store answers to a question that takes it so many seconds.
+
+        torch waits for ever where the host of a store was cut off, so the question is asked in a
+        thread, and no other is asked after one that got no answer.
+        """
+        if self._silent:
+            self._no_answer()
+        with connected():
+            return in_thread(partial(question, self.store), self._no_answer, seconds + ANSWER)
+
+    def _no_answer(self) -> None:
+        self._silent = True
+        raise LostError(f"no answer for {ANSWER:g} s")
 
     def set(self, key: str, value: str) -> None:
         """Write a key; nobody waits for it."""
-        with connected():
-            self.store.set(key, value)
+        self._ask(lambda store: store.set(key, value))
 
     def write(self, values: Mapping[str, str]) -> None:
         """Write several keys in one call."""
-        with connected():
-            self.store.multi_set(list(values), list(values.values()))
+        self._ask(lambda store: store.multi_set(list(values), list(values.values())))
 
     def first(self, key: str, value: str) -> str:
         """The value that the first rank gave to a key, which may be this one."""
-        with connected():
-            return _text(self.store.compare_set(key, "", value))
+        return _text(self._ask(lambda store: store.compare_set(key, "", value)))
 
-    def count(self, key: str) -> int:
-        """Add one to a number, and read it."""
-        with connected():
-            return int(self.store.add(key, 1))
+    def count(self, key: str, by: int = 1) -> int:
+        """Add one to a number, and read it; or only read it, by 0."""
+        return int(self._ask(lambda store: store.add(key, by)))
 
     def has(self, key: str) -> bool:
         """Whether a key is there."""
-        with connected():
-            return bool(self.store.check([key]))
+        return bool(self._ask(lambda store: store.check([key])))
 
     def read(self, keys: Sequence[str], seconds: float) -> list[str] | None:
         """The values of keys, as soon as all are there; None if they are not within `seconds`."""
         deadline, values = time.monotonic() + seconds, list[str]()
         for chunk in chunks(keys):
-            with connected(), waiting(self.store, max(deadline - time.monotonic(), 0.001)):
-                try:
-                    got = [self.store.get(chunk[0])] if len(chunk) == 1 else self.store.multi_get(list(chunk))
-                except RuntimeError as error:
-                    if not timed_out(error):
-                        raise
-                    return None
+            left = max(deadline - time.monotonic(), 0.001)
+            got = self._ask(partial(_get, chunk, left), left)
+            if got is None:
+                return None
             values += map(_text, got)
         return values
 
@@ -110,6 +119,16 @@ class Board:
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     """Keys in runs that one request can hold."""
     return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
+
+
+def _get(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
+    with waiting(store, seconds):
+        try:
+            return [store.get(keys[0])] if len(keys) == 1 else list(store.multi_get(list(keys)))
+        except RuntimeError as error:
+            if not timed_out(error):
+                raise
+            return None
 
 
 def _text(value: bytes | str) -> str:
@@ -139,85 +158,6 @@ def waiting(store: Any, seconds: float) -> Iterator[None]:
         yield
     finally:
         store.set_timeout(before)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A store that a launcher points to.
-
-    Attributes:
-        store: For the world.
-        aside: The same by another connection: one that waits blocks whoever else uses it.
-        hosts: Whether this process hosts it.
-        agent: Whether torchrun's agent does, so that it outlives the world.
-        host: Who does, in words.
-    """
-
-    store: Store
-    aside: Store
-    hosts: bool
-    agent: bool
-    host: str
-
-
-def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Connection:
-    """The store that the launcher points to.
-
-    torch's own rendezvous waits for all ranks here and then cannot say which one is missing, so
-    nobody waits: `agree` finds out who is there.
-
-    Raises:
-        PlanMismatch: if the host of the store does not answer within `seconds`.
-    """
-    address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
-    agent = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    hosts = launch.rank == 0 and not agent
-    host = "torchrun's agent" if agent else "rank 0"
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            if not hosts:
-                _knock(address, port, until - time.monotonic())
-            store: Any = TCPStore(
-                address,
-                port,
-                launch.world_size,
-                is_master=hosts,
-                timeout=timedelta(seconds=seconds),
-                wait_for_workers=False,
-                multi_tenant=True,
-            )
-            aside = store.clone()
-            aside.check(["answers"])
-            break
-        except (OSError, OverflowError, RuntimeError) as error:
-            # Whoever hosted a store at this port for an earlier world may be about to close it.
-            if isinstance(error, DistNetworkError) and not hosts and time.monotonic() < until:
-                time.sleep(0.05)
-                continue
-            what = "could not be opened" if hosts else f"did not answer within {seconds:g} s"
-            raise PlanMismatch(
-                f"Rank {launch.rank} of {launch.world_size}: the store at {address}:{port}, which {host} hosts, "
-                f"{what}.\n  {type(error).__name__}: {str(error).splitlines()[0]}"
-            ) from error
-    if agent:  # its keys outlive the workers
-        attempt = f"pgregistry/{environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{launch.world_size}"
-        store, aside = PrefixStore(attempt, store), PrefixStore(attempt, aside)
-    return Connection(store, aside, hosts, agent, host)
-
-
-def _knock(address: str, port: int, seconds: float) -> None:
-    """Wait until somebody listens: torch's own retries take up to twice the time and say so at length."""
-    until, pause = time.monotonic() + seconds, 0.02
-    while True:
-        try:
-            socket.create_connection((address, port), timeout=max(until - time.monotonic(), 0.01)).close()
-            return
-        except OSError:
-            if time.monotonic() >= until:
-                raise
-        time.sleep(min(pause, max(until - time.monotonic(), 0)))
-        pause = min(pause * 1.5, 1.0)
 
 
 def environment(names: Iterable[str]) -> dict[str, str]:

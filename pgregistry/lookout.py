@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
 
 from pgregistry.board import Board, LostError
 from pgregistry.errors import BuildError
@@ -140,29 +139,3 @@ def _nobody_came(board: Board, seconds: float) -> str:
         f"Rank {board.rank} has its process groups, but waited {seconds:g} s for others to have theirs. "
         f"{missing(board)}"
     )
-
-
-def in_thread(job: Callable[[], Any], look_around: Callable[[], None], wait: float) -> Any:
-    """The result of a job that may block in torch, while this thread looks around.
-
-    Raises:
-        Exception: what the job raised, or `look_around`, at once; the job is left behind.
-    """
-    outcome: list[Any] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(job())
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(wait)
-    while thread.is_alive():
-        look_around()
-        thread.join(wait)
-    if failures:
-        raise failures[0]
-    return outcome[0]

@@ -11,9 +11,10 @@ import torch.distributed as dist
 
 from pgregistry.board import SLICE, Board
 from pgregistry.errors import BuildError
-from pgregistry.lookout import LOOK, Lookout, in_thread
+from pgregistry.lookout import LOOK, Lookout
 from pgregistry.plan import Plan
 from pgregistry.requests import Defaults, Request, of_world
+from pgregistry.threads import in_thread
 from pgregistry.torch_options import torch_options
 
 

@@ -150,8 +150,7 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
 
 def _start_world(place: Place, run: Run, everyone: Board, backend: str, built: Built) -> None:
     built.world = start_world(place, run, everyone, backend)
-    if not place.outlives:
-        built.farewell = partial(part, everyone, hosts=place.hosts)
+    built.farewell = partial(part, everyone, hosts=place.hosts)
 
 
 def _check_placement(plan: Plan) -> None:

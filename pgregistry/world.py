@@ -17,11 +17,13 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from pgregistry import launcher
 from pgregistry.agree import LEAVE
 from pgregistry.arguments import LONGEST, check_backend, check_timeout
-from pgregistry.board import Board, LostError, connect, connected
+from pgregistry.board import Board, LostError, connected, timed_out
 from pgregistry.build import how
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.gloo import gloo_environment
-from pgregistry.lookout import check_others, in_thread, lost, missing
+from pgregistry.lookout import check_others, lost, missing
+from pgregistry.rendezvous import connect
+from pgregistry.threads import in_thread
 
 #: How long a rank that waits for the default process group goes on before it looks whether one failed, in seconds.
 LOOK: Final = 0.5
@@ -70,7 +72,6 @@ class Place:
         aside: The same by another connection, where this rank may block in torch meanwhile.
         owns_world: Whether the world is still to be started.
         hosts: Whether others may lose the store when this process ends.
-        outlives: Whether the store is still there when the world has ended.
         host: Who hosts the store, in words.
         local_rank: Which of its host's ranks this is; None where nobody says.
     """
@@ -81,7 +82,6 @@ class Place:
     aside: Any
     owns_world: bool
     hosts: bool
-    outlives: bool = True
     host: str = "the host of the store"
     local_rank: int | None = None
 
@@ -121,8 +121,7 @@ class Place:
             aside=to.aside,
             owns_world=True,
             hosts=to.hosts,
-            outlives=to.agent,
-            host=to.host,
+            host="rank 0",
             local_rank=launch.local_rank,
         )
 
@@ -156,14 +155,18 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
         device_id=None if device is None or device.type == "cpu" else device,
     )
     until = time.monotonic() + run.build_timeout
+    place.store.set_timeout(timedelta(seconds=run.build_timeout + 2 * LOOK))  # torch must not give up before we do
+
+    def overdue() -> BuildError:
+        return BuildError(
+            f"Rank {place.rank} waited {run.build_timeout:g} s for the default process group of {place.world_size} "
+            f"ranks. {missing(board)}"
+        )
 
     def look_around() -> None:
         check_others(board)
         if time.monotonic() >= until:
-            raise BuildError(
-                f"Rank {place.rank} waited {run.build_timeout:g} s for the default process group of {place.world_size} "
-                f"ranks. {missing(board)}"
-            )
+            raise overdue()
 
     try:
         with gloo_environment(), connected():
@@ -173,6 +176,8 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
     except LostError as error:
         raise lost(board, error) from error
     except Exception as error:
+        if isinstance(error, RuntimeError) and timed_out(error):
+            raise overdue() from error
         raise BuildError(
             f"Rank {place.rank} of {place.world_size} could not join the default process group: "
             f"{type(error).__name__}: {error}"
@@ -181,15 +186,11 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
 
 
 def part(board: Board, *, hosts: bool) -> None:
-    """Leave a world together, so that nobody takes its store for that of the next world.
-
-    The rank that hosts the store stays until all have left, the others until it is gone; nobody
-    stays longer than `LEAVE`.
-    """
-    until = time.monotonic() + LEAVE
+    """Leave a world; the rank that hosts the store stays until all have left, but no longer than `LEAVE`."""
     try:
         if board.count("parted") == len(board.ranks):
             board.set("all parted", "")
-        board.watch("all parted" if hosts else "the store is gone", until)
+        if hosts:
+            board.watch("all parted", time.monotonic() + LEAVE)
     except LostError:
         return
