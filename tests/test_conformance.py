@@ -82,7 +82,9 @@ ALL_KINDS = modes(
 @pytest.mark.parametrize("optional", [False, True], ids=["on", "optional"])
 def test_a_plugin_of_every_kind_of_mode_is_right(optional: bool, plugin: Any) -> None:
     source = ALL_KINDS.replace("if mesh.sizes['pipe'] == 3", "if mesh.sizes['pipe'] == 3 and mesh.sizes['acme'] > 1")
-    assert verdicts(plugin(source, optional=optional)) == {}
+    subject = plugin(source, optional=optional)
+    assert verdicts(subject) == {}
+    assert {True, False} == {len(case.keywords) > 1 for case in subject.cases if case.world == 96}
 
 
 def test_a_family_that_cannot_live_beside_the_others_is_right_alone(plugin: Any) -> None:

@@ -28,7 +28,7 @@ def check_command(names: tuple[str, ...], only: str | None) -> None:
 
     beside = [name for name in (only or "").replace(",", " ").split() if name] or None
     with LocalRanks() as ranks:
-        subjects = [Subject(name, only=beside, run_ranks=ranks.run) for name in names or _installed()]
+        subjects = [Subject(name, only=beside, run_ranks=ranks.run) for name in dict.fromkeys(names or _installed())]
         problems = Problems()
         for subject in subjects:
             try:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import product, zip_longest
 from math import prod
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from pgregistry.testing.ranks import run_ranks
 #: One rank, primes, and worlds with many divisors.
 WORLDS: Final = (1, 2, 3, 5, 7, 8, 12, 24, 96)
 #: How many plans are looked at for each world.
-MOST: Final = 16
+MOST: Final = 20
 
 
 def _nothing(mode: str, plan: Plan) -> None:
@@ -201,10 +201,10 @@ class Subject:
             yield from (dict(zip(self.sizes, values, strict=True)) for values in product(*self.sizes.values()))
             return
         yield {}
-        for size in (*divisors(world)[1:7], 3, 5, world + 1):  # not all divide: a ragged end may take them
-            for name in self.varied:
-                yield {name: size}
-        yield from self._at_once(world, sorted({*self.varied, *self.others}), 60)
+        sizes = (*divisors(world)[1:7], 3, 5, world + 1)  # not all divide: a ragged end may take them
+        alone = ({name: size} for size in sizes for name in self.varied)
+        at_once = self._at_once(world, sorted({*self.varied, *self.others}), 60)
+        yield from (one for pair in zip_longest(alone, at_once) for one in pair if one is not None)
 
     def _at_once(self, world: int, names: Sequence[str], count: int) -> Iterator[dict[str, int]]:
         """Several sizes larger than 1 at once, always the same ones for the same plugin and world."""
