@@ -8,12 +8,14 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pgregistry.cli import run
+from pgregistry.testing import LocalRanks
 from pgregistry.testing.properties import PROPERTIES
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +42,12 @@ def acme(installed_plugin: Callable[..., Path]) -> Callable[..., Path]:
         return installed_plugin("pgregistry-acme", {"acme": "acme_plugin"}, {"acme_plugin.py": source}, **keywords)
 
     return install
+
+
+@pytest.fixture(autouse=True)
+def _one_server(local_ranks: LocalRanks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `check` in this process take the ranks of all tests, which need not import torch again."""
+    monkeypatch.setattr("pgregistry.testing.ranks.LocalRanks", lambda: nullcontext(local_ranks))
 
 
 # --- check ------------------------------------------------------------------------------------------
