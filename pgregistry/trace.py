@@ -67,9 +67,7 @@ class Trace:
 
     def modes(self, declarations: Declarations) -> None:
         """In which order modes are built, and why."""
-        self.say(
-            "Modes in the order of building; of all orders that keep each mode after those named here, the smallest by name:"
-        )
+        self.say("Modes in the order of building: each after those it needs; of all such orders the smallest by name:")
         for one in declarations.modes:
             uses = declarations.uses[one.mode.name]
             why = [f"after {other}, which declares {' and '.join(sorted(uses[other]))}" for other in sorted(uses)]

@@ -559,7 +559,11 @@ def test_a_requirement_that_is_met_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("requirement", "text"),
     [
-        ("pgregistry>=9", "require: 'pgregistry>=9' (keyword), but pgregistry 0.1.0 is installed."),
+        (
+            "pgregistry>=9",
+            "require: 'pgregistry>=9' (keyword), but pgregistry 0.1.0 is installed. "
+            "Install it: pip install 'pgregistry>=9'.",
+        ),
         (
             "nowhere>=1",
             "require: 'nowhere>=1' (keyword) is not installed. Install it: pip install 'nowhere>=1'.",
@@ -579,7 +583,8 @@ def test_requirements_add_up_and_keep_their_origin(toml: Any) -> None:
     config = toml("require = ['nowhere']\n")
     assert refusal(environ={"PGREGISTRY_REQUIRE": "pgregistry>=9"}, config=config) == (
         "2 problems:\n"
-        "- require: 'pgregistry>=9' (PGREGISTRY_REQUIRE), but pgregistry 0.1.0 is installed.\n"
+        "- require: 'pgregistry>=9' (PGREGISTRY_REQUIRE), but pgregistry 0.1.0 is installed. "
+        "Install it: pip install 'pgregistry>=9'.\n"
         f"- require: 'nowhere' ({config}) is not installed. Install it: pip install 'nowhere'."
     )
 
@@ -635,7 +640,8 @@ def test_a_requirement_may_ask_for_any_version_and_is_met_by_a_pre_release(distr
     distribution("pgregistry-acme", {}, {}, version="2.0rc1")
     assert planned(require=["pgregistry-acme", "PGRegistry_Acme>=1.5"]) == planned()
     assert refusal(require=["pgregistry-acme>=2.0"]) == (
-        "require: 'pgregistry-acme>=2.0' (keyword), but pgregistry-acme 2.0rc1 is installed."
+        "require: 'pgregistry-acme>=2.0' (keyword), but pgregistry-acme 2.0rc1 is installed. "
+        "Install it: pip install 'pgregistry-acme>=2.0'."
     )
 
 

@@ -57,7 +57,7 @@ timeout=60.0)
   Mode('ends', over=('tensor',), at=(0, -1))
 pgregistry_modes() of plugin 'tensor', pgregistry {version}
   Mode('tensor', over=(Axis(name='tensor', size=1, inside=(), outside=()),))
-Modes in the order of building; of all orders that keep each mode after those named here, the smallest by name:
+Modes in the order of building: each after those it needs; of all such orders the smallest by name:
   pairs
   tensor
   ends (after tensor, which declares tensor)
