@@ -561,8 +561,10 @@ def test_a_requirement_that_is_met_says_nothing() -> None:
     [
         (
             "pgregistry>=9",
-            "require: 'pgregistry>=9' (keyword), but pgregistry 0.1.0 is installed. "
-            "Install it: pip install 'pgregistry>=9'.",
+            (
+                "require: 'pgregistry>=9' (keyword), but pgregistry 0.1.0 is installed. "
+                "Install it: pip install 'pgregistry>=9'."
+            ),
         ),
         (
             "nowhere>=1",
