@@ -2,9 +2,10 @@
 
 How a fenced block says what it is:
 
-* ```python that starts with `>>>` is a doctest;
+* ```python that starts with `>>>` is a doctest, which goes on where the one before it in its section ended;
 * ```python that starts with `# pgregistry_NAME.py` is a plugin, installed for its section;
 * ```python that starts with `# NAME.py` is a script, run on real ranks by the `$ torchrun` line of its section;
+* ```text that starts with `rank ` is a picture of the groups, or positions, in the `plan` of the doctest before it;
 * ```toml that starts with `# NAME.toml` is a file in the working directory;
 * ```console holds commands, each with all that it prints.
 """
@@ -40,8 +41,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-RUN = ("README.md", "docs/hooks.md", "docs/reference.md")
-ALL = (*RUN, "docs/reliability.md", "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md")
+RUN = ("README.md", *(f"docs/{name}.md" for name in ("hooks", "plugin-tutorial", "reference", "refused", "vocabulary")))
+ALL = (*RUN, "docs/README.md", "docs/reliability.md", "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md")
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def entry_points(text: str, plugins: dict[str, str]) -> dict[str, str]:
 def prints(command: str) -> str:
     """What a command prints, where it is one of ours; settings in front of it are set."""
     words = shlex.split(command)
-    while re.match(r"PGREGISTRY\w*=", words[0]):
+    while re.match(r"[A-Z_]+=", words[0]):
         variable, _, value = words.pop(0).partition("=")
         os.environ[variable] = value
     assert words.pop(0) == "pgregistry", command
@@ -112,6 +113,20 @@ def run_script(source: str) -> str:
     with contextlib.redirect_stdout(out):
         exec(compile(source, "train.py", "exec"), {"__name__": "__main__"})
     return out.getvalue()
+
+
+def rows_of(plan: pgregistry.Plan, picture: list[list[str]]) -> list[list[str]]:
+    """The rows of a picture as the plan has them: a letter for each group, or a digit for each position in one."""
+    ranks = range(plan.world_size)
+    rows = [["rank", *map(str, ranks)]]
+    for name, first, *_ in picture[1:]:
+        groups = [plan[name].group_of(rank) for rank in ranks]
+        if first.isdigit():
+            rows.append([name, *(str(group.index(rank)) for rank, group in zip(ranks, groups, strict=True) if group)])
+        else:
+            letters = dict(zip(plan[name].groups, string.ascii_lowercase, strict=False))
+            rows.append([name, *(letters[group] if group else "." for group in groups)])
+    return rows
 
 
 def prepare(text: str, folder: Path, distribution: Callable[..., Path]) -> None:
@@ -141,11 +156,19 @@ def test_what_a_section_shows_is_what_happens(
     folder.mkdir()
     monkeypatch.chdir(folder)
     prepare(text, folder, distribution)
-    for number, block in enumerate(block for block in blocks(text, "python") if block.startswith(">>>")):
-        test = doctest.DocTestParser().get_doctest(block, {}, f"block {number}", None, 0)
-        report = io.StringIO()
-        doctest.DocTestRunner(verbose=False).run(test, out=report.write)
-        assert not report.getvalue(), report.getvalue()
+    names: dict[str, object] = {}
+    with monkeypatch.context() as environment:
+        environment.setattr(os, "environ", os.environ.copy())
+        for block in re.findall(r"^```(?:python|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            if block.startswith(">>>"):
+                test = doctest.DocTestParser().get_doctest(block, names, "block", None, 0)
+                report = io.StringIO()
+                doctest.DocTestRunner(verbose=False).run(test, out=report.write, clear_globs=False)
+                assert not report.getvalue(), report.getvalue()
+                names = test.globs
+            elif block.startswith("rank ") and isinstance(plan := names.get("plan"), pgregistry.Plan):
+                picture = [line.split() for line in block.splitlines()]
+                assert picture == rows_of(plan, picture)
     for command, expected in commands(text):
         if command.startswith("torchrun"):
             script = run_with_torchrun(command, files(text, "python"))
