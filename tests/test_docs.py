@@ -95,7 +95,11 @@ def entry_points(text: str, plugins: dict[str, str]) -> dict[str, str]:
 
 
 def prints(command: str) -> str:
-    """What a command prints, where it is one of ours; settings in front of it are set."""
+    """What a command prints, where it is one of ours; settings in front of it are set, and `2>&1 | grep WORD` is done.
+
+    Of a path only the file is shown, since folders differ: `…/pgregistry_data.py`, or `…` for a folder.
+    """
+    command, _, word = command.partition(" 2>&1 | grep ")
     words = shlex.split(command)
     while re.match(r"[A-Z_]+=", words[0]):
         variable, _, value = words.pop(0).partition("=")
@@ -104,7 +108,8 @@ def prints(command: str) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         cli.run(words)
-    return out.getvalue()
+    shown = re.sub(r"(?<!\S)/\S+?(/\w+\.py)?(?!\S)", r"…\1", out.getvalue())
+    return "".join(line for line in shown.splitlines(keepends=True) if word in line)
 
 
 def run_script(source: str) -> str:
