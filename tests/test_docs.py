@@ -42,7 +42,15 @@ else:
 
 ROOT = Path(__file__).parents[1]
 RUN = ("README.md", *(f"docs/{name}.md" for name in ("hooks", "plugin-tutorial", "reference", "refused", "vocabulary")))
-ALL = (*RUN, "docs/README.md", "docs/reliability.md", "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md")
+ALL = (
+    *RUN,
+    "examples/pgregistry-expert/README.md",
+    "docs/README.md",
+    "docs/reliability.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "plugins/README.md",
+)
 
 
 @pytest.fixture
@@ -182,6 +190,17 @@ def test_what_a_section_shows_is_what_happens(
             with monkeypatch.context() as environment:
                 environment.setattr(os, "environ", os.environ.copy())
                 assert lines(prints(command)) == lines(expected), command
+
+
+def test_the_readme_of_the_expert_example_shows_what_happens(distribution: Callable[..., Path]) -> None:
+    name = "pgregistry-expert"
+    module = read(f"examples/{name}/pgregistry_expert.py")
+    distribution(name, {"expert": "pgregistry_expert"}, {"pgregistry_expert.py": module}, version="0.1.0")
+    shown = dict(commands(read(f"examples/{name}/README.md")))
+    planned = [command for command in shown if command.startswith("pgregistry plan")]
+    assert planned
+    for command in planned:
+        assert lines(prints(command)) == lines(shown[command])
 
 
 def run_with_torchrun(command: str, scripts: dict[str, str]) -> str:

@@ -7,7 +7,6 @@ its own, tested there, uninstalled. Torch and all else are those of this environ
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -101,7 +100,6 @@ class Environment:
         return not more and all((self.site / name).read_bytes() == content for name, content in files.items())
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pgregistry.testing") is None, reason="needs the author's kit")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_installed_passes_its_tests_and_is_uninstalled_and_the_core_stays_as_it_is(
     example: Path, core: Path, others: Path, tmp_path: Path
