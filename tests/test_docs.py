@@ -4,7 +4,8 @@ How a fenced block says what it is:
 
 * ```python that starts with `>>>` is a doctest, which goes on where the one before it in its section ended;
 * ```python that starts with `# pgregistry_NAME.py` is a plugin, installed for its section;
-* ```python that starts with `# NAME.py` is a script, run on real ranks by the `$ torchrun` line of its section;
+* ```python that starts with `# test_NAME.py` is a file of tests, run by `$ pytest -q`;
+* ```python that starts with another `# NAME.py` is a script, run on real ranks by the `$ torchrun` line of its section;
 * ```text that starts with `rank ` is a picture of the groups, or positions, in the `plan` of the doctest before it;
 * ```toml that starts with `# NAME.toml` is a file in the working directory;
 * ```console holds commands, each with all that it prints.
@@ -41,6 +42,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
+TUTORIAL = "docs/plugin-tutorial.md"
 RUN = ("README.md", *(f"docs/{name}.md" for name in ("hooks", "plugin-tutorial", "reference", "refused", "vocabulary")))
 ALL = (
     *RUN,
@@ -120,6 +122,14 @@ def prints(command: str) -> str:
     return "".join(line for line in shown.splitlines(keepends=True) if word in line)
 
 
+def run_pytest(folder: Path) -> str:
+    """What the tests in a folder say of themselves, without how long they took."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if "site-" in path)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=100)
+    return re.sub(r" in [\d.]+s", "", done.stdout)
+
+
 def run_script(source: str) -> str:
     """One rank of a script; what it prints."""
     out = io.StringIO()
@@ -148,12 +158,18 @@ def prepare(text: str, folder: Path, distribution: Callable[..., Path]) -> None:
     if plugins:
         points = entry_points(text, plugins)
         distribution(f"pgregistry-{next(iter(points))}", points, plugins)
-    for name, block in files(text, "toml").items():
+    tests = {name: block for name, block in files(text, "python").items() if name.startswith("test_")}
+    for name, block in {**files(text, "toml"), **tests}.items():
         (folder / name).write_text(block, encoding="utf-8")
 
 
+def before(name: str, title: str) -> str:
+    """What a section goes on from: in the tutorial the files of all steps before it."""
+    return read(name).partition(f"## {title}\n")[0] if name == TUTORIAL else ""
+
+
 RUNNABLE = [
-    pytest.param(text, id=f"{name}: {title}")
+    pytest.param(before(name, title), text, id=f"{name}: {title}")
     for name in RUN
     for title, text in sections(name).items()
     if ">>> " in text or "$ pgregistry" in text or "pgregistry plan" in text or "$ torchrun" in text
@@ -161,14 +177,14 @@ RUNNABLE = [
 
 
 @pytest.mark.usefixtures("eight")
-@pytest.mark.parametrize("text", RUNNABLE)
+@pytest.mark.parametrize(("earlier", "text"), RUNNABLE)
 def test_what_a_section_shows_is_what_happens(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distribution: Callable[..., Path]
+    earlier: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distribution: Callable[..., Path]
 ) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    prepare(text, folder, distribution)
+    prepare(earlier + text, folder, distribution)
     names: dict[str, object] = {}
     with monkeypatch.context() as environment:
         environment.setattr(os, "environ", os.environ.copy())
@@ -186,7 +202,9 @@ def test_what_a_section_shows_is_what_happens(
         if command.startswith("torchrun"):
             script = run_with_torchrun(command, files(text, "python"))
             assert lines(script) == lines(expected)
-        elif not command.startswith(("make ", "pip ", "pgregistry smoke")):
+        elif command == "pytest -q":
+            assert lines(run_pytest(folder)) == lines(expected)
+        elif not command.startswith(("make ", "pip ", "python -m build", "pgregistry smoke")):
             with monkeypatch.context() as environment:
                 environment.setattr(os, "environ", os.environ.copy())
                 assert lines(prints(command)) == lines(expected), command
@@ -216,7 +234,9 @@ def test_every_example_in_python_is_one_that_a_test_runs(name: str) -> None:
         for block in blocks(text, "python"):
             first = block.splitlines()[0]
             script = re.fullmatch(r"# (\w+\.py)", first)
-            runs = first.startswith(">>> ") or (script and (script[1].startswith("pgregistry_") or script[1] in typed))
+            plugin = script and script[1].startswith("pgregistry_")
+            tested = script and script[1].startswith("test_") and "pytest -q" in typed
+            runs = first.startswith(">>> ") or plugin or tested or (script and script[1] in typed)
             assert runs, f"{name}, {title}: nothing runs the block that starts with {first!r}"
 
 
