@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,7 +114,6 @@ def make(
         rank: A rank that must be there, likewise.
         trace: Whether to tell what happens on stderr; None for what the environment says.
     """
-    environ = os.environ if environ is None else environ
     tell = tracing(trace, environ)
     problems = problems or Problems()
     world_size = _world_size(world_size, problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from pgregistry.settings import Setting
 
 
-def tracing(asked: bool | None, environ: Mapping[str, str]) -> Trace | None:
+def tracing(asked: bool | None, environ: Mapping[str, str] | None = None) -> Trace | None:
     """A trace where one is asked for; None is for what the environment says.
 
     >>> tracing(None, {"PGREGISTRY_TRACE": "1"}), tracing(False, {"PGREGISTRY_TRACE": "1"})
     (Trace(), None)
     """
-    return Trace() if (environ.get("PGREGISTRY_TRACE") == "1" if asked is None else asked) else None
+    if asked is None:
+        asked = (os.environ if environ is None else environ).get("PGREGISTRY_TRACE") == "1"
+    return Trace() if asked else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,6 +355,12 @@ def test_links_lead_to_files_that_are_there(name: str) -> None:
         assert (ROOT / name).parent.joinpath(target).exists(), target
 
 
+def test_the_index_of_the_documentation_names_each_page_once() -> None:
+    pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
+    named = re.findall(r"^\| \[(\S+)\]\(\1\) \| \S", read("docs/README.md"), re.MULTILINE)
+    assert sorted(named) == sorted([*pages, "../README.md"])
+
+
 def test_contributing_has_a_line_for_each_module() -> None:
     layout = sections("CONTRIBUTING.md")["Layout"]
     modules = [path.name for path in (ROOT / "pgregistry").glob("*.py") if not path.name.startswith("_")]

@@ -100,47 +100,47 @@ class Environment:
         return not more and all((self.site / name).read_bytes() == content for name, content in files.items())
 
 
+@pytest.fixture(scope="session")
+def environment(core: Path, others: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """One for all examples, which come and go in it."""
+    made = Environment(tmp_path_factory.mktemp("env"), others)
+    made.install(core)
+    return made
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_installed_passes_its_tests_and_is_uninstalled_and_the_core_stays_as_it_is(
-    example: Path, core: Path, others: Path, tmp_path: Path
+    example: Path, core: Path, environment: Environment, tmp_path: Path
 ) -> None:
     project = tomllib.loads((example / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = project["entry-points"].items()
     declared = {name for group, points in groups if group.startswith("pgregistry") for name in points}
-    (tmp_path / "wheel").mkdir()
-    wheel = build(example, tmp_path / "wheel")
-    environment = Environment(tmp_path / "env", others)
-    environment.install(core)
+    wheel = build(example, tmp_path)
     before = environment.plugins()
-    environment.install(wheel)
-    with_it = environment.plugins()
-    assert with_it.keys() - before.keys() == declared
-    assert {with_it[name]["distribution"] for name in declared} == {project["name"]}
-    assert {name: row for name, row in with_it.items() if name not in declared} == before
-    passed = run(
-        [environment.python, "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
-        tmp_path / "wheel/source",
-        110,
-    )
-    assert " passed" in passed
-    assert environment.holds(core)
-    environment.pip("uninstall", "-y", project["name"])
+    try:
+        environment.install(wheel)
+        with_it = environment.plugins()
+        assert with_it.keys() - before.keys() == declared
+        assert {with_it[name]["distribution"] for name in declared} == {project["name"]}
+        assert {name: row for name, row in with_it.items() if name not in declared} == before
+        tests = [environment.python, "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+        assert " passed" in run(tests, tmp_path / "source", 110)
+        assert environment.holds(core)
+    finally:
+        environment.pip("uninstall", "-y", project["name"])
     assert environment.plugins() == before
     assert environment.holds(core)
 
 
-def test_the_environment_of_the_examples_has_the_wheel_and_not_this_checkout(
-    core: Path, others: Path, tmp_path: Path
-) -> None:
-    environment = Environment(tmp_path / "env", others)
-    environment.install(core)
+def test_the_environment_of_the_examples_has_the_wheel_and_not_this_checkout(environment: Environment) -> None:
     script = (
         "import importlib.metadata, json, sys, pgregistry, pgregistry_tensor, pytest, torch; "
         "print(json.dumps([pgregistry.__file__, pgregistry_tensor.__file__, sys.path, "
         "[str(one.locate_file('')) for one in importlib.metadata.distributions(name='pgregistry')]]))"
     )
-    core_file, plugin_file, path, found = json.loads(run([environment.python, "-I", "-c", script], tmp_path))
-    assert Path(core_file).parent.parent == Path(plugin_file).parent == environment.site
+    core, plugin, path, found = json.loads(run([environment.python, "-I", "-c", script], environment.folder))
+    assert Path(core).parent.parent == Path(plugin).parent == environment.site
     assert found == [str(environment.site)]
     assert not [entry for entry in path if Path(entry).is_relative_to(ROOT)]
 

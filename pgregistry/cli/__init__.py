@@ -36,7 +36,7 @@ class PluggableGroup(click.Group):
             return
         self._asked = True
         problems, failures = Problems(), []
-        registry = Registry.load(gather(problems, keywords={}), trace=tracing(None, os.environ))
+        registry = Registry.load(gather(problems, keywords={}), trace=tracing(None))
         for status in registry.statuses:
             if status.error:
                 failures.append(str(status.error))

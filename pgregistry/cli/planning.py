@@ -59,7 +59,7 @@ def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
     typed = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in options.items()}
     problems = Problems()
     settings = gather(problems, keywords={}, command_line={name: value or None for name, value in typed.items()})
-    registry = Registry.load(settings, trace=tracing(trace, os.environ))
+    registry = Registry.load(settings, trace=tracing(trace))
     names = Problems()
     registry.check_names(settings, names)
     rows = [_row(registry, status) for status in registry.statuses]
