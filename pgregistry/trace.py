@@ -35,11 +35,14 @@ class Trace:
     What comes next is told before it happens, so the last line says where a run hangs or dies.
     """
 
-    def say(self, title: str | None, details: Iterable[str] = ()) -> None:
-        """One line, and an indented one for each detail."""
-        lines = [line for text in details for line in f"  {text}".replace("\n", "\n  ").splitlines()]
-        for line in lines if title is None else [title, *lines]:
-            print(f"pgregistry: {line}", file=sys.stderr, flush=True)
+    def say(self, line: str) -> None:
+        """Write one line."""
+        print(f"pgregistry: {line}", file=sys.stderr, flush=True)
+
+    def add(self, text: str) -> None:
+        """Write what belongs to the line before."""
+        for line in text.splitlines():
+            self.say(f"  {line}")
 
     def found(self, found: Found) -> None:
         """A plugin is installed, and where."""
@@ -48,11 +51,13 @@ class Trace:
 
     def became(self, status: Status) -> None:
         """Whether a plugin is on, and why not."""
-        module = status.found.entry_point.module
-        on = f"on: {getattr(sys.modules.get(module), '__file__', None) or module}"
-        self.say(
-            None, [f"failed: {status.error}" if status.error else f"off: {status.reason}" if status.reason else on]
-        )
+        if status.error:
+            self.add(f"failed: {status.error}")
+        elif status.reason:
+            self.add(f"off: {status.reason}")
+        else:
+            module = status.found.entry_point.module
+            self.add(f"on: {getattr(sys.modules.get(module), '__file__', None) or module}")
 
     def asks(self, plugin: Plugin, hook: str, arguments: Mapping[str, object]) -> None:
         """A hook is called next; of a plan, a context or a command line it shows the name alone."""
@@ -61,12 +66,14 @@ class Trace:
 
     def answers(self, answer: object) -> None:
         """What a hook answered, or why it did not."""
-        several = answer if isinstance(answer, list) else [answer]
-        self.say(None, map(_shown, several or [None]))
+        for one in answer if isinstance(answer, list) and answer else [None if answer == [] else answer]:
+            self.add(_shown(one))
 
     def extra(self, modes: Iterable[Mode]) -> None:
         """The modes that the user gives as objects."""
-        self.say("extra= declares", map(_shown, modes))
+        self.say("extra= declares")
+        for mode in modes:
+            self.add(_shown(mode))
 
     def modes(self, declarations: Declarations) -> None:
         """In which order modes are built, and why."""
@@ -75,7 +82,7 @@ class Trace:
             uses = declarations.uses[one.mode.name]
             why = [f"after {other}, which declares {' and '.join(sorted(uses[other]))}" for other in sorted(uses)]
             why += [f"after {other}, as after= says" for other in one.mode.after if other in declarations.uses]
-            self.say(None, [f"{one.mode.name} ({'; '.join(why)})" if why else one.mode.name])
+            self.add(f"{one.mode.name} ({'; '.join(why)})" if why else one.mode.name)
 
     def axes(
         self,
@@ -90,7 +97,7 @@ class Trace:
         for name in order:
             axis = declarations.axes[name]
             nests = [f"; {key} {', '.join(value)}" for key in ("inside", "outside") if (value := getattr(axis, key))]
-            self.say(None, [f"{name} = {sizes[name].value} ({sizes[name].origin}){''.join(nests)}"])
+            self.add(f"{name} = {sizes[name].value} ({sizes[name].origin}){''.join(nests)}")
 
 
 def _shown(value: object) -> str:
