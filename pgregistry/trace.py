@@ -66,7 +66,8 @@ class Trace:
 
     def answers(self, answer: object) -> None:
         """What a hook answered, or why it did not."""
-        for one in answer if isinstance(answer, list) and answer else [None if answer == [] else answer]:
+        several = answer if isinstance(answer, list) else [answer]
+        for one in several or [None]:
             self.add(_shown(one))
 
     def extra(self, modes: Iterable[Mode]) -> None:
