@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -210,44 +210,38 @@ def test_json_on_stdout_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert "pgregistry_modes() of plugin 'tensor'" in err
 
 
-def traced_init() -> list[str]:
-    """What one rank tells while it starts."""
-    import contextlib
-    import io
-
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told):
-        pgregistry.init(tensor=2).close()
-    return told.getvalue().splitlines()
+def smoked(*words: str) -> list[str]:
+    """What one rank tells while `smoke` builds and proves a plan, as it does under a launcher."""
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
+        assert cli.run(["smoke", *words, "--backend", "gloo"]) == 0
+    return [line for line in err.getvalue().splitlines() if line.startswith("pgregistry: ")]
 
 
-def test_init_traces_on_the_first_rank_alone() -> None:
-    first, second = run_ranks(2, traced_init, env={"PGREGISTRY_TRACE": "1", "PGREGISTRY_ONLY": "tensor"})
-    assert "pgregistry:   off: not in only (PGREGISTRY_ONLY)" in first
-    assert first[-1] == "pgregistry:   tensor = 2 (keyword)"
+def test_init_traces_on_the_first_rank_alone_the_ready_hook_included(context: Path) -> None:
+    env = {"PGREGISTRY_ONLY": "context,tensor", "PYTHONPATH": str(context)}
+    first, second = run_ranks(2, smoked, "context=2", "--trace", world=False, env=env)
     assert second == []
-
-
-def smoke(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pgregistry", "smoke", "--nproc", "2", *words]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=100)
-
-
-def test_smoke_traces_once_the_ready_hook_included(context: Path) -> None:
-    done = smoke("context=2", "--trace", "--only", "context,tensor", PYTHONPATH=str(context))
-    assert done.returncode == 0, done.stderr
-    questions = [line for line in done.stderr.splitlines() if "of plugin 'context'" in line]
-    assert [line.partition("(")[0].removeprefix("pgregistry: ") for line in questions] == [
-        "pgregistry_modes",
-        *["pgregistry_process_group_options"] * 3,
-        "pgregistry_check",
-        "pgregistry_ready",
+    whose = " of plugin 'context', pgregistry-context 0.1"
+    assert [line.removeprefix("pgregistry: ").removesuffix(whose) for line in first if line.endswith(whose)] == [
+        "pgregistry_modes()",
+        "pgregistry_process_group_options(mode='tensor', backend='gloo')",
+        "pgregistry_process_group_options(mode='ends', backend='gloo')",
+        "pgregistry_process_group_options(mode='context', backend='gloo')",
+        "pgregistry_check(plan)",
+        "pgregistry_ready(context)",
     ]
-    assert "(mode='context', backend='gloo')" in questions[3]
+    assert "pgregistry:   off: not in only (PGREGISTRY_ONLY)" in first
 
 
-def test_smoke_that_is_refused_is_traced_all_the_same() -> None:
-    done = smoke("tensor=3", "--trace")
-    assert done.returncode == 1
-    assert done.stderr.count("pgregistry_modes() of plugin 'tensor'") == 1
-    assert done.stderr.splitlines()[-4].startswith("ConfigError: tensor = 3")
+def test_the_variable_makes_init_trace_too() -> None:
+    env = {"PGREGISTRY_TRACE": "1", "PGREGISTRY_ONLY": "tensor"}
+    first, second = run_ranks(2, smoked, "tensor=2", world=False, env=env)
+    assert (first[-1], second) == ("pgregistry:   tensor = 2 (command line)", [])
+
+
+def test_smoke_that_is_refused_is_traced_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["smoke", "--nproc", "2", "tensor=3", "--trace"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("pgregistry_modes() of plugin 'tensor'") == 1
+    assert err.splitlines()[-4].startswith("ConfigError: tensor = 3")
