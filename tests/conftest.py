@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ranks
+
+from pgregistry.testing import LocalRanks
 
 #: What launchers and users set and pgregistry or torch would read.
 ENVIRONMENT = (
@@ -20,6 +23,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(ENVIRONMENT):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def local_ranks() -> Iterator[LocalRanks]:
+    """The one process of ranks for tests that ask for the fixture `run_ranks` and for those that import it."""
+    with ranks.local_ranks() as server:
+        yield server
 
 
 @pytest.fixture

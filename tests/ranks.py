@@ -6,11 +6,11 @@ from typing import Any
 
 from pgregistry.testing import LocalRanks
 
-_local_ranks = cache(LocalRanks)
+local_ranks = cache(LocalRanks)
 
 
 def run_ranks(
     count: int, function: Callable[..., Any], *args: Any, world: bool = True, timeout: float = 60, env: Any = None
 ) -> list[Any]:
     """What the function returned on each rank; when one fails, the others have all of the time."""
-    return _local_ranks().run(count, function, *args, world=world, timeout=timeout, grace=timeout, env=env)
+    return local_ranks().run(count, function, *args, world=world, timeout=timeout, grace=timeout, env=env)

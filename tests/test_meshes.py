@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from ranks import run_ranks
 
 import pgregistry
 from pgregistry import Axis, ConfigError, Mode, Split
@@ -86,7 +85,7 @@ def powers(*ranks: int) -> int:
     return sum(2**rank for rank in ranks)
 
 
-def test_slices_and_flattened_slices_sum_over_exactly_the_ranks_that_they_should() -> None:
+def test_slices_and_flattened_slices_sum_over_exactly_the_ranks_that_they_should(run_ranks: Any) -> None:
     answers = run_ranks(8, sums)
     common = {"shapes": [(4, 2), (2, 2)], "same group": True, "one root": True, "data × tensor": powers(*range(8))}
     assert answers[5] == common | {
@@ -112,7 +111,7 @@ def within_half() -> Any:
         return mesh.mesh.tolist(), power.item()
 
 
-def test_a_mesh_within_some_ranks_is_over_these_ranks() -> None:
+def test_a_mesh_within_some_ranks_is_over_these_ranks(run_ranks: Any) -> None:
     answers = run_ranks(8, within_half)
     assert answers[1] == ([[0, 1], [2, 3]], powers(1, 3))
     assert answers[6] == ([[4, 5], [6, 7]], powers(4, 6))
@@ -128,7 +127,7 @@ def wrong_calls() -> list[str]:
     return said
 
 
-def test_wrong_calls_say_what_would_be_right() -> None:
+def test_wrong_calls_say_what_would_be_right(run_ranks: Any) -> None:
     assert run_ranks(4, wrong_calls)[2] == [
         "torch slices a mesh outermost first: say device_mesh('data', 'tensor'), not ('tensor', 'data').",
         "There is no mode 'tensr'. Did you mean 'tensor'?",

@@ -40,10 +40,10 @@ MODULES = ("acme_context", "acme_expert", "acme_ends")
 
 
 @pytest.fixture
-def acme(distribution: Callable[..., Path]) -> Path:
+def acme(installed_plugin: Callable[..., Path]) -> Path:
     points = {"context": "acme_context", "expert": "acme_expert", "ends": "acme_ends"}
     sources = {"acme_context.py": CONTEXT, "acme_expert.py": EXPERT, "acme_ends.py": ENDS}
-    return distribution("pgregistry-acme", points, sources, version="1.2")
+    return installed_plugin("pgregistry-acme", points, sources, version="1.2")
 
 
 def lists(plan: pgregistry.Plan, *names: str) -> dict[str, list[tuple[int, ...]]]:
@@ -154,17 +154,17 @@ def test_its_modes_need_the_axis_they_are_over(acme: Path) -> None:
     )
 
 
-def test_a_distribution_of_the_optional_group_is_off_until_enabled(distribution: Callable[..., Path]) -> None:
-    distribution("pgregistry-other", {"ends": "acme_ends"}, {"acme_ends.py": ENDS}, optional=True)
+def test_a_distribution_of_the_optional_group_is_off_until_enabled(installed_plugin: Callable[..., Path]) -> None:
+    installed_plugin("pgregistry-other", {"ends": "acme_ends"}, {"acme_ends.py": ENDS}, optional=True)
     assert "ends" not in pgregistry.plan(8)
     assert "acme_ends" not in sys.modules
     assert "ends" in pgregistry.plan(8, enable=["ends"])
     assert pgregistry.plan(8, only=["pipe", "ends"]).modes == ("pipe", "ends")
 
 
-def test_two_distributions_live_side_by_side_in_either_order_on_the_path(distribution: Callable[..., Path]) -> None:
-    distribution("pgregistry-a", {"expert": "acme_expert"}, {"acme_expert.py": EXPERT})
-    distribution("pgregistry-b", {"ends": "acme_ends"}, {"acme_ends.py": ENDS})
+def test_two_distributions_live_side_by_side_in_either_order_on_the_path(installed_plugin: Callable[..., Path]) -> None:
+    installed_plugin("pgregistry-a", {"expert": "acme_expert"}, {"acme_expert.py": EXPERT})
+    installed_plugin("pgregistry-b", {"ends": "acme_ends"}, {"acme_ends.py": ENDS})
     before = pgregistry.plan(8, tensor=2, pipe=2, expert=2)
     sys.path[0], sys.path[1] = sys.path[1], sys.path[0]
     assert pgregistry.plan(8, tensor=2, pipe=2, expert=2).to_json() == before.to_json()

@@ -183,15 +183,16 @@ def _moved(case: Case, without: Plan) -> Iterator[str]:
 
 
 def _refuses(subject: Subject) -> Iterator[str]:
-    world = max(world for world in subject.worlds if world <= 12)
-    for name in subject.varied:
-        for bad in (0, -1, True, "two", 1.5):
-            yield from _not_refused(subject, world, {name: bad}, must=True)
-        for world_size in {7, 8, 12}:
-            for size in range(2, world_size + 3):
-                item = subject.own.get(name)
-                ragged = item is None or (isinstance(item, Part) and item.split.ragged)
-                yield from _not_refused(subject, world_size, {name: size}, must=size > world_size and not ragged)
+    for world in sorted({7, 8, 12} & {*subject.worlds} or {min(subject.worlds)}):
+        if any(fault.world == world and not fault.keywords for fault in subject.faults):
+            continue  # it is not the size that is at fault
+        for name in subject.varied:
+            item = subject.own.get(name)
+            ragged = item is None or (isinstance(item, Part) and item.split.ragged)
+            for bad in (0, -1, True, "two", 1.5):
+                yield from _not_refused(subject, world, {name: bad}, must=True)
+            for size in range(2, world + 3):
+                yield from _not_refused(subject, world, {name: size}, must=size > world and not ragged)
 
 
 def _not_refused(subject: Subject, world: int, sizes: Mapping[str, Any], *, must: bool) -> Iterator[str]:

@@ -51,7 +51,7 @@ def _run(job: Job, jobs: Connection) -> list[Outcome]:
         try:
             for rank in range(job.count):
                 ours, theirs = fork.Pipe()
-                process = fork.Process(target=_fork, args=(rank, job, theirs, ranks, (ours, jobs)), daemon=True)
+                process = fork.Process(target=_fork, args=(rank, job, theirs, ranks, (ours, jobs)))
                 process.start()
                 theirs.close()
                 ranks.add(ours, rank, process)
