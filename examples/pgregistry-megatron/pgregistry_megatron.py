@@ -1,6 +1,6 @@
 """Megatron-Core's process groups, rank for rank, as modes of pgregistry.
 
-Its `initialize_model_parallel` factors the world twice, once for the dense layers and once for those of
+Its `initialize_model_parallel` factors the world twice, once for dense layers and once for those of
 experts, nested as its `order` says, innermost first. Each factorisation is a chain of splits of the world.
 """
 
@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from types import SimpleNamespace
 
 from pgregistry import WORLD, ConfigError, Mode, Plan, Split, hookimpl, plan_modes
 from pgregistry.axes import OneOrMore, Part
-from pgregistry.errors import Problems
-from pgregistry.mesh import Mesh
 
 ORDER = ("tp", "cp", "ep", "dp", "pp")
 INSTANCES = "num_distributed_optimizer_instances"
-DATA = "DATA_PARALLEL_GROUP"
-PREFIX = "megatron_"
-#: The size of each axis.
+#: The size of each axis of dense layers, and of those of experts.
 DENSE = {
     "tp": "tensor_model_parallel_size",
     "gtp_remat": "gtp_remat_size",
@@ -34,8 +29,6 @@ EXPERT = {
     "dp": "expert_data_parallel_size",
     "pp": "expert_pipeline_model_parallel_size",
 }
-#: The sizes that are another one's by default.
-SAME = {EXPERT["tp"]: DENSE["tp"], EXPERT["pp"]: DENSE["pp"]}
 #: What each mode is over.
 DENSE_MODES = {
     "TENSOR_MODEL_PARALLEL_GROUP": "tp",
@@ -64,44 +57,39 @@ EXPERT_MODES = {
     "HIERARCHICAL_EXPERT_DATA_PARALLEL_GROUP_L1": "instances",
     "INTRA_DISTRIBUTED_OPTIMIZER_INSTANCE_GROUP": "tp ep gtp_remat pp instance",
 }
-#: Those that Megatron-Core builds where a size is more than 1, and else leaves to another.
-WHERE_LARGE = {
-    "DATA_PARALLEL_GROUP_WITH_GTP_REMAT": DENSE["gtp_remat"],
-    "DATA_PARALLEL_GROUP_WITH_CP_WITH_GTP_REMAT": DENSE["gtp_remat"],
-    "EXPERT_DATA_PARALLEL_GROUP_WITH_GTP_REMAT": EXPERT["gtp_remat"],
+#: Modes that Megatron-Core builds if a size is above 1, and else has none of or another name for.
+BUILT_ABOVE_1 = {
+    "DATA_PARALLEL_GROUP_WITH_GTP_REMAT": "gtp_remat_size",
+    "DATA_PARALLEL_GROUP_WITH_CP_WITH_GTP_REMAT": "gtp_remat_size",
+    "EXPERT_DATA_PARALLEL_GROUP_WITH_GTP_REMAT": "expert_gtp_remat_size",
     "HIERARCHICAL_EXPERT_DATA_PARALLEL_GROUP_L0": INSTANCES,
     "HIERARCHICAL_EXPERT_DATA_PARALLEL_GROUP_L1": INSTANCES,
 }
 Grid = dict[str, Part]
 
 
-def grid(sizes: Mapping[str, str], order: Sequence[str], after: str, prefix: str, alias: str, of: OneOrMore) -> Grid:
-    """The part of the world that each axis is; with an alias the sizes have other names, and are the same by default."""
-    if "gtp_remat" not in order:
-        at = order.index(after) + 1
-        order = [*order[:at], "gtp_remat", *order[at:]]
-    order = [token for token in order if token in sizes]
-    inner, outer = order[: order.index("dp")], order[order.index("dp") + 1 :]
-    axes = Grid()
-    for token in (*reversed(outer), *inner):  # cut off at both ends; dp is what they leave
-        name, side = sizes[token], "inner" if token in inner else "outer"
-        names = {side: prefix + alias + name}
-        if inner and token == inner[-1]:
-            names["outer"] = prefix + alias + sizes["dp"]
-        default = name if alias else SAME.get(name)
-        split = Split(of, size=prefix + default if default else 1, **names)
-        axes[token] = split.inner if token in inner else split.outer
+def grid(names: Mapping[str, str], order: Sequence[str], of: OneOrMore, prefix: str, alias: str) -> Grid:
+    """Which part of the world each axis is; with an alias its sizes are by default those without."""
+    at, axes = order.index("ep" if "ep" in names else "tp") + 1, Grid()
+    order = order if "gtp_remat" in order else [*order[:at], "gtp_remat", *order[at:]]
+    order = [token for token in order if token in names]
+    dp = order.index("dp")
+    for token in (*order[:dp:-1], *order[:dp]):  # cut off at both ends; dp is what they leave
+        side, last = "outer" if token in order[dp:] else "inner", token in order[:dp][-1:]
+        same = names[token] if alias else DENSE[token] if names is EXPERT and token in ("tp", "pp") else None
+        sides = {side: prefix + alias + names[token], **({"outer": prefix + alias + names["dp"]} if last else {})}
+        split = Split(of, size=prefix + same if same else 1, **sides)
+        axes[token] = getattr(split, side)
         of = axes[token].other
     return {**axes, "dp": of}
 
 
 def grids(prefix: str = "", order: Sequence[str] = ORDER, alias: str = "") -> tuple[Grid, Grid]:
-    """The axes of the dense layers, and those of the experts."""
-    dense = grid(DENSE, order, "tp", prefix, alias, WORLD)
+    """The axes of dense layers and of those of experts, which lie inside the pipeline where that is outermost."""
+    dense = grid(DENSE, order, WORLD, prefix, alias)
     if order[-1] != "pp":
-        return dense, grid(EXPERT, order, "ep", prefix, alias, WORLD)
-    expert = grid(EXPERT, order[:-1], "ep", prefix, alias, dense["pp"].other)
-    return dense, {**expert, "pp": dense["pp"]}
+        return dense, grid(EXPERT, order, WORLD, prefix, alias)
+    return dense, {**grid(EXPERT, order[:-1], dense["pp"].other, prefix, alias), "pp": dense["pp"]}
 
 
 def modes(prefix: str = "", order: Sequence[str] = ORDER) -> Iterator[Mode]:
@@ -116,30 +104,21 @@ def modes(prefix: str = "", order: Sequence[str] = ORDER) -> Iterator[Mode]:
     yield Mode(prefix + "POSITION_EMBEDDING_GROUP", over=dense["pp"], at=0)
 
 
-def runs(name: str, axes: Sequence[OneOrMore], length: int, apart: bool) -> Mode:
-    """Runs of neighbours in each group over some axes; listed where those lie apart, so that a cut may not fit."""
+def runs(name: str, axes: Sequence[Part], length: int, apart: bool) -> Mode:
+    """Neighbours in each group over some axes; a list where these lie apart, so that a cut may not fit."""
     if not apart:
         return Mode(name, over=Split(axes, inner=name.lower(), size=length, ragged=True))
-
-    def groups(mesh: Mesh) -> Iterator[tuple[int, ...]]:
-        return (group[at : at + length] for group in mesh.groups(axes) for at in range(0, len(group), length))
-
-    return Mode(name, groups=groups)
+    return Mode(
+        name, groups=lambda mesh: [g[n : n + length] for g in mesh.groups(axes) for n in range(0, len(g), length)]
+    )
 
 
-def hierarchical(of: OneOrMore, levels: int, prefix: str = "") -> Iterator[Mode]:
-    """The levels of the context groups, innermost first; the last is what the others leave."""
-    for level in range(levels):
-        split = Split(of, inner=f"{prefix}hierarchical_context_parallel_size_{level}")
-        yield Mode(f"{prefix}HIERARCHICAL_CONTEXT_PARALLEL_GROUP_L{level}", over=split if level < levels - 1 else of)
+def hierarchical(of: Part, levels: Sequence[int]) -> Iterator[Mode]:
+    """The levels of the context groups, innermost first; `of` is the context axis."""
+    for level, size in enumerate(levels):
+        split = Split(of, inner=f"hierarchical_context_parallel_size_{level}", size=size)
+        yield Mode(f"HIERARCHICAL_CONTEXT_PARALLEL_GROUP_L{level}", over=split)
         of = split.outer
-
-
-def unsupported(sizes: Mapping[str, int], prefix: str = "") -> Iterator[str]:
-    """What Megatron-Core cannot do yet."""
-    remat, expert_remat, instances = (prefix + name for name in (DENSE["gtp_remat"], EXPERT["gtp_remat"], INSTANCES))
-    if sizes[instances] > 1 and max(sizes[remat], sizes[expert_remat]) > 1:
-        yield f"{instances} = {sizes[instances]} goes with {remat} = {expert_remat} = 1 only."
 
 
 def plan(
@@ -178,55 +157,43 @@ def plan(
     tokens[at:at] = missing  # of size 1 or refused below, so it does not matter where
     local = world_size if local_world_size is None else local_world_size
     within = range(rank_offset, rank_offset + local) if rank_offset or local_world_size is not None else None
-    dense, expert = grids(order=tokens)
-    base = list(modes(order=tokens))
+    (dense, expert), base = grids(order=tokens), list(modes(order=tokens))
     first = plan_modes(world_size, [*base, Mode("expert pp", over=expert["pp"])], within=within, **sizes)
     size, levels = first.sizes, list(hierarchical_context_parallel_sizes or ())
-    instances, cp, pp = (size[name] for name in (INSTANCES, DENSE["cp"], DENSE["pp"]))
-    dp, expert_dp, dp_cp = (len(first[name].groups[0]) for name in (DATA, "EXPERT_" + DATA, DATA + "_WITH_CP"))
-    pipes, expert_pipes = first["PIPELINE_MODEL_PARALLEL_GROUP"].groups, first["expert pp"].groups
-    problems = Problems()
+    width = {name: len(first[name].groups[0]) for name in first}
+    dp, expert_dp, both = (
+        width[name] for name in ("DATA_PARALLEL_GROUP", "EXPERT_DATA_PARALLEL_GROUP", "DATA_PARALLEL_GROUP_WITH_CP")
+    )
+    pp, cp, instances = size[DENSE["pp"]], size[DENSE["cp"]], size[INSTANCES]
 
-    def refuse(wrong: object, sentence: str) -> None:
-        if wrong:
-            problems.add(ConfigError(sentence))
+    def refused() -> Iterator[str]:
+        for name in (names[token] for token in missing for names in (DENSE, EXPERT) if token in names):
+            if size.get(name, 1) > 1:
+                yield f"order = {order!r} leaves out what {name} = {size[name]} is the size of."
+        if pp > 1 and tokens[-1] != "pp" and dp != expert_dp:
+            yield f"order = {order!r} has pp inside, so data_parallel_size = {dp} must be {expert_dp}, as for experts."
+        if (pipes := first["PIPELINE_MODEL_PARALLEL_GROUP"].groups) != (others := first["expert pp"].groups):
+            yield f"order = {order!r} gives dense layers the pipelines {pipes} and experts {others}."
+        if virtual_pipeline_model_parallel_size is not None and pp == 1:
+            yield f"virtual_pipeline_model_parallel_size needs {DENSE['pp']} > 1."
+        if both % instances:
+            yield f"{INSTANCES} = {instances} does not divide data × context = {both}."
+        if hybrid_context_parallel and both % 2:
+            yield f"hybrid_context_parallel needs an even data × context, not {both}."
+        if levels and prod(levels) != cp:
+            yield f"hierarchical_context_parallel_sizes = {levels} do not multiply to {DENSE['cp']} = {cp}."
+        yield from unsupported(size)
 
-    for sentence in unsupported(size):
-        refuse(True, sentence)
-    for token in missing:
-        for names in (DENSE, EXPERT):
-            name = names.get(token, "")
-            refuse(size.get(name, 1) > 1, f"order = {order!r} leaves out {token}, but {name} = {size.get(name)}.")
-    refuse(
-        tokens[-1] != "pp" and pp > 1 and dp != expert_dp,
-        f"order = {order!r} does not end in pp, so data_parallel_size = {dp} "
-        f"and expert_data_parallel_size = {expert_dp} must be equal.",
-    )
-    refuse(
-        pipes != expert_pipes,
-        f"order = {order!r} gives dense layers the pipelines {pipes}, but those of experts {expert_pipes}.",
-    )
-    refuse(
-        virtual_pipeline_model_parallel_size is not None and pp == 1,
-        "virtual_pipeline_model_parallel_size needs a pipeline_model_parallel_size above 1.",
-    )
-    refuse(dp_cp % instances, f"{INSTANCES} = {instances} does not divide data × context = {dp_cp}.")
-    refuse(hybrid_context_parallel and dp_cp % 2, f"hybrid_context_parallel needs an even data × context, not {dp_cp}.")
-    refuse(
-        levels and prod(levels) != cp,
-        f"hierarchical_context_parallel_sizes = {levels} do not multiply to context_parallel_size = {cp}.",
-    )
-    problems.raise_any()
+    if sentences := list(refused()):
+        raise ConfigError("\n".join(sentences))
 
-    both, apart = (dense["dp"], dense["cp"]), abs(tokens.index("dp") - tokens.index("cp")) > 1
-    base = [mode for mode in base if size.get(WHERE_LARGE.get(mode.name, ""), 2) > 1]
+    pair, apart = (dense["dp"], dense["cp"]), abs(tokens.index("dp") - tokens.index("cp")) > 1
+    base = [mode for mode in base if size.get(BUILT_ABOVE_1.get(mode.name, ""), 2) > 1]
     if instances > 1:
-        base.append(runs("INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP", both, dp_cp // instances, apart))
+        base.append(runs("INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP", pair, both // instances, apart))
     if hybrid_context_parallel:
-        powers = [2**n for n in range(1, dp_cp.bit_length() - 1)]
-        base += [runs(f"HYBRID_DP_CP_GROUP_{n}", both, n, apart) for n in powers]
-    base += hierarchical(dense["cp"], len(levels))
-    sizes |= {f"hierarchical_context_parallel_size_{n}": level for n, level in enumerate(levels[:-1])}
+        base += [runs(f"HYBRID_DP_CP_GROUP_{2**n}", pair, 2**n, apart) for n in range(1, both.bit_length() - 1)]
+    base += hierarchical(dense["cp"], levels)
     if size["gtp_remat_size"] == 1 and not rank_offset:  # else Megatron-Core breaks, or takes other ranks
         if tokens != list(ORDER):
             dense, expert = grids(alias="all_gather_")  # it forgets the order
@@ -236,19 +203,23 @@ def plan(
     return plan_modes(world_size, base, within=within, **sizes)
 
 
-def _plugin(declare: Callable[[], Iterable[Mode]]) -> SimpleNamespace:
-    return SimpleNamespace(pgregistry_modes=hookimpl(declare))
+def unsupported(size: Mapping[str, int], prefix: str = "") -> Iterator[str]:
+    """What Megatron-Core cannot do yet."""
+    remat, expert_remat, instances = (prefix + name for name in (DENSE["gtp_remat"], EXPERT["gtp_remat"], INSTANCES))
+    if size[instances] > 1 < size[remat] * size[expert_remat]:
+        yield f"{instances} = {size[instances]} needs {remat} = {expert_remat} = 1."
 
 
 @hookimpl
 def pgregistry_modes() -> Iterator[Mode]:
-    """The modes of one optimizer instance and of several."""
-    yield from modes(PREFIX)
-    split = Split(BOTH, outer=PREFIX + INSTANCES + "_with_cp", size=PREFIX + INSTANCES)
-    yield Mode(PREFIX + "INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP", over=split.inner)
+    """8 ranks, megatron_tensor_model_parallel_size=2: the tensor groups are 0 1 | 2 3 | 4 5 | 6 7."""
+    yield from modes("megatron_")
+    data = ("megatron_data_parallel_size", "megatron_context_parallel_size")
+    split = Split(data, outer=f"megatron_{INSTANCES}_with_cp", size=f"megatron_{INSTANCES}")
+    yield Mode("megatron_INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP", over=split.inner)
 
 
 @hookimpl
 def pgregistry_check(plan: Plan) -> Iterator[str]:
-    """What Megatron-Core cannot do."""
-    yield from unsupported(plan.sizes, PREFIX)
+    """Whether Megatron-Core can do it."""
+    return unsupported(plan.sizes, "megatron_")
