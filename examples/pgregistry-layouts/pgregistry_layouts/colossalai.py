@@ -37,7 +37,7 @@ def query(axis: int | Sequence[int], at: Sequence[int] | None = None, said: str 
 
 @hookimpl
 def pgregistry_modes() -> Iterator[Mode]:
-    """8 ranks, colossalai_size_4=2 colossalai_size_3=2: axis=3 is 0 2 | 1 3 | 4 6 | 5 7."""
+    """8 ranks, colossalai_size_0=2 colossalai_size_1=4: axis=0 is 0 4 | 1 5 | 2 6 | 3 7."""
     return modes("colossalai_")
 
 
