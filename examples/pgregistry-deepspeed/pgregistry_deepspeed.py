@@ -47,7 +47,9 @@ def grid_modes(prefix: str = "", **names: str) -> Iterator[Mode]:
     yield Mode(f"{prefix}expert_data_lanes", over=(outer, lanes.outer))
 
 
-def block_modes(size: str, inside: str, across: str | None = None, rest: str | None = None, prefix: str = "") -> Iterator[Mode]:
+def block_modes(
+    size: str, inside: str, across: str | None = None, rest: str | None = None, prefix: str = ""
+) -> Iterator[Mode]:
     """A mode over adjacent ranks, and perhaps one across these blocks."""
     block = Split(WORLD, inner=prefix + size, outer=rest and prefix + rest)
     yield Mode(prefix + inside, over=block)
@@ -91,12 +93,14 @@ def plan(
 
 def _grid(
     ranks: int,
-    num_pp: int = 1,
+    num_pp: int | None = None,
     num_dp: int | None = None,
     num_mp: int = 1,
     ep_size: int | None = None,
     use_data_before_expert_parallel: bool = False,
 ) -> Asked:
+    if num_pp is None:
+        raise ConfigError("num_pp is missing: DeepSpeed would make up a grid from the prime factors of the world size.")
     keep = ["data", "pipe", "slice", "ds_model", *([] if ep_size is None else ["expert", "expert_data"])]
     names = {"ep_size": "ep_size_inner", "ep_size_outer": "ep_size"} if use_data_before_expert_parallel else {}
     sizes = {"num_pp": num_pp, "num_dp": num_dp, "num_mp": num_mp, "ep_size": ep_size}
@@ -126,9 +130,10 @@ def _expert(
     across = ep // lane if ep > lane else 1
     if lane * across % ep or tp % across:
         fits = [n for n in range(1, lane * tp + 1) if lane % n == 0 or (n % lane == 0 and tp % (n // lane) == 0)]
+        why = f", each of whose {tp} lanes has {lane}: DeepSpeed would mix parts of lanes" if tp > 1 else ""
         raise ConfigError(
-            f"ep_size = {ep} does not fit a stage of {lane * tp} ranks in {tp} lanes of {lane}: DeepSpeed refuses it, or "
-            f"mixes parts of lanes. ep_size could be {', '.join(map(str, fits))}."
+            f"ep_size = {ep} does not divide a stage of {lane * tp} ranks{why}.\n"
+            f"  ep_size could be {', '.join(map(str, fits))}."
         )
     names = {"ep_size": "ep_size_inner", "ep_size_outer": "ep_size"} if use_data_before_expert_parallel else {}
     sizes = {"num_pp": pp, "num_mp": tp, "ep_size": ep // across, "ep_size_lanes": across}

@@ -91,7 +91,7 @@ def plan(
     """Plan what InternEvo builds for a configuration, under the names of its ParallelMode.
 
     >>> plan(8, parallel={"tensor": {"size": 2, "mode": "mtp"}, "pipeline": 2}).modes
-    ('pipe', 'nettest', 'tensor', 'data', 'zero1')
+    ('nettest', 'pipe', 'tensor', 'data', 'zero1')
 
     Args:
         world_size: How many ranks there are.
@@ -111,18 +111,23 @@ def plan(
     strategy = said["tensor"]["mode"]
     if strategy not in ("mtp", "msp", "fsp", "isp"):
         raise ConfigError(f"tensor mode = {strategy!r} is none of 'mtp', 'msp', 'fsp' and 'isp'.")
-    size = {name: _number(name, table["size"], name in REST) for name, table in said.items() if "size" in table}
+    size = {
+        name: _number(f"{name}: size", table["size"], name in REST) for name, table in said.items() if "size" in table
+    }
     sizes: dict[str, Any] = {"pipeline": size["pipeline"], "tensor": size["tensor"], "zero1": size["zero1"]}
     keep = ["nettest", "tensor", "data", "zero1", *["pipe"] * (size["pipeline"] > 1)]
-    stage = len(within or range(_number("world_size", world_size))) // size["pipeline"]
+    ranks = _number("world_size", world_size) if within is None else len(within)
+    for inside in ("tensor", "weight"):  # weight too, where it makes no groups
+        if ranks % (size["pipeline"] * size[inside]):
+            terms = f"{size['pipeline']} × {size[inside]} = {size['pipeline'] * size[inside]}"
+            raise ConfigError(f"pipeline × {inside} = {terms} does not divide world size {ranks}.")
+    stage = ranks // size["pipeline"]
+    data = stage // size["tensor"]
     if strategy == "isp":
         sizes |= {"weight": size["weight"], "expert_weight": size["expert_weight"]}
         keep += ["weight", "weight_data"]
-    elif stage % size["weight"]:
-        raise ConfigError(f"weight = {size['weight']} does not divide a stage of {stage} ranks; {strategy} needs no weight.")
     sizes["expert_tensor"] = 1 if said["expert"]["no_tp"] else size["tensor"]
-    sizes["expert"] = size["expert"] or min(max(1, stage // sizes["expert_tensor"]), experts)
-    data = max(1, stage // size["tensor"])
+    sizes["expert"] = size["expert"] or min(stage // sizes["expert_tensor"], experts)
     if experts % sizes["expert"] or (data % experts and experts % data):
         raise ConfigError(
             f"num_experts = {experts} cannot be placed evenly: it takes a multiple of expert = {sizes['expert']}, "
@@ -142,7 +147,7 @@ def _sequence_2d(said: Mapping[str, Any], tensor: int) -> dict[str, int]:
     head, context, window = (_number(name, said[name]) for name in ("head_size", "context_size", "window_size"))
     placement = said["device_placement_strategy"]
     if head * context != tensor:
-        raise ConfigError(f"head_size × context_size = {head} × {context} is not tensor = {tensor}, which they share out.")
+        raise ConfigError(f"head_size × context_size = {head} × {context} is not tensor = {tensor}.")
     if context % window:
         raise ConfigError(f"window_size = {window} does not divide context_size = {context}.")
     paired = placement["interleaved"] and window > 1
@@ -161,20 +166,22 @@ def _sequence_2d(said: Mapping[str, Any], tensor: int) -> dict[str, int]:
 
 def _experts(model: Mapping[str, Any]) -> int:
     """How many experts a model has."""
-    slips = difflib.get_close_matches("num_experts", [name for name in model if name != "num_experts"], cutoff=0.85)
-    if slips:
-        raise ConfigError(f"model: {slips[0]!r} means nothing; is it 'num_experts'?")
-    return _number("num_experts", model.get("num_experts", 1))
+    if not isinstance(model, Mapping):
+        raise ConfigError(f"model = {model!r} is not a table.")
+    if slips := difflib.get_close_matches("num_experts", set(map(str, model)) - {"num_experts"}, cutoff=0.85):
+        raise ConfigError(f"model has {slips[0]!r}; is it 'num_experts'?")  # the rest of a model is its own business
+    experts: int = _number("num_experts", model.get("num_experts", 1))
+    return experts
 
 
 def _read(parallel: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """All sections of `parallel`, with their defaults; ConfigError for what InternEvo cannot carry out."""
     _check_keys("parallel", parallel, {*SECTIONS, "gqa", *ELSEWHERE["parallel"]})
     if parallel.get("gqa"):
-        raise ConfigError("gqa: this version of InternEvo builds no such groups, and the last that did built wrong ones.")
+        raise ConfigError("gqa: InternEvo 0.5.3 builds no such groups, and the last version that did built wrong ones.")
     said = {name: _section(name, parallel.get(name, {}), defaults) for name, defaults in SECTIONS.items()}
     if said["zero1"]["fsdp"]:
-        raise ConfigError("zero1: fsdp = True ends in a KeyError in InternEvo 0.5.3, which has no sizes for its groups.")
+        raise ConfigError("zero1: fsdp ends in a KeyError in InternEvo 0.5.3, which has no size for its groups.")
     return said
 
 
@@ -182,8 +189,8 @@ def _section(name: str, given: Any, defaults: Mapping[str, Any]) -> dict[str, An
     """One table with its defaults; a number stands for its size."""
     table = {"size": given} if isinstance(given, int) else given
     _check_keys(name, table, {*defaults, *ELSEWHERE.get(name, ())})
-    inner = {key: _section(key, table.get(key, {}), value) for key, value in defaults.items() if isinstance(value, Mapping)}
-    return {**defaults, **table, **inner}
+    inner = {key: value for key, value in defaults.items() if isinstance(value, Mapping)}
+    return {**defaults, **table, **{key: _section(key, table.get(key, {}), value) for key, value in inner.items()}}
 
 
 def _check_keys(what: str, table: Any, known: set[str]) -> None:

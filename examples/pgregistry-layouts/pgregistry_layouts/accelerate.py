@@ -45,7 +45,7 @@ def plan(
     """Plan the mesh that a `ParallelismConfig` builds, under its names; a size of 1 has no mode.
 
     >>> plan(8, dp_shard_size=4, tp_size=2).modes
-    ('dp_shard', 'dp', 'tp', 'dp_cp', 'dp_shard_cp')
+    ('dp', 'dp_cp', 'dp_shard', 'dp_shard_cp', 'tp')
 
     Args:
         world_size: How many ranks there are.
@@ -71,16 +71,15 @@ def plan(
         "cp_size": cp_size,
         "tp_size": tp_size,
     }
-    sizes = {name: 1 if size is None else size for name, size in given.items()}
+    sizes: dict[str, Any] = {name: 1 if size is None else size for name, size in given.items()}
     if all(size == 1 and size is not True for size in sizes.values()):
         del sizes["dp_replicate_size"]  # what is left: the world
     everything = plan_modes(world_size, modes(), **sizes, **others)
     found = everything.sizes
     if found["dp_replicate_size"] > found["dp_shard_size"] == 1 and found["cp_size"] * found["tp_size"] > 1:
         raise ConfigError(
-            f"dp_replicate_size = {found['dp_replicate_size']} with dp_shard_size = 1 cannot be beside "
-            f"cp_size = {found['cp_size']} and tp_size = {found['tp_size']}: accelerate composes those only with shards. "
-            "Say a dp_shard_size above 1."
+            f"dp_replicate_size = {found['dp_replicate_size']} and dp_shard_size = 1 cannot be beside "
+            f"cp_size = {found['cp_size']} and tp_size = {found['tp_size']}: accelerate wants shards for that."
         )
     names = [name for name in everything.modes if len(everything[name].groups[0]) > 1]
     return plan_modes(world_size, modes(), keep=names, **sizes, **others)

@@ -60,7 +60,7 @@ def plan(world_size: int, *, size: Sequence[int], queries: Sequence[Mapping[str,
     """
     if not _numbers(size, 1):
         raise ConfigError(f"size = {size!r} is not a list of whole numbers from 1, outermost first.")
-    sizes = {f"size_{axis}": number for axis, number in enumerate(size)}
+    sizes: dict[str, Any] = {f"size_{axis}": number for axis, number in enumerate(size)}
     asked = [_asked(one, size) for one in queries or [{"axis": axis} for axis in range(len(size))]]
     wanted = {mode.name: mode for mode in asked}  # a question asked twice is one mode
     every = wanted | {mode.name: mode for mode in modes(axes=len(size))}  # these declare the sizes
@@ -83,11 +83,11 @@ def _asked(one: Mapping[str, Any], size: Sequence[int]) -> Mode:
     if indices is None:
         return query(axis)
     kept = dict(zip(axes, [indices] if isinstance(axis, int) else indices, strict=False))
-    if len(kept) < len(axes) or not all(_numbers(kept[one], 0, size[one]) for one in axes):
-        raise ConfigError(f"{what}: indices are not positions along each axis, of {[size[one] for one in axes]}.")
+    if len(kept) < len(axes) or not all(_numbers(kept[part], 0, size[part]) for part in axes):
+        raise ConfigError(f"{what}: indices are not positions along each axis, of {[size[part] for part in axes]}.")
     at = [0]
-    for one in sorted(axes):
-        at = [position * size[one] + kept_one for position, kept_one in product(at, kept[one])]
+    for part in sorted(axes):
+        at = [position * size[part] + inside for position, inside in product(at, kept[part])]
     return query(axis, at, f" indices={indices}")
 
 
