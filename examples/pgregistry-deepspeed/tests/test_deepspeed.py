@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pgregistry
+from pgregistry.testing import PluginConformance
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "vectors.json").read_text(encoding="utf-8"))
@@ -127,6 +128,12 @@ def test_what_cannot_be_is_an_error_that_names_the_argument(args: dict[str, Any]
     with pytest.raises(pgregistry.ConfigError) as caught:
         deepspeed.plan(8, **args)
     assert message in str(caught.value)
+
+
+class TestDeepspeed(PluginConformance):
+    """All that pgregistry asks of a plugin."""
+
+    plugin = "deepspeed"
 
 
 def test_the_examples_of_the_documentation_are_right() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pgregistry
+from pgregistry.testing import PluginConformance
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "vectors.json").read_text(encoding="utf-8"))
@@ -151,6 +152,12 @@ def test_what_cannot_be_is_an_error_that_names_the_argument(parallel: dict[str, 
 def test_other_arguments_are_errors(args: dict[str, Any]) -> None:
     with pytest.raises(pgregistry.ConfigError):
         internevo.plan(8, **args)
+
+
+class TestInternevo(PluginConformance):
+    """All that pgregistry asks of a plugin."""
+
+    plugin = "internevo"
 
 
 def test_the_examples_of_the_documentation_are_right() -> None:

@@ -2,51 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from pgregistry import WORLD, ConfigError, Mode, Plan, Split, hookimpl, plan_modes
 from pgregistry.mesh import Mesh
 
+TP: Final = "tensor_model_parallel_size"
+PCP: Final = "prefill_context_model_parallel_size"
+DCP: Final = "decode_context_model_parallel_size"
 
-def modes(prefix: str = "") -> Iterator[Mode]:
+
+def modes(prefix: str = "", *, prefill: bool = True) -> Iterator[Mode]:
     """All modes; `prefix` comes before every name of a mode and of a size.
 
-    Outermost first, the world is (what is left: independent engines) × dp × pp × pcp × tp.
+    Outermost first, the world is (what is left: independent engines) × dp × pp × pcp × tp. Where
+    pcp is 1, say so with `prefill=False`: then dcp is in axes too.
     """
-    tp = Split(WORLD, inner=f"{prefix}tensor_model_parallel_size")
-    pcp = Split(tp.outer, inner=f"{prefix}prefill_context_model_parallel_size")
+    tp = Split(WORLD, inner=f"{prefix}{TP}")
+    pcp = Split(tp.outer, inner=f"{prefix}{PCP}")
     pp = Split(pcp.outer, inner=f"{prefix}pipeline_model_parallel_size")
     dp = Split(pp.outer, inner=f"{prefix}data_parallel_size")
-    dcp = Split(WORLD, inner=f"{prefix}decode_context_model_parallel_size")
+    dcp = Split(WORLD if prefill else tp, inner=f"{prefix}{DCP}")
+
+    def rows(mesh: Mesh) -> Iterator[list[int]]:
+        """Runs of a block pcp × tp that is read with pcp fastest; a run may end inside a row."""
+        width, run = mesh.sizes[f"{prefix}{TP}"], mesh.sizes[f"{prefix}{DCP}"]
+        for block in mesh.groups((pcp, tp)):
+            if len(block) % run:
+                raise ConfigError(f"{prefix}{DCP} = {run} does not divide {prefix}{TP} × {prefix}{PCP} = {len(block)}.")
+            ranks = [rank for column in range(width) for rank in block[column::width]]
+            yield from (sorted(ranks[start : start + run]) for start in range(0, len(ranks), run))
 
     yield Mode(f"{prefix}tp", over=tp)
     yield Mode(f"{prefix}pcp", over=pcp)
     yield Mode(f"{prefix}pp", over=pp)
     yield Mode(f"{prefix}dp", over=dp)
     yield Mode(f"{prefix}ep", over=(dp, pcp, tp))
-    yield Mode(f"{prefix}eplb", over=(dp, pcp, tp), dedicated=True)  # beside ep, so that neither waits for the other
-    yield Mode(f"{prefix}dcp", groups=_decode_context(prefix))
-    # A mode with groups= declares no size, so this one does: no group has a position that far out, so it has none.
-    yield Mode(f"{prefix}dcp_size", over=dcp, at=1 << 40)
-
-
-def _decode_context(prefix: str) -> Callable[[Mesh], Iterator[list[int]]]:
-    """Runs of a block pcp × tp read with pcp fastest: a run may end where no axis does."""
-
-    def groups(mesh: Mesh) -> Iterator[list[int]]:
-        names = [f"{prefix}{kind}_model_parallel_size" for kind in ("tensor", "prefill_context", "decode_context")]
-        tp, pcp, dcp = (mesh.sizes[name] for name in names)
-        if tp * pcp % dcp:
-            raise ConfigError(
-                f"{names[2]} = {dcp} does not divide {names[0]} × {names[1]} = {tp} × {pcp}: "
-                "a group would hold ranks of two tensor groups that share no heads."
-            )
-        for block in mesh.groups(names[:2]):
-            ranks = [rank for column in range(tp) for rank in block[column::tp]]
-            yield from (sorted(ranks[start : start + dcp]) for start in range(0, len(ranks), dcp))
-
-    return groups
+    yield Mode(f"{prefix}eplb", over=(dp, pcp, tp), dedicated=True)  # so that it and ep need not wait for each other
+    yield Mode(f"{prefix}dcp", groups=rows, sizes=dcp) if prefill else Mode(f"{prefix}dcp", over=dcp)
 
 
 @hookimpl
@@ -73,4 +67,5 @@ def plan(world_size: int, *, is_moe: bool = True, enable_eplb: bool = False, **s
         ConfigError: if a size does not fit, with those that would.
     """
     names = ["tp", "pcp", "pp", "dp", "dcp", *["ep"] * is_moe, *["eplb"] * (is_moe and enable_eplb)]
-    return plan_modes(world_size, modes(), keep=names, **sizes)
+    prefill = sizes.get(PCP) not in (None, 1)
+    return plan_modes(world_size, modes(prefill=prefill), keep=names, **sizes)

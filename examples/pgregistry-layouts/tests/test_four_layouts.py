@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pgregistry_layouts import accelerate, colossalai, nanotron, vllm
 
 import pgregistry
+from pgregistry.testing import PluginConformance
 
 HERE = Path(__file__).parent
 SYSTEMS = ("accelerate", "colossalai", "nanotron", "vllm")
@@ -77,24 +78,26 @@ def test_four_families_live_together_and_move_nobody() -> None:
     assert {name.split("_")[0] for name in set(together.modes) - set(alone.modes)} == set(SYSTEMS)
 
 
+def by_rows(world: int, tp: int, pcp: int, dcp: int) -> list[list[int]]:
+    """Runs of dcp ranks: along pcp, then tp, block by block."""
+    blocks = range(0, world, tp * pcp)
+    ranks = [block + tp * row + column for block in blocks for column in range(tp) for row in range(pcp)]
+    return sorted(sorted(ranks[start : start + dcp]) for start in range(0, world, dcp))
+
+
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.data())
 def test_decode_context_runs_through_prefill_context_first(
     tp: int, pcp: int, engines: int, data: st.DataObject
 ) -> None:
     dcp = data.draw(st.sampled_from([n for n in range(1, tp * pcp + 1) if tp * pcp % n == 0]))
-    order = [
-        block + tp * row + column
-        for block in range(0, engines * tp * pcp, tp * pcp)
-        for column in range(tp)
-        for row in range(pcp)
-    ]
+    world = engines * tp * pcp
     plan = vllm.plan(
-        len(order),
+        world,
         tensor_model_parallel_size=tp,
         prefill_context_model_parallel_size=pcp,
         decode_context_model_parallel_size=dcp,
     )
-    assert table(plan)["dcp"] == sorted(sorted(order[i : i + dcp]) for i in range(0, len(order), dcp))
+    assert table(plan)["dcp"] == by_rows(world, tp, pcp, dcp)
 
 
 def test_balancing_experts_has_process_groups_of_its_own() -> None:
@@ -153,6 +156,36 @@ def test_what_cannot_be_is_an_error_that_names_the_argument(
     with pytest.raises(pgregistry.ConfigError) as caught:
         module.plan(8, **args)
     assert message in str(caught.value)
+
+
+class TestAccelerate(PluginConformance):
+    """All that pgregistry asks of a plugin."""
+
+    plugin = "accelerate"
+
+
+class TestColossalai(PluginConformance):
+    """Likewise."""
+
+    plugin = "colossalai"
+
+
+class TestNanotron(PluginConformance):
+    """Likewise."""
+
+    plugin = "nanotron"
+
+
+class TestVllm(PluginConformance):
+    """Likewise; and the one mode that is not in axes is worked out by brute force."""
+
+    plugin = "vllm"
+
+    def expected(self, mode: str, plan: pgregistry.Plan) -> list[list[int]] | None:
+        if mode != "vllm_dcp":
+            return None
+        kinds = ("tensor", "prefill_context", "decode_context")
+        return by_rows(plan.world_size, *(plan.sizes[f"vllm_{kind}_model_parallel_size"] for kind in kinds))
 
 
 def test_the_examples_of_the_documentation_are_right() -> None:

@@ -9,6 +9,7 @@ import pgregistry_torchtitan as torchtitan
 import pytest
 
 import pgregistry
+from pgregistry.testing import PluginConformance
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "vectors.json").read_text(encoding="utf-8"))
@@ -65,6 +66,12 @@ def test_what_cannot_be_is_an_error_that_names_the_argument(args: dict[str, Any]
     with pytest.raises(pgregistry.ConfigError) as caught:
         torchtitan.plan(8, **args)
     assert message in str(caught.value)
+
+
+class TestTorchtitan(PluginConformance):
+    """All that pgregistry asks of a plugin."""
+
+    plugin = "torchtitan"
 
 
 def test_the_examples_of_the_documentation_are_right() -> None:
