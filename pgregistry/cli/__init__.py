@@ -14,6 +14,8 @@ from importlib.metadata import version
 
 import click
 
+from pgregistry.cli.check import check_command
+from pgregistry.cli.new import new_command
 from pgregistry.cli.options import say
 from pgregistry.cli.planning import plan_command, plugins_command
 from pgregistry.cli.smoke import smoke_command
@@ -74,7 +76,7 @@ def make_cli() -> click.Group:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     cli.params.append(_version_option())
-    for command in (plan_command, smoke_command, plugins_command):
+    for command in (plan_command, smoke_command, plugins_command, check_command, new_command):
         cli.add_command(command)
     return cli
 
@@ -100,7 +102,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no × still gets a table
     try:
-        make_cli().main(
+        status = make_cli().main(
             args=None if arguments is None else list(arguments), prog_name="pgregistry", standalone_mode=False
         )
         sys.stdout.flush()
@@ -109,11 +111,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.exceptions.Exit as error:
-        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    return status if isinstance(status, int) else 0

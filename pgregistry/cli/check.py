@@ -1,0 +1,70 @@
+"""`pgregistry check`: the properties of plugins, a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pgregistry.errors import ConfigError, Problems, did_you_mean
+from pgregistry.registry import Registry
+from pgregistry.settings import gather
+
+if TYPE_CHECKING:
+    from pgregistry.testing.subject import Subject
+
+
+@click.command("check")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--only", metavar="A,B", help="The plugins to have on, for one that cannot live beside all others.")
+def check_command(names: tuple[str, ...], only: str | None) -> None:
+    """Prove plugins right: those named, or all that are on.
+
+    Each property is tried at many world sizes without torch; then one plan is built on local
+    gloo ranks.
+    """
+    from pgregistry.testing.ranks import LocalRanks  # much that no other command needs
+    from pgregistry.testing.subject import Subject
+
+    beside = [name for name in (only or "").replace(",", " ").split() if name] or None
+    wrong = 0
+    with LocalRanks() as ranks:
+        for name in names or _installed():
+            subject = Subject(name, only=beside, run_ranks=ranks.run)
+            wrong += _check(subject)
+    if wrong:
+        click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}")
+        raise click.exceptions.Exit(1)
+    click.echo("\nevery property holds")
+
+
+def _installed() -> list[str]:
+    """The plugins that are on, and those that should be and fail."""
+    problems = Problems()
+    registry = Registry.load(gather(problems, keywords={}))
+    problems.raise_any()
+    names = [status.found.plugin.name for status in registry.statuses if status.name != "disabled"]
+    if not names:
+        raise ConfigError(f"No plugin is on. {did_you_mean('', (one.found.plugin.name for one in registry.statuses))}")
+    return list(dict.fromkeys(names))
+
+
+def _check(subject: Subject) -> int:
+    """Print a line for each property; how many fail."""
+    from pgregistry.testing.properties import PROPERTIES
+
+    whose = next(one.plugin for one in subject.found if one.plugin.name == subject.plugin)
+    click.echo(f"{whose.name} ({whose.distribution} {whose.version})")
+    failed, said = 0, set[str]()
+    for one in PROPERTIES:
+        wrong = one.wrong(subject)
+        click.echo(f"  {'FAILS' if wrong else 'ok':5}  {one.sentence}")
+        for text in wrong:
+            shown = "as above" if text in said else text
+            click.echo("\n".join(f"         {line}" for line in shown.splitlines()))
+            said.add(text)
+        failed += bool(wrong)
+        if wrong and one is PROPERTIES[0]:
+            click.echo("  the rest was not tried")
+            break
+    return failed

@@ -1,0 +1,91 @@
+"""`pgregistry new`: the project of a plugin, four files that install, pass their tests and lint."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+from typing import Final
+
+import click
+
+from pgregistry.declare import default_sizes
+from pgregistry.errors import ConfigError, PgregistryError, Problems
+from pgregistry.registry import Registry
+from pgregistry.settings import gather
+from pgregistry.sources import RESERVED
+
+#: The longest name with which no line of the files becomes too long.
+LONGEST: Final = 24
+#: Each file of the project with the template that it is made from.
+FILES: Final = {
+    "pyproject.toml": "pyproject.toml.in",
+    "pgregistry_$name.py": "module.py.in",
+    "tests/test_$name.py": "test.py.in",
+    "README.md": "README.md.in",
+}
+
+
+@click.command("new")
+@click.argument("name")
+def new_command(name: str) -> None:
+    """Write the project of a plugin called NAME into a new folder here."""
+    _check_name(name)
+    folder = Path(f"pgregistry-{name.replace('_', '-')}")
+    if folder.exists():
+        raise ConfigError(f"{folder} exists already; choose another name, or move it away.")
+    words = {
+        "name": name,
+        "distribution": folder.name,
+        "title": "".join(word.title() for word in name.split("_")),
+        "version": ".".join(version("pgregistry").split(".")[:2]),
+    }
+    for file, template in FILES.items():
+        path = folder / Template(file).substitute(words)
+        text = resources.files("pgregistry.cli").joinpath("template", template).read_text(encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(Template(text).substitute(words), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+        click.echo(path)
+    click.echo(f"\nNext: cd {folder}, pip install -e '.[test]', pytest, pgregistry check {name}", err=True)
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that is none, or taken.
+
+    Raises:
+        ConfigError: with what is wrong with it.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > LONGEST:
+        raise ConfigError(
+            f"{name!r} cannot name a plugin: users write it as a keyword (tensor=2). Take lower case letters, digits "
+            f"and single underscores, at most {LONGEST}, a letter first, and no keyword of Python."
+        )
+    if name in RESERVED:
+        raise ConfigError(f"{name!r} is a parameter of plan() or init(), so no plugin can be called that.")
+    for what, names in _taken().items():
+        if name in names:
+            raise ConfigError(f"{name!r} is {what} of {names[name]}; choose another name.")
+    if importlib.util.find_spec(f"pgregistry_{name}") is not None:
+        raise ConfigError(f"A module pgregistry_{name} is installed already; choose another name.")
+
+
+def _taken() -> dict[str, dict[str, str]]:
+    """Names that installed plugins have or declare, each with whose it is."""
+    registry = Registry.load(gather(Problems(), keywords={}, environ={}))
+    plugins = {one.found.plugin.name: f"{one.found.plugin.distribution}" for one in registry.statuses}
+    modes, sizes = dict[str, str](), dict[str, str]()
+    for plugin in registry.active:
+        try:
+            declared = registry.modes(plugin)
+        except PgregistryError:
+            continue  # whatever it declares, it is broken
+        modes |= {mode.name: str(plugin) for mode in declared}
+        sizes |= dict.fromkeys(default_sizes(declared), str(plugin))
+    return {"the name of a plugin": plugins, "a mode": modes, "a size": sizes}

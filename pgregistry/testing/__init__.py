@@ -1,0 +1,25 @@
+"""For authors of plugins: prove a plugin right without a cluster.
+
+`PluginConformance` is a test class to subclass, `pgregistry check` is the same without pytest. The
+pytest plugin that comes with pgregistry has the fixtures `installed_plugin` and `run_ranks`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgregistry.testing.distribution import write_distribution
+from pgregistry.testing.ranks import LocalRanks, RanksFailed, run_ranks
+
+if TYPE_CHECKING:
+    from pgregistry.testing.conformance import PluginConformance
+
+__all__ = ["LocalRanks", "PluginConformance", "RanksFailed", "run_ranks", "write_distribution"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PluginConformance":  # needs pytest, which `pgregistry check` does without
+        from pgregistry.testing.conformance import PluginConformance
+
+        return PluginConformance
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

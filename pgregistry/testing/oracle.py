@@ -1,0 +1,82 @@
+"""Groups by brute force: every rank is asked for its coordinates, and the rule is applied to the letter.
+
+It shares nothing with the closed forms of the plan, and is slow: quadratic in the world at worst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from pgregistry.axes import WORLD, Axis, Mode, Part, Reference, Special
+from pgregistry.plan import Plan
+
+Known: TypeAlias = "Axis | Part | Special"
+
+
+class Oracle:
+    """A group is the set of ranks that agree on everything except what the mode is over.
+
+    Args:
+        plan: For its world size, sizes and the order of its axes; its groups are not looked at.
+        sized: All axes and named parts, by name.
+    """
+
+    def __init__(self, plan: Plan, sized: Mapping[str, Axis | Part]) -> None:
+        self._plan = plan
+        self._sized = sized
+        self._coordinates: dict[Known, list[int]] = {}
+
+    def groups(self, mode: Mode) -> list[tuple[int, ...]]:
+        """The groups of a mode over axes and parts, ascending by first rank."""
+        groups = self._agreeing(mode.over or ())
+        if mode.at is not None:
+            kept = ([group[place] for place in mode.at if -len(group) <= place < len(group)] for group in groups)
+            groups = [tuple(sorted({*ranks})) for ranks in kept if ranks]
+        return sorted(groups)
+
+    def _agreeing(self, over: Iterable[Reference]) -> list[tuple[int, ...]]:
+        """The ranks that agree on everything but these, together."""
+        free: set[Known] = set()
+        self._follow(over, free)
+        held = [self._coordinate(part.other) for part in free if isinstance(part, Part) and part.other not in free]
+        if WORLD not in free:
+            held += [self._digit(name) for name in self._plan.order if self._sized[name] not in free]
+            held.append(self._digit(None))
+        together: dict[tuple[int, ...], list[int]] = {}
+        for rank in range(self._plan.world_size):
+            together.setdefault(tuple(coordinate[rank] for coordinate in held), []).append(rank)
+        return [tuple(ranks) for ranks in together.values()]
+
+    def _follow(self, references: Iterable[Reference], into: set[Known]) -> None:
+        """Collect references and what they are parts of."""
+        for reference in references:
+            found = self._sized[reference] if isinstance(reference, str) else reference
+            into.add(found)
+            if isinstance(found, Part):
+                self._follow(found.split.of, into)
+
+    def _digit(self, axis: str | None) -> list[int]:
+        """The position of every rank along an axis; None for what the axes leave, outermost."""
+        below = 1
+        for name in reversed(self._plan.order):
+            size = self._plan.sizes[name]
+            if name == axis:
+                return [rank // below % size for rank in range(self._plan.world_size)]
+            below *= size
+        return [rank // below for rank in range(self._plan.world_size)]
+
+    def _coordinate(self, part: Part) -> list[int]:
+        """The position of every rank along a part: of the ranks that it splits, taken in order."""
+        if part not in self._coordinates:
+            coordinate = [0] * self._plan.world_size
+            for ranks in self._agreeing(part.split.of):
+                inner = self._inner(part, len(ranks))
+                for position, rank in enumerate(ranks):
+                    coordinate[rank] = position % inner if part.side == "inner" else position // inner
+            self._coordinates[part] = coordinate
+        return self._coordinates[part]
+
+    def _inner(self, part: Part, whole: int) -> int:
+        inner, outer = part.split.inner.name, part.split.outer.name
+        return self._plan.sizes[inner] if inner else -(-whole // self._plan.sizes[outer or ""])

@@ -1,0 +1,205 @@
+"""What holds for every plugin: each property has a name, a sentence, and a check that says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from pgregistry.axes import Part
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, listing
+from pgregistry.plan import Plan, PlannedMode
+from pgregistry.testing import fresh
+from pgregistry.testing.building import build
+from pgregistry.testing.oracle import Oracle
+from pgregistry.testing.subject import Case, Subject, at
+
+SHOWN: Final = 3  # what is wrong, before it is cut short
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One property of a plugin. `check` yields a sentence for each thing that is wrong."""
+
+    name: str
+    sentence: str
+    check: Callable[[Subject], Iterator[str]]
+
+    def wrong(self, subject: Subject) -> list[str]:
+        """What is wrong, the first few; nothing where the property holds."""
+        found: list[str] = []
+        try:
+            found += islice(self.check(subject), SHOWN + 1)
+        except PgregistryError as error:
+            found.append(str(error))
+        except Exception as error:
+            found.append(f"{type(error).__name__}: {error}")
+        return [*found[:SHOWN], "…"] if len(found) > SHOWN else found
+
+
+def _loads(subject: Subject) -> Iterator[str]:
+    for status in subject.registry.statuses:
+        if status.found.plugin.name == subject.plugin and status.error:
+            yield str(status.error)
+            return
+    on = [plugin for plugin in subject.registry.active if plugin.name == subject.plugin]
+    if not on:
+        yield f"plugin {subject.plugin!r} is off: {subject.registry.absent.get(subject.plugin)}."
+    elif subject.modes and not subject.cases:
+        worlds = listing(subject.worlds)
+        try:
+            subject.plan(subject.worlds[0], {})
+        except PgregistryError as error:
+            yield f"no world of {worlds} ranks can be planned with it; the first is refused so: {error}"
+        else:
+            yield f"no world of {worlds} ranks can be planned at the sizes {subject.sizes}."
+
+
+def _same(subject: Subject) -> Iterator[str]:
+    cases = subject.cases[:: max(1, len(subject.cases) // 24)]
+    for case in cases:
+        again = subject.plan(case.world, case.keywords)
+        yield from _differs(f"{case}, asked twice", case.plan, again)
+    asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
+    for seed, rank, backwards, where in ((1, 0, False, ""), (2, 5, True, " of rank 5, distributions found backwards")):
+        answer = fresh.ask(asked, hash_seed=seed, rank=rank, backwards=backwards)
+        for case, there in zip(cases, answer.plans, strict=True):
+            what = f"{case}, in another process{where} (PYTHONHASHSEED={seed})"
+            if "error" in there:
+                yield f"{what}: {there['error']}"
+            else:
+                yield from _differs(what, case.plan, Plan.from_json(there["plan"]))
+
+
+def _differs(what: str, here: Plan, there: Plan) -> Iterator[str]:
+    if here.fingerprint != there.fingerprint or here.modes != there.modes:
+        said = here.diff(there) or (f"modes {listing(here.modes)} here, {listing(there.modes)} there",)
+        yield f"{what}: {said[0]}"
+
+
+def _covers(subject: Subject) -> Iterator[str]:
+    partial = subject.partial
+    if partial is None:
+        partial = [name for name, mode in subject.modes.items() if mode.at is not None or mode.groups is not None]
+    for case in subject.cases:
+        for name in subject.modes:
+            owner: dict[int, tuple[int, ...]] = {}
+            for group in case.plan[name].groups:
+                if not group or list(group) != sorted(set(group)) or not 0 <= group[0] <= group[-1] < case.world:
+                    yield f"{case}: mode {name!r} has group {group}, which is no ascending list of ranks of the world."
+                for rank in group:
+                    if rank in owner:
+                        yield f"{case}: mode {name!r} has rank {rank} in two groups, {owner[rank]} and {group}."
+                    owner[rank] = group
+            missing = sorted(set(range(case.world)) - owner.keys())
+            if missing and name not in partial:
+                yield f"{case}: mode {name!r} leaves out {_ranks(missing)}; one with at= or groups= may."
+
+
+def _ranks(ranks: list[int]) -> str:
+    return f"rank{'s' * (len(ranks) > 1)} {listing(ranks) if len(ranks) <= 8 else f'{ranks[0]} … {ranks[-1]}'}"
+
+
+def _right(subject: Subject) -> Iterator[str]:
+    sized = {**subject.others, **subject.own}
+    for case in subject.cases:
+        oracle = Oracle(case.plan, sized)
+        for name, mode in subject.modes.items():
+            said = subject.expected(name, case.plan)
+            expected = sorted(map(tuple, said)) if said is not None else None
+            if expected is None and mode.groups is None:
+                expected = oracle.groups(mode)
+            if expected is not None:
+                yield from _unlike(case, case.plan[name], expected)
+
+
+def _unlike(case: Case, mode: PlannedMode, expected: list[tuple[int, ...]]) -> Iterator[str]:
+    groups = list(mode.groups)
+    if groups != expected:
+        there, right = [group for group in groups if group not in expected], [g for g in expected if g not in groups]
+        yield f"{case}: mode {mode.name!r} has {_first(there)} where brute force finds {_first(right)}."
+    for index, group in enumerate(expected):
+        for rank in group:
+            if mode.group_of(rank) != group or mode.groups.index_of(rank) != index:
+                yield f"{case}: mode {mode.name!r} has rank {rank} in {mode.group_of(rank)}, which should be {group}."
+                return
+
+
+def _first(groups: list[tuple[int, ...]]) -> str:
+    return f"group {groups[0]}" if groups else "nothing"
+
+
+def _alone(subject: Subject) -> Iterator[str]:
+    """The ranks of all others, with the plugin at its default sizes and without it."""
+    for world in subject.worlds:
+        for sizes in subject.beside(world):
+            try:
+                without = subject.plan(world, {**sizes, **_without(subject)})
+            except PgregistryError:
+                continue  # nothing to move
+            try:
+                case = subject.case(world, sizes)
+                if case is None:
+                    subject.plan(world, sizes)
+            except ConfigError as error:
+                if not subject.optional:
+                    yield f"{at(world, sizes)} can be planned without the plugin, and not with it: {error}"
+                continue
+            if case is not None:
+                yield from _moved(case, without)
+
+
+def _without(subject: Subject) -> dict[str, Any]:
+    return {"enable": [], "disable": [*subject.switches["disable"], *subject.needing]}
+
+
+def _moved(case: Case, without: Plan) -> Iterator[str]:
+    for mode in without.planned:
+        now = case.plan[mode.name].groups
+        if now != mode.groups:
+            one = next((group for group in mode.groups if group not in now), mode.groups[0] if mode.groups else ())
+            to = now.group_of(one[0]) if one else None
+            yield f"{case}: mode {mode.name!r} has group {to} with the plugin at its defaults, and {one} without it."
+            return
+
+
+def _refuses(subject: Subject) -> Iterator[str]:
+    world = max(world for world in subject.worlds if world <= 12)
+    for name in subject.varied:
+        for bad in (0, -1, True, "two", 1.5):
+            yield from _not_refused(subject, world, {name: bad}, must=True)
+        for world_size in {7, 8, 12}:
+            for size in range(2, world_size + 3):
+                item = subject.own.get(name)
+                ragged = item is None or (isinstance(item, Part) and item.split.ragged)
+                yield from _not_refused(subject, world_size, {name: size}, must=size > world_size and not ragged)
+
+
+def _not_refused(subject: Subject, world: int, sizes: Mapping[str, Any], *, must: bool) -> Iterator[str]:
+    try:
+        case = subject.case(world, sizes)
+    except PluginError as error:
+        yield f"a size must be refused with ConfigError, so that users know it is theirs: {error}"
+    else:
+        if case is not None and must:
+            yield f"{case} is planned, but should be refused."
+
+
+def _no_torch(subject: Subject) -> Iterator[str]:
+    cases = subject.cases[:: max(1, len(subject.cases) // 8)]
+    asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
+    if lines := fresh.ask(asked or [(1, subject.switches)], hash_seed=1, rank=0, backwards=False).torch:
+        yield "\n  ".join(("torch is imported for a plan; import it where it is used:", *lines[-3:]))
+
+
+PROPERTIES: Final = (
+    Property("it_loads", "it loads, and some world can be planned with it", _loads),
+    Property("it_answers_the_same_everywhere", "the same answer twice, under any hash seed and on any rank", _same),
+    Property("groups_are_disjoint_and_cover", "groups are disjoint, in range, and leave no rank out", _covers),
+    Property("groups_are_right", "groups are those that brute force finds from the coordinates", _right),
+    Property("others_keep_their_ranks", "at its default sizes no other mode's ranks move", _alone),
+    Property("bad_sizes_are_refused", "sizes that cannot be are refused with ConfigError", _refuses),
+    Property("it_imports_no_torch", "a plan does without torch", _no_torch),
+    Property("it_builds", "it is built on real ranks, and every group proved", build),
+)
