@@ -15,8 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before tests are collected, as those import the modules."""
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
     distributions = importlib.import_module("distributions")
-    installed = {distribution.name for distribution in importlib.metadata.distributions()}
-    absent = {name: project for name, project in distributions.PROJECTS.items() if name not in installed}
+    installed = frozenset(distribution.name for distribution in importlib.metadata.distributions())
     folder = tempfile.TemporaryDirectory()
     config.add_cleanup(folder.cleanup)
-    sys.path[:0] = distributions.place(absent, Path(folder.name))
+    sys.path[:0] = distributions.place(Path(folder.name), without=installed)

@@ -1,11 +1,13 @@
-"""The distributions of examples/ as if they were installed: their files, and the metadata that pyproject.toml says."""
+"""The distributions of examples/ as if they were installed: what pyproject.toml says, in a folder for sys.path."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pgregistry.discovery import ON_WHEN_ENABLED
+from pgregistry.testing import write_distribution
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -13,45 +15,27 @@ else:
     import tomli as tomllib
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+#: What `[project]` says of each distribution, by its folder.
+PROJECTS: dict[Path, dict[str, Any]] = {
+    path.parent: tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    for path in sorted(EXAMPLES.glob("*/pyproject.toml"))
+}
+#: The layouts of other systems: their plugins, which are off until enabled, and the modules that these are.
+FAMILIES: dict[str, str] = {
+    plugin: module
+    for said in PROJECTS.values()
+    for plugin, module in said.get("entry-points", {}).get(ON_WHEN_ENABLED, {}).items()
+}
 
 
-@dataclass(frozen=True)
-class Project:
-    """A distribution in a folder."""
-
-    folder: Path
-
-    @property
-    def said(self) -> dict[str, Any]:
-        """What `[project]` says."""
-        said: dict[str, Any] = tomllib.loads((self.folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        return said
-
-    @property
-    def optional(self) -> dict[str, str]:
-        """The plugins that are off until enabled, and the modules that they are."""
-        return dict(self.said.get("entry-points", {}).get("pgregistry.optional", {}))
-
-    def write_metadata(self, into: Path) -> None:
-        """What installers leave beside the files, in a folder that goes on sys.path with this one."""
-        name, version = self.said["name"], self.said["version"]
-        info = into / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
-        lines = []
-        for group, points in self.said.get("entry-points", {}).items():
-            lines += [f"[{group}]", *(f"{point} = {value}" for point, value in points.items())]
-        (info / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-#: All of them, by name.
-PROJECTS = {path.parent.name: Project(path.parent) for path in sorted(EXAMPLES.glob("*/pyproject.toml"))}
-#: Those that only declare modes to be enabled: the layouts of other systems.
-FAMILIES = {name: project for name, project in PROJECTS.items() if project.optional}
-
-
-def place(projects: dict[str, Project], metadata: Path) -> list[str]:
-    """Where sys.path must lead for these distributions to be found."""
-    for project in projects.values():
-        project.write_metadata(metadata)
-    return [str(metadata), *(str(project.folder) for project in projects.values())]
+def place(metadata: Path, without: frozenset[str] = frozenset()) -> list[str]:
+    """Write what an installer would leave of them into a folder; where sys.path must lead for all to be found."""
+    paths = []
+    for folder, said in PROJECTS.items():
+        if said["name"] in without:
+            continue
+        for group, points in said.get("entry-points", {}).items():
+            into = metadata / f"{said['name']}-{group}"
+            write_distribution(into, said["name"], points, {}, said["version"], optional=group == ON_WHEN_ENABLED)
+            paths += [str(into), str(folder)]
+    return paths
