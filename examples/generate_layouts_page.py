@@ -17,7 +17,7 @@ from itertools import combinations
 from math import prod
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from pgregistry import Plan, plan_modes
 from pgregistry.plan import PlannedMode
@@ -74,7 +74,8 @@ class System:
         said = prod(self.sizes.values())
         world = TENSOR * DATA * prod(size for size in (PIPE, CONTEXT) if said % size == 0)
         modes = [mode for plugin in self._plugins() for mode in plugin.pgregistry_modes()]
-        planned = plan_modes(world, modes, **{prefix + name: size for name, size in self.sizes.items()})
+        sizes: dict[str, Any] = {prefix + name: size for name, size in self.sizes.items()}
+        planned = plan_modes(world, modes, **sizes)
         names = [replace(mode, name=mode.name.removeprefix(prefix)) for mode in planned.planned]
         return replace(planned, planned=tuple(names))
 
@@ -88,31 +89,33 @@ class System:
 INTRODUCTION: Final = """\
 # Layouts of other systems
 
-Which groups other systems build, beside those of the bundled modes, so that a mode can be found under the name that it
-has elsewhere. Each system is a distribution in [examples/](../examples), which plans its groups rank for rank. This page
-is what `python examples/generate_layouts_page.py` prints, from what these plugins plan; a test holds it to that.
+Which groups other systems build, beside those of the bundled modes, so that a mode can be found under the name
+that it has elsewhere. Each system is a distribution in [examples/](../examples), which plans its groups rank for
+rank. This page is what `python examples/generate_layouts_page.py` prints, from what these plugins plan; a test
+holds it to that.
 
 ## Nesting
 
-The same sizes make other groups where the nesting is another. `order=` says that of pgregistry for a run, and `order` that
-of Megatron-Core, innermost first."""
+The same sizes make other groups where the nesting is another. `order=` says that of pgregistry for a run, and
+`order` that of Megatron-Core, innermost first."""
 MODES: Final = """\
 ## Modes
 
-*a / b* is what b leaves of a: with data = 8 and expert = 2, data / expert is 4. *zero1* are the ranks inside data that
-share one copy of what is sharded, so data / zero1 are the copies: optimizer instances in Megatron-Core, replicas in
-torchtitan and accelerate. A system without contexts is shown without, and one without a size for shards or experts
-likewise. Left out are modes of one rank alone, with a short last group, or listed by a function (vLLM's `dcp`), and what
-an argument adds to those of Megatron-Core (hierarchical and hybrid context parallelism, groups for all-gathers).
-InternEvo's modes for 2-D sequences are parts of tensor, here all of it. DeepSpeed's `sequence`, `all_to_all_local` and
-`zero_param_intra` are adjacent ranks, here one."""
+*a / b* is what b leaves of a: with data = 8 and expert = 2, data / expert is 4. *zero1* are the ranks inside data
+that share one copy of what is sharded, so data / zero1 are the copies: optimizer instances in Megatron-Core,
+replicas in torchtitan and accelerate. A system without contexts is shown without, and one without a size for
+shards or experts likewise. Left out are modes of one rank alone, with a short last group, or listed by a function
+(vLLM's `dcp`), and what an argument adds to those of Megatron-Core (hierarchical and hybrid context parallelism,
+groups for all-gathers). InternEvo's modes for 2-D sequences are parts of tensor, here all of it. DeepSpeed's
+`sequence`, `all_to_all_local` and `zero_param_intra` are adjacent ranks, here one."""
 LINES: Final = """\
 ## Lines of code
 
-Lines with code on them: none that is empty, a comment or a docstring. Both sides are counted in the same way. There: the
-whole files that make the groups and answer for them; of Megatron-Core's 1,709 lines, the functions that make groups
-(`initialize_model_parallel`, `create_all_gather_groups`, `RankGenerator` and those they call) have 931. Here: the modes,
-the plugin, and what reads and refuses the arguments of the system; process groups are pgregistry's matter for them all."""
+Lines with code on them: none that is empty, a comment or a docstring. Both sides are counted in the same way.
+There: the whole files that make the groups and answer for them; of Megatron-Core's 1,709 lines, the functions
+that make groups (`initialize_model_parallel`, `create_all_gather_groups`, `RankGenerator` and those they call)
+have 931. Here: the modes, the plugin, and what reads and refuses the arguments of the system; process groups are
+pgregistry's matter for them all."""
 
 SYSTEMS: Final = (
     System("pgregistry", "", {"tensor": TENSOR, "pipe": PIPE, "zero1": ZERO1}),
