@@ -18,6 +18,7 @@ from pgregistry_megatron import arguments, groups
 
 import pgregistry
 from pgregistry import ConfigError
+from pgregistry.testing import PluginConformance
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text(encoding="utf-8"))
 CASES = [(case["world_size"], case["args"], case["groups"]) for case in VECTORS["cases"]]
@@ -29,6 +30,12 @@ SIZED = [
 ]
 REFUSED = [(case["world_size"], case["args"]) for case in VECTORS["refused"] if "api" not in case]
 AXES = ("megatron_data_parallel_size", "megatron_context_parallel_size")
+
+
+class TestMegatron(PluginConformance):
+    """All that pgregistry asks of a plugin."""
+
+    plugin = "megatron"
 
 
 def table(plan: pgregistry.Plan, prefix: str = "") -> dict[str, list[list[int]]]:
