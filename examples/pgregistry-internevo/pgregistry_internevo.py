@@ -27,7 +27,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
 #: What `parallel` can say that changes no group.
 ELSEWHERE: Final = {
     "parallel": ("sequence_parallel",),
-    "pipeline": ("interleaved_overlap", "mode"),
+    "pipeline": ("interleaved_overlap", "mode", "zero_bubble"),
     "weight": ("overlap", "launch_allgather_before", "forward_overlap_per", "memory_pool"),
     "expert_weight": ("overlap", "launch_allgather_before", "forward_overlap_per"),
 }
@@ -196,7 +196,7 @@ def _check_keys(what: str, table: Any, known: set[str]) -> None:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{what} = {table!r} is not a table of {', '.join(sorted(known))}.")
     if unknown := sorted(map(str, table.keys() - known)):
-        raise ConfigError(f"{what} has {', '.join(unknown)}, which mean nothing. It takes {', '.join(sorted(known))}.")
+        raise ConfigError(f"{what} has no {', '.join(unknown)}. It takes {', '.join(sorted(known))}.")
 
 
 def _number(name: str, value: Any, rest: bool = False) -> Any:
