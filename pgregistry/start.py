@@ -99,15 +99,22 @@ def init(
     return start(keywords, run)
 
 
-def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, Any] | None = None) -> ParallelContext:
-    """`init`, with the settings of a command line too."""
+def start(
+    keywords: Mapping[str, Any],
+    run: Run,
+    *,
+    command_line: Mapping[str, Any] | None = None,
+    trace: bool | None = None,
+) -> ParallelContext:
+    """`init`, with the settings of a command line too; only the first rank traces."""
     place = Place.find(run)
     made: Made | None = None
     failure: PgregistryError | None = None
     backend = run.backend or (world_backend() if dist.is_initialized() else default_backend())
     try:
         run.check()
-        made = make(place.world_size, keywords, command_line=command_line, backend=backend)
+        trace = trace if place.rank == 0 else False
+        made = make(place.world_size, keywords, command_line=command_line, backend=backend, trace=trace)
         _check_placement(made.plan)
     except PgregistryError as error:
         made, failure = None, error

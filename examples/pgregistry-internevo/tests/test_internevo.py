@@ -28,7 +28,7 @@ def wanted(case: dict[str, Any]) -> dict[str, list[list[int]]]:
     return {name: sorted(listed) for name, listed in case["groups"].items()}
 
 
-def as_sizes(case: dict[str, Any]) -> dict[str, int]:
+def as_sizes(case: dict[str, Any]) -> dict[str, Any]:
     """The sizes of a run that stand for a configuration."""
     parallel, derived = case["args"]["parallel"], case["derived"]
     sizes = {name: parallel[name]["size"] for name in ("pipeline", "tensor")}
