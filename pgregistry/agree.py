@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from pgregistry.board import Board, LostError, connected
+from pgregistry.board import Board, LostError
 from pgregistry.errors import PlanMismatch
 from pgregistry.spans import spans
 from pgregistry.statement import Statement, disagreement, versions
@@ -83,17 +83,12 @@ def leave(board: Board, *, hosts: bool, early: bool = False) -> None:
             return
         if early:
             board.read([_who(rank) for rank in board.ranks], GRACE)
-        linger(board, len(board.ranks) - len(_missing(board)), LEAVE)
+        here = len(board.ranks) - len(_missing(board))
+        until = time.monotonic() + LEAVE
+        while board.store.add("left", 0) < here and time.monotonic() < until:
+            time.sleep(0.02)
     except (LostError, RuntimeError):
         return
-
-
-def linger(board: Board, count: int, seconds: float) -> None:
-    """Stay until so many ranks have left, or for so many seconds."""
-    until = time.monotonic() + seconds
-    with connected():
-        while board.store.add("left", 0) < count and time.monotonic() < until:
-            time.sleep(0.02)
 
 
 def _who(rank: int) -> str:

@@ -33,12 +33,14 @@ class Declarations:
         axes: By name.
         parts: The named parts of splits, by name.
         owners: The mode that declares each axis and named part: the first of its plugin.
+        uses: For each mode the other modes that declare what it is over, with the names of that.
     """
 
     modes: tuple[Declared, ...] = ()
     axes: dict[str, Axis] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     owners: dict[str, Declared] = field(default_factory=dict)
+    uses: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     def sized(self) -> tuple[str, ...]:
         """The names of all sizes, sorted."""
@@ -111,7 +113,8 @@ def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: P
     for one in declared:
         _check_independent(together, one, problems)
     _raise_more_than(known, problems)
-    order = execution_order(_uses(by_name, together), {name: one.mode.after for name, one in by_name.items()})
+    together.uses = {name: _uses(one, together) for name, one in by_name.items()}
+    order = execution_order(together.uses, {name: one.mode.after for name, one in by_name.items()})
     together.modes = tuple(by_name[name] for name in order)
     return together
 
@@ -236,19 +239,21 @@ def _check_independent(together: Declarations, one: Declared, problems: Problems
                 )
 
 
-def _uses(by_name: Mapping[str, Declared], together: Declarations) -> dict[str, set[str]]:
-    """For each mode the modes that declare what it is over."""
-    return {
-        name: {owner for item in walk(one.mode.declares) for owner in _owners(item, together)}
-        for name, one in by_name.items()
-    }
+def _uses(one: Declared, together: Declarations) -> dict[str, set[str]]:
+    """The other modes that declare what a mode is over, each with the names of that."""
+    uses: dict[str, set[str]] = {}
+    for name in {name for item in walk(one.mode.declares) for name in _needs(item, together)}:
+        if (owner := together.owners[name].mode.name) != one.mode.name:
+            uses.setdefault(owner, set()).add(name)
+    return uses
 
 
-def _owners(reference: Reference, together: Declarations) -> Iterator[str]:
+def _needs(reference: Reference, together: Declarations) -> Iterator[str]:
+    """The axes and named parts that a reference is made of."""
     found = together.find(reference)
-    names: list[str | None] = [found.name] if isinstance(found, Axis) else []
-    if isinstance(found, Part):
-        names = [found.split.inner.name, found.split.outer.name]
+    if isinstance(found, Axis):
+        yield found.name
+    elif isinstance(found, Part):
+        yield from (part.name for part in (found.split.inner, found.split.outer) if part.name)
         for of in found.split.of:
-            yield from _owners(of, together)
-    yield from (together.owners[name].mode.name for name in names if name)
+            yield from _needs(of, together)

@@ -23,6 +23,7 @@ from pgregistry.requirements import check_requirements
 from pgregistry.settings import Settings, gather
 from pgregistry.sizes import resolve
 from pgregistry.sources import RESERVED
+from pgregistry.trace import tracing
 
 
 def plan(
@@ -98,6 +99,7 @@ def make(
     mode: str | None = None,
     rank: int | None = None,
     origin: str = "keyword",
+    trace: bool | None = None,
 ) -> Made:
     """Make a plan from every source of settings.
 
@@ -112,18 +114,24 @@ def make(
         mode: A mode that must be there, as the command line says it.
         rank: A rank that must be there, likewise.
         origin: What errors and the plan call the keywords.
+        trace: Whether to tell what happens on stderr; None for what the environment says.
     """
+    tell = tracing(trace, environ)
     problems = problems or Problems()
     world_size = _world_size(world_size, problems)
     settings = gather(problems, keywords=keywords, command_line=command_line, environ=environ, origin=origin)
-    registry = Registry.load(settings, found)
+    registry = Registry.load(settings, found, tell)
     registry.check(settings, problems)
     check_requirements(settings, problems)
     if any(status.error for status in registry.statuses):
         problems.raise_any()  # what the failed plugins declare is not known, so nothing more can be
     ranks = _within(world_size, keywords.get("within"), problems)
+    if tell and settings.extra:
+        tell.extra(settings.extra)
     declared = tuple(_declared(registry, settings, problems))
     declarations = declare(declared, registry.absent, problems)
+    if tell:
+        tell.modes(declarations)
     _check_names(declarations, registry, settings, problems)
     _check_wanted(declarations, world_size, mode, rank, problems)
     check_order(declarations, settings.order, problems)
@@ -132,6 +140,8 @@ def make(
     positions = len(ranks) if ranks is not None else world_size
     sizes = resolve(positions, declarations, settings, problems)
     order = nest(declarations, {name: size.value for name, size in sizes.items()}, settings.order, problems)
+    if tell:
+        tell.axes(order, sizes, declarations, settings.order)
     problems.raise_any()
     mesh = Mesh(positions, declarations, order, sizes, settings)
     for error in mesh.check_splits():

@@ -15,6 +15,7 @@ from pgregistry.axes import Mode
 from pgregistry.discovery import Found, Plugin, discover, switched_off
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing
 from pgregistry.settings import Settings
+from pgregistry.trace import Trace
 
 PREFIX: Final = "pgregistry_"
 
@@ -51,7 +52,7 @@ class Registry:
         absent: Names of the plugins that are off, with the reason.
     """
 
-    def __init__(self, statuses: tuple[Status, ...], manager: pluggy.PluginManager) -> None:
+    def __init__(self, statuses: tuple[Status, ...], manager: pluggy.PluginManager, trace: Trace | None = None) -> None:
         self.statuses = statuses
         self.active = tuple(status.found.plugin for status in statuses if status.name == "active")
         on = {plugin.name for plugin in self.active}
@@ -61,9 +62,10 @@ class Registry:
             if status.found.plugin.name not in on
         }
         self._manager = manager
+        self._trace = trace
 
     @classmethod
-    def load(cls, settings: Settings, found: tuple[Found, ...] | None = None) -> Registry:
+    def load(cls, settings: Settings, found: tuple[Found, ...] | None = None, trace: Trace | None = None) -> Registry:
         """Import and register the plugins that are on; failures are kept in `statuses`."""
         manager = _Manager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
@@ -71,9 +73,13 @@ class Registry:
         on = [one for one in found if switched_off(one, settings) is None]
         statuses = []
         for one in found:
+            if trace:
+                trace.found(one)
             reason = switched_off(one, settings)
             statuses.append(Status(one, reason, None if reason else _load(one, on, manager)))
-        return cls(tuple(statuses), manager)
+            if trace:
+                trace.became(statuses[-1])
+        return cls(tuple(statuses), manager, trace)
 
     def check(self, settings: Settings, problems: Problems) -> None:
         """Add to `problems` what is wrong with the plugins and with the names the user gave."""
@@ -129,15 +135,15 @@ class Registry:
         caller = self._manager.subset_hook_caller(hook, self._manager.get_plugins() - {module})
         if not caller.get_hookimpls():
             return False, None
+        if self._trace is None:
+            return True, _answer(plugin, hook, caller, arguments)
+        self._trace.asks(plugin, hook, arguments)
         try:
-            answers = caller(**arguments)  # at most one; pluggy leaves None out
-            answer = answers[0] if answers else None
-            if isinstance(answer, Iterable) and not isinstance(answer, str | Mapping):
-                answer = list(answer)  # its body may run only now, and its errors are the plugin's
+            answer = _answer(plugin, hook, caller, arguments)
         except PgregistryError as error:
-            raise type(error)(f"{plugin}: {error}") from error
-        except (Exception, SystemExit) as error:
-            raise PluginError(f"{plugin} raised {type(error).__name__} in {hook}: {error}") from error
+            self._trace.answers(f"failed: {error}")
+            raise
+        self._trace.answers(answer)
         return True, answer
 
     def implementing(self, hook: str) -> list[str]:
@@ -150,6 +156,20 @@ class Registry:
         place = {name: index for index, name in reversed(list(enumerate(order)))}
         for plugin in sorted(self.active, key=lambda plugin: place.get(plugin.name, len(place))):
             self.call(plugin, hook, arguments)
+
+
+def _answer(plugin: Plugin, hook: str, caller: pluggy.HookCaller, arguments: Mapping[str, object]) -> Any:
+    """What one plugin answers to a hook; a generator as a list."""
+    try:
+        answers = caller(**arguments)  # at most one; pluggy leaves None out
+        answer = answers[0] if answers else None
+        if isinstance(answer, Iterable) and not isinstance(answer, str | Mapping):
+            return list(answer)  # its body may run only now, and its errors are the plugin's
+    except PgregistryError as error:
+        raise type(error)(f"{plugin}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{plugin} raised {type(error).__name__} in {hook}: {error}") from error
+    return answer
 
 
 def check_modes(plugin: Plugin, answer: object) -> list[Mode]:

@@ -25,9 +25,9 @@ def check_requirements(settings: Settings, problems: Problems) -> None:
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            problems.add(
-                ConfigError(f"require: {text!r} ({origin}) is not installed. Install it: pip install {text!r}.")
-            )
-            continue
-        if not requirement.specifier.contains(version, prereleases=True):
-            problems.add(ConfigError(f"require: {text!r} ({origin}), but {requirement.name} {version} is installed."))
+            found = " is not installed"
+        else:
+            if requirement.specifier.contains(version, prereleases=True):
+                continue
+            found = f", but {requirement.name} {version} is installed"
+        problems.add(ConfigError(f"require: {text!r} ({origin}){found}. Install it: pip install {text!r}."))

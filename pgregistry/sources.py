@@ -91,7 +91,9 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
         if text := environ.get(variable):
             values[switch] = _toml_value(text) if switch == "ranks_per_host" else text
             origins[switch] = variable
-    known = [word.upper() for word in (*SWITCHES, "config", "build")]
+    if (traced := environ.get("PGREGISTRY_TRACE", "")) not in ("", "0", "1"):
+        problems.add(ConfigError(f"PGREGISTRY_TRACE={traced!r} in the environment is neither 1 (on) nor 0 (off)."))
+    known = [word.upper() for word in (*SWITCHES, "config", "build", "trace")]
     for variable in sorted(environ):
         prefix, _, word = variable.partition("PGREGISTRY_")
         # A plugin may read one of its own; only what looks like a slip is one.

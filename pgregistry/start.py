@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -12,10 +11,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pgregistry.agree import MOMENT, agree, leave, linger
+from pgregistry.agree import agree, leave
 from pgregistry.axes import Mode
-from pgregistry.board import Board, LostError, environment
-from pgregistry.build import Built, build, how, undo, world_backend
+from pgregistry.board import Board, environment
+from pgregistry.build import Built, build, how, let_go, undo, world_backend
 from pgregistry.context import ParallelContext
 from pgregistry.errors import ConfigError, PgregistryError
 from pgregistry.lookout import confirm, tell_failure
@@ -100,15 +99,22 @@ def init(
     return start(keywords, run)
 
 
-def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, Any] | None = None) -> ParallelContext:
-    """`init`, with the settings of a command line too."""
+def start(
+    keywords: Mapping[str, Any],
+    run: Run,
+    *,
+    command_line: Mapping[str, Any] | None = None,
+    trace: bool | None = None,
+) -> ParallelContext:
+    """`init`, with the settings of a command line too; only the first rank traces."""
     place = Place.find(run)
     made: Made | None = None
     failure: PgregistryError | None = None
     backend = run.backend or (world_backend() if dist.is_initialized() else default_backend())
     try:
         run.check()
-        made = make(place.world_size, keywords, command_line=command_line, backend=backend)
+        trace = trace if place.rank == 0 else False
+        made = make(place.world_size, keywords, command_line=command_line, backend=backend, trace=trace)
         _check_placement(made.plan)
     except PgregistryError as error:
         made, failure = None, error
@@ -128,7 +134,6 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
     except BaseException:
         leave(board, hosts=place.hosts, early=failure is not None)
         raise
-    context: ParallelContext | None = None
     try:
         if place.owns_world:
             everyone = board if len(ranks) == place.world_size else place.board(range(place.world_size))
@@ -141,24 +146,13 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
         confirm(board, run.build_timeout, "last")
     except BaseException as error:
         earlier = tell_failure(board, error)
-        if context is not None and earlier is None:
-            _let_others_go(board)
         undo(built, abort=True)
+        let_go(error)
         leave(board, hosts=place.hosts)
         if earlier is not None and isinstance(error, PgregistryError):
             raise earlier from error  # what happened here only followed from it
         raise
     return context
-
-
-def _let_others_go(board: Board) -> None:
-    """Keep connections a moment longer for ranks that are in a collective of a ready hook.
-
-    A closed connection frees a rank that waits for it, but gloo misses one that closes just as the
-    wait begins, and then waits for the timeout of the process group.
-    """
-    with contextlib.suppress(LostError):
-        linger(board, len(board.ranks) - 1, MOMENT)
 
 
 def _start_world(place: Place, run: Run, everyone: Board, backend: str, built: Built) -> None:

@@ -2,9 +2,11 @@
 
 How a fenced block says what it is:
 
-* ```python that starts with `>>>` is a doctest;
+* ```python that starts with `>>>` is a doctest, which goes on where the one before it in its section ended;
 * ```python that starts with `# pgregistry_NAME.py` is a plugin, installed for its section;
-* ```python that starts with `# NAME.py` is a script, run on real ranks by the `$ torchrun` line of its section;
+* ```python that starts with `# test_NAME.py` is a file of tests, run by `$ pytest -q`;
+* ```python that starts with another `# NAME.py` is a script, run on real ranks by the `$ torchrun` line of its section;
+* ```text that starts with `rank ` is a picture of the groups, or positions, in the `plan` of the doctest before it;
 * ```toml that starts with `# NAME.toml` is a file in the working directory;
 * ```console holds commands, each with all that it prints.
 """
@@ -40,8 +42,17 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-RUN = ("README.md", "docs/hooks.md", "docs/reference.md")
-ALL = (*RUN, "docs/reliability.md", "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md")
+TUTORIAL = "docs/plugin-tutorial.md"
+RUN = ("README.md", *(f"docs/{name}.md" for name in ("hooks", "plugin-tutorial", "reference", "refused", "vocabulary")))
+ALL = (
+    *RUN,
+    "examples/pgregistry-expert/README.md",
+    "docs/README.md",
+    "docs/reliability.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "plugins/README.md",
+)
 
 
 @pytest.fixture
@@ -94,16 +105,29 @@ def entry_points(text: str, plugins: dict[str, str]) -> dict[str, str]:
 
 
 def prints(command: str) -> str:
-    """What a command prints, where it is one of ours; settings in front of it are set."""
+    """What a command prints, where it is one of ours; settings in front of it are set, and `2>&1 | grep WORD` is done.
+
+    Of a path only the file is shown, since folders differ: `…/pgregistry_data.py`, or `…` for a folder.
+    """
+    command, _, word = command.partition(" 2>&1 | grep ")
     words = shlex.split(command)
-    while re.match(r"PGREGISTRY\w*=", words[0]):
+    while re.match(r"[A-Z_]+=", words[0]):
         variable, _, value = words.pop(0).partition("=")
         os.environ[variable] = value
     assert words.pop(0) == "pgregistry", command
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         cli.run(words)
-    return out.getvalue()
+    shown = re.sub(r"(?<!\S)/\S+?(/\w+\.py)?(?!\S)", r"…\1", out.getvalue())
+    return "".join(line for line in shown.splitlines(keepends=True) if word in line)
+
+
+def run_pytest(folder: Path) -> str:
+    """What the tests in a folder say of themselves, without how long they took."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if "site-" in path)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=100)
+    return re.sub(r" in [\d.]+s", "", done.stdout)
 
 
 def run_script(source: str) -> str:
@@ -114,18 +138,38 @@ def run_script(source: str) -> str:
     return out.getvalue()
 
 
+def rows_of(plan: pgregistry.Plan, picture: list[list[str]]) -> list[list[str]]:
+    """The rows of a picture as the plan has them: a letter for each group, or a digit for each position in one."""
+    ranks = range(plan.world_size)
+    rows = [["rank", *map(str, ranks)]]
+    for name, first, *_ in picture[1:]:
+        groups = [plan[name].group_of(rank) for rank in ranks]
+        if first.isdigit():
+            rows.append([name, *(str(group.index(rank)) for rank, group in zip(ranks, groups, strict=True) if group)])
+        else:
+            letters = dict(zip(plan[name].groups, string.ascii_lowercase, strict=False))
+            rows.append([name, *(letters[group] if group else "." for group in groups)])
+    return rows
+
+
 def prepare(text: str, folder: Path, distribution: Callable[..., Path]) -> None:
     """Install the plugins of a section and write its files."""
     plugins = {name: block for name, block in files(text, "python").items() if name.startswith("pgregistry_")}
     if plugins:
         points = entry_points(text, plugins)
         distribution(f"pgregistry-{next(iter(points))}", points, plugins)
-    for name, block in files(text, "toml").items():
+    tests = {name: block for name, block in files(text, "python").items() if name.startswith("test_")}
+    for name, block in {**files(text, "toml"), **tests}.items():
         (folder / name).write_text(block, encoding="utf-8")
 
 
+def before(name: str, title: str) -> str:
+    """What a section goes on from: in the tutorial the files of all steps before it."""
+    return read(name).partition(f"## {title}\n")[0] if name == TUTORIAL else ""
+
+
 RUNNABLE = [
-    pytest.param(text, id=f"{name}: {title}")
+    pytest.param(before(name, title), text, id=f"{name}: {title}")
     for name in RUN
     for title, text in sections(name).items()
     if ">>> " in text or "$ pgregistry" in text or "pgregistry plan" in text or "$ torchrun" in text
@@ -133,27 +177,48 @@ RUNNABLE = [
 
 
 @pytest.mark.usefixtures("eight")
-@pytest.mark.parametrize("text", RUNNABLE)
+@pytest.mark.parametrize(("earlier", "text"), RUNNABLE)
 def test_what_a_section_shows_is_what_happens(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distribution: Callable[..., Path]
+    earlier: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distribution: Callable[..., Path]
 ) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    prepare(text, folder, distribution)
-    for number, block in enumerate(block for block in blocks(text, "python") if block.startswith(">>>")):
-        test = doctest.DocTestParser().get_doctest(block, {}, f"block {number}", None, 0)
-        report = io.StringIO()
-        doctest.DocTestRunner(verbose=False).run(test, out=report.write)
-        assert not report.getvalue(), report.getvalue()
+    prepare(earlier + text, folder, distribution)
+    names: dict[str, object] = {}
+    with monkeypatch.context() as environment:
+        environment.setattr(os, "environ", os.environ.copy())
+        for block in re.findall(r"^```(?:python|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            if block.startswith(">>>"):
+                test = doctest.DocTestParser().get_doctest(block, names, "block", None, 0)
+                report = io.StringIO()
+                doctest.DocTestRunner(verbose=False).run(test, out=report.write, clear_globs=False)
+                assert not report.getvalue(), report.getvalue()
+                names = test.globs
+            elif block.startswith("rank ") and isinstance(plan := names.get("plan"), pgregistry.Plan):
+                picture = [line.split() for line in block.splitlines()]
+                assert picture == rows_of(plan, picture)
     for command, expected in commands(text):
         if command.startswith("torchrun"):
             script = run_with_torchrun(command, files(text, "python"))
             assert lines(script) == lines(expected)
-        elif not command.startswith(("make ", "pip ", "pgregistry smoke")):
+        elif command == "pytest -q":
+            assert lines(run_pytest(folder)) == lines(expected)
+        elif not command.startswith(("make ", "pip ", "python -m build", "pgregistry smoke")):
             with monkeypatch.context() as environment:
                 environment.setattr(os, "environ", os.environ.copy())
                 assert lines(prints(command)) == lines(expected), command
+
+
+def test_the_readme_of_the_expert_example_shows_what_happens(distribution: Callable[..., Path]) -> None:
+    name = "pgregistry-expert"
+    module = read(f"examples/{name}/pgregistry_expert.py")
+    distribution(name, {"expert": "pgregistry_expert"}, {"pgregistry_expert.py": module}, version="0.1.0")
+    shown = dict(commands(read(f"examples/{name}/README.md")))
+    planned = [command for command in shown if command.startswith("pgregistry plan")]
+    assert planned
+    for command in planned:
+        assert lines(prints(command)) == lines(shown[command])
 
 
 def run_with_torchrun(command: str, scripts: dict[str, str]) -> str:
@@ -169,7 +234,9 @@ def test_every_example_in_python_is_one_that_a_test_runs(name: str) -> None:
         for block in blocks(text, "python"):
             first = block.splitlines()[0]
             script = re.fullmatch(r"# (\w+\.py)", first)
-            runs = first.startswith(">>> ") or (script and (script[1].startswith("pgregistry_") or script[1] in typed))
+            plugin = script and script[1].startswith("pgregistry_")
+            tested = script and script[1].startswith("test_") and "pytest -q" in typed
+            runs = first.startswith(">>> ") or plugin or tested or (script and script[1] in typed)
             assert runs, f"{name}, {title}: nothing runs the block that starts with {first!r}"
 
 
@@ -286,6 +353,12 @@ def test_the_patch_that_adds_a_mode_is_all_that_it_takes(tmp_path: Path) -> None
 def test_links_lead_to_files_that_are_there(name: str) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(name)):
         assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def test_the_index_of_the_documentation_names_each_page_once() -> None:
+    pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
+    named = re.findall(r"^\| \[(\S+)\]\(\1\) \| \S", read("docs/README.md"), re.MULTILINE)
+    assert sorted(named) == sorted([*pages, "../README.md"])
 
 
 def test_contributing_has_a_line_for_each_module() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from origin import EIGHT
 
-from pgregistry import HOST, WORLD, Axis, ConfigError, Mode, PgregistryError, Plan, Split
+from pgregistry import HOST, WORLD, Axis, ConfigError, Mode, PgregistryError, Plan, PluginError, Split
 from pgregistry.discovery import discover
 from pgregistry.planner import make
 
@@ -559,7 +559,13 @@ def test_a_requirement_that_is_met_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("requirement", "text"),
     [
-        ("pgregistry>=9", "require: 'pgregistry>=9' (keyword), but pgregistry 0.1.0 is installed."),
+        (
+            "pgregistry>=9",
+            (
+                "require: 'pgregistry>=9' (keyword), but pgregistry 0.1.0 is installed. "
+                "Install it: pip install 'pgregistry>=9'."
+            ),
+        ),
         (
             "nowhere>=1",
             "require: 'nowhere>=1' (keyword) is not installed. Install it: pip install 'nowhere>=1'.",
@@ -579,7 +585,8 @@ def test_requirements_add_up_and_keep_their_origin(toml: Any) -> None:
     config = toml("require = ['nowhere']\n")
     assert refusal(environ={"PGREGISTRY_REQUIRE": "pgregistry>=9"}, config=config) == (
         "2 problems:\n"
-        "- require: 'pgregistry>=9' (PGREGISTRY_REQUIRE), but pgregistry 0.1.0 is installed.\n"
+        "- require: 'pgregistry>=9' (PGREGISTRY_REQUIRE), but pgregistry 0.1.0 is installed. "
+        "Install it: pip install 'pgregistry>=9'.\n"
         f"- require: 'nowhere' ({config}) is not installed. Install it: pip install 'nowhere'."
     )
 
@@ -601,3 +608,115 @@ def test_a_path_that_cannot_be_one_is_refused() -> None:
 @pytest.mark.parametrize("extra", ["tensor", 5])
 def test_what_is_no_list_of_modes_cannot_be_extra(extra: Any) -> None:
     assert refusal(extra=extra) == f"extra = {extra!r} (keyword) is not a list of modes."
+
+
+# --- require, in each of its spellings -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("requirement", "text"),
+    [
+        ("nowhere>=1", "is not installed. Install it: pip install 'nowhere>=1'."),
+        ("pgregistry>=9", "but pgregistry 0.1.0 is installed."),
+        ("pgregistry==0.1.0,!=0.1.0", "but pgregistry 0.1.0 is installed."),
+        ("pgregistry>>1", "is no requirement: Expected"),
+        ("pgregistry>=", "is no requirement: Expected"),
+    ],
+)
+@pytest.mark.parametrize("origin", ["keyword", "command line", "PGREGISTRY_REQUIRE", "file"])
+def test_a_requirement_is_refused_with_where_it_was_said(origin: str, requirement: str, text: str, toml: Any) -> None:
+    if origin == "keyword":
+        said = refusal(require=[requirement])
+    elif origin == "command line":
+        said = refusal(typed={"require": requirement})
+    elif origin == "PGREGISTRY_REQUIRE":
+        said = refusal(environ={origin: requirement})
+    else:
+        origin = toml(f"require = [{requirement!r}]\n")
+        said = refusal(config=origin)
+    comma = "" if text.startswith("is") else ","
+    assert said.startswith(f"require: {requirement!r} ({origin}){comma} {text}")
+
+
+def test_a_requirement_may_ask_for_any_version_and_is_met_by_a_pre_release(distribution: Any) -> None:
+    distribution("pgregistry-acme", {}, {}, version="2.0rc1")
+    assert planned(require=["pgregistry-acme", "PGRegistry_Acme>=1.5"]) == planned()
+    assert refusal(require=["pgregistry-acme>=2.0"]) == (
+        "require: 'pgregistry-acme>=2.0' (keyword), but pgregistry-acme 2.0rc1 is installed. "
+        "Install it: pip install 'pgregistry-acme>=2.0'."
+    )
+
+
+def test_a_requirement_is_of_what_is_installed_be_it_switched_off_or_not(distribution: Any) -> None:
+    distribution("pgregistry-acme", {"acme": "acme_broken"}, {"acme_broken.py": "1 // 0"})
+    assert planned(require=["pgregistry-acme>=0.1"], disable=["acme"]) == planned(disable=["acme"])
+
+
+# --- extra: a mode that is not installed -----------------------------------------------------------
+
+
+def test_a_mode_that_is_not_installed_has_sizes_like_all_others(toml: Any) -> None:
+    mode = Mode("context", over=Axis("context", size=2, inside=("data", "pipe"), outside="tensor"))
+    plan = planned(8, tensor=2, extra=[mode])
+    assert (plan.sizes["context"], plan.origins["context"]) == (2, "plugin default")
+    assert list(plan["context"].groups) == [(0, 2), (1, 3), (4, 6), (5, 7)]
+    assert str(plan["context"].plugin) == "plugin 'extra'"
+    assert planned(8, {"PGREGISTRY": "context=4"}, tensor=2, extra=[mode]).sizes["context"] == 4
+    table = toml("context = {size = 1, timeout = 7}\n")
+    assert planned(8, tensor=2, extra=mode, config=table)["context"].timeout == 7
+    assert refusal(8, context=3, extra=[mode]).startswith("context = 3 does not divide world size 8.")
+
+
+def test_a_mode_that_is_not_installed_moves_nobody() -> None:
+    plan, with_it = (
+        planned(8, tensor=2),
+        planned(8, tensor=2, extra=[Mode("expert", over=Split("data", inner="expert"))]),
+    )
+    assert [with_it[name].groups == plan[name].groups for name in plan] == [True] * len(plan)
+
+
+def test_a_mode_that_is_not_installed_cannot_be_called_like_one_that_is() -> None:
+    with pytest.raises(PluginError) as caught:
+        planned(extra=[Mode("tensor", over="data")])
+    assert str(caught.value) == (
+        "mode 'tensor' is declared by plugin 'tensor', pgregistry 0.1.0 and by plugin 'extra'.\n"
+        "Uninstall one, or leave one out with disable=['tensor']; "
+        "to use what another plugin declares, refer to it by name."
+    )
+    plan = planned(extra=[Mode("tensor", over="data")], disable=["tensor", "model"], only=["data"])
+    assert plan["tensor"].groups == plan["data"].groups
+
+
+def test_a_size_that_is_installed_is_not_declared_again_by_extra() -> None:
+    with pytest.raises(PluginError) as caught:
+        planned(extra=[Mode("slices", over=Axis("tensor"))])
+    assert str(caught.value) == (
+        "size 'tensor' is declared by plugin 'tensor', pgregistry 0.1.0 and by plugin 'extra'.\n"
+        "Uninstall one, or leave one out with disable=['tensor']; "
+        "to use what another plugin declares, refer to it by name."
+    )
+
+
+def test_two_modes_of_one_name_in_extra_are_refused() -> None:
+    with pytest.raises(PluginError) as caught:
+        planned(extra=[Mode("mine", over="data"), Mode("mine", over="tensor")])
+    assert str(caught.value) == "mode 'mine' is declared twice by plugin 'extra'."
+
+
+def test_what_is_no_mode_in_extra_is_refused() -> None:
+    assert refusal(extra=[Mode("mine", over="data"), "tensor"]) == (
+        "extra (keyword) has 'tensor', which is not a Mode."
+    )
+
+
+def test_a_generator_that_fails_in_extra_is_refused() -> None:
+    assert refusal(extra=(1 // 0 for _ in "x")) == (
+        "extra (keyword) raised ZeroDivisionError: integer division or modulo by zero"
+    )
+
+
+def test_modes_are_no_text_so_only_python_can_give_extra(toml: Any) -> None:
+    reserved = "is no size; the name is that of a parameter of plan() or init()."
+    assert refusal(environ={"PGREGISTRY": "extra=1"}) == f"'extra' (PGREGISTRY) {reserved}"
+    config = toml("extra = 1\n")
+    assert refusal(config=config) == f"'extra' ({config}) {reserved}"

@@ -27,7 +27,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
 #: What `parallel` can say that changes no group.
 ELSEWHERE: Final = {
     "parallel": ("sequence_parallel",),
-    "pipeline": ("interleaved_overlap", "mode"),
+    "pipeline": ("interleaved_overlap", "mode", "zero_bubble"),
     "weight": ("overlap", "launch_allgather_before", "forward_overlap_per", "memory_pool"),
     "expert_weight": ("overlap", "launch_allgather_before", "forward_overlap_per"),
 }
@@ -105,15 +105,14 @@ def plan(
     """
     if unknown:
         raise ConfigError(f"plan() takes parallel= and model=, as in an InternEvo configuration, not {[*unknown]}.")
-    said = _read(parallel or {})
-    experts = _experts(model or {})
+    said = _read({} if parallel is None else parallel)
+    experts = _experts({} if model is None else model)
     within = None if within is None else tuple(within)
     strategy = said["tensor"]["mode"]
     if strategy not in ("mtp", "msp", "fsp", "isp"):
         raise ConfigError(f"tensor mode = {strategy!r} is none of 'mtp', 'msp', 'fsp' and 'isp'.")
-    size = {
-        name: _number(f"{name}: size", table["size"], name in REST) for name, table in said.items() if "size" in table
-    }
+    tables = {name: table for name, table in said.items() if "size" in table}
+    size = {name: _number(f"{name}: size", table["size"], name in REST) for name, table in tables.items()}
     sizes: dict[str, Any] = {"pipeline": size["pipeline"], "tensor": size["tensor"], "zero1": size["zero1"]}
     keep = ["nettest", "tensor", "data", "zero1", *["pipe"] * (size["pipeline"] > 1)]
     ranks = _number("world_size", world_size) if within is None else len(within)
@@ -197,7 +196,7 @@ def _check_keys(what: str, table: Any, known: set[str]) -> None:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{what} = {table!r} is not a table of {', '.join(sorted(known))}.")
     if unknown := sorted(map(str, table.keys() - known)):
-        raise ConfigError(f"{what} has {', '.join(unknown)}, which mean nothing. It takes {', '.join(sorted(known))}.")
+        raise ConfigError(f"{what} has no {', '.join(unknown)}. It takes {', '.join(sorted(known))}.")
 
 
 def _number(name: str, value: Any, rest: bool = False) -> Any:

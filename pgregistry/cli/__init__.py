@@ -22,6 +22,7 @@ from pgregistry.cli.smoke import smoke_command
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.registry import Registry
 from pgregistry.settings import gather
+from pgregistry.trace import tracing
 
 
 class PluggableGroup(click.Group):
@@ -35,7 +36,7 @@ class PluggableGroup(click.Group):
             return
         self._asked = True
         problems, failures = Problems(), []
-        registry = Registry.load(gather(problems, keywords={}))
+        registry = Registry.load(gather(problems, keywords={}), trace=tracing(None))
         for status in registry.statuses:
             if status.error:
                 failures.append(str(status.error))

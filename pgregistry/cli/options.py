@@ -14,6 +14,12 @@ ORIGIN: Final = "command line"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+#: None where it is not given, so that PGREGISTRY_TRACE counts.
+trace_option: Final = click.option(
+    "--trace", is_flag=True, default=None, help="Tell on stderr what plugins are asked and answer."
+)
+
+
 def plan_options(command: F) -> F:
     """Add the options that say what to plan, in the spelling of `pgregistry.plan`."""
     for option in reversed(
@@ -25,6 +31,7 @@ def plan_options(command: F) -> F:
             click.option("--require", metavar="REQUIREMENT", multiple=True, help="Distributions that must be there."),
             click.option("--ranks-per-host", metavar="N", help="How many ranks one host has."),
             click.option("--config", metavar="FILE", help="A TOML file with the same names."),
+            trace_option,
         )
     ):
         command = option(command)

@@ -9,12 +9,13 @@ import click
 
 from pgregistry import document, launcher
 from pgregistry.cli import tables
-from pgregistry.cli.options import command_line, plan_options, split_world_size
+from pgregistry.cli.options import command_line, plan_options, split_world_size, trace_option
 from pgregistry.declare import default_sizes
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planner import make
 from pgregistry.registry import Registry, Status
 from pgregistry.settings import gather
+from pgregistry.trace import tracing
 
 
 @click.command("plan")
@@ -23,7 +24,14 @@ from pgregistry.settings import gather
 @click.option("--rank", type=int, metavar="R", help="Show the groups of this rank.")
 @click.option("--mode", metavar="M", help="Show this mode only, with all its groups.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def plan_command(words: tuple[str, ...], rank: int | None, mode: str | None, as_json: bool, **options: Any) -> None:
+def plan_command(
+    words: tuple[str, ...],
+    rank: int | None,
+    mode: str | None,
+    as_json: bool,
+    trace: bool | None,
+    **options: Any,
+) -> None:
     """Show every group of every mode, for any world size, without torch."""
     world_size, sizes = split_world_size(words)
     problems = Problems()
@@ -32,7 +40,7 @@ def plan_command(words: tuple[str, ...], rank: int | None, mode: str | None, as_
         world_size = launcher.world_size(os.environ)
     if world_size is None:
         raise click.UsageError("WORLD_SIZE is missing, and the environment does not say it.")
-    plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank).plan
+    plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank, trace=trace).plan
     if as_json:
         click.echo(document.dumps(document.of_plan(plan, mode=mode, rank=rank)))
     else:
@@ -45,12 +53,13 @@ def plan_command(words: tuple[str, ...], rank: int | None, mode: str | None, as_
 @click.option("--disable", metavar="A,B", multiple=True, help="Plugins to leave out.")
 @click.option("--only", metavar="A,B", multiple=True, help="The plugins to use, and no others.")
 @click.option("--config", metavar="FILE", help="A TOML file with the same names.")
-def plugins_command(as_json: bool, **options: Any) -> None:
+@trace_option
+def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
     """Show which plugins are installed, which are on, and why not."""
     typed = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in options.items()}
     problems = Problems()
     settings = gather(problems, keywords={}, command_line={name: value or None for name, value in typed.items()})
-    registry = Registry.load(settings)
+    registry = Registry.load(settings, trace=tracing(trace))
     names = Problems()
     registry.check_names(settings, names)
     rows = [_row(registry, status) for status in registry.statuses]

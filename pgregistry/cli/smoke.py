@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 @click.option("--nproc", type=click.IntRange(min=1), metavar="N", help="Start N local gloo processes.")
 @click.option("--backend", help="The torch backend; gloo with --nproc.")
 @click.option("--cpu", is_flag=True, help="Give every mode a gloo process group beside another backend's.")
-def smoke_command(words: tuple[str, ...], nproc: int | None, backend: str | None, cpu: bool, **options: Any) -> None:
+def smoke_command(
+    words: tuple[str, ...],
+    nproc: int | None,
+    backend: str | None,
+    cpu: bool,
+    trace: bool | None,
+    **options: Any,
+) -> None:
     """Build every group for real and prove each with a collective.
 
     With --nproc it starts the processes itself; under torchrun or another launcher it is one
@@ -41,13 +49,18 @@ def smoke_command(words: tuple[str, ...], nproc: int | None, backend: str | None
     if nproc is None:
         if launcher.read(os.environ) is None:
             raise click.UsageError("Say --nproc N, or start this with torchrun.")
-        _work(typed, backend, cpu, problems)
+        _work(typed, backend, cpu, trace, problems)
         return
-    make(nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)  # refuse before starting anything
-    sys.exit(_launch(nproc, (typed, backend or "gloo", cpu)))
+    plan = partial(make, nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)
+    try:
+        plan(trace=False)  # refuse before starting anything; otherwise the first rank is the one that traces
+    except PgregistryError:
+        plan(trace=trace)
+        raise
+    sys.exit(_launch(nproc, (typed, backend or "gloo", cpu, trace)))
 
 
-def _launch(nproc: int, arguments: tuple[dict[str, Any], str, bool]) -> int:
+def _launch(nproc: int, arguments: tuple[dict[str, Any], str, bool, bool | None]) -> int:
     """Start local ranks through torch's launcher; the exit status."""
     import logging
     from multiprocessing import forkserver
@@ -81,15 +94,15 @@ def _launch(nproc: int, arguments: tuple[dict[str, Any], str, bool]) -> int:
     return 0
 
 
-def worker(typed: dict[str, Any], backend: str | None, cpu: bool) -> None:
+def worker(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
     """One local rank of `smoke --nproc`."""
     try:
-        _work(typed, backend, cpu, Problems())
+        _work(typed, backend, cpu, trace, Problems())
     except PgregistryError as error:
         sys.exit(say(error))
 
 
-def _work(typed: dict[str, Any], backend: str | None, cpu: bool, problems: Problems) -> None:
+def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None, problems: Problems) -> None:
     """Build and prove, on one rank; rank 0 prints the table."""
     import torch
 
@@ -100,7 +113,7 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, problems: Probl
     problems.raise_any()
     torch.set_num_threads(1)
     begun = time.perf_counter()
-    with start({}, Run(backend=backend, cpu=cpu), command_line=typed) as context:
+    with start({}, Run(backend=backend, cpu=cpu), command_line=typed, trace=trace) as context:
         seconds = dict.fromkeys(context.plan.modes, 0.0) | context.built.seconds
         with _progress(context) as advance:
             last = time.perf_counter()

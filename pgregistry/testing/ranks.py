@@ -76,6 +76,7 @@ class LocalRanks:
                 its signal, or the stack where it stands.
             ConfigError: if the function cannot be sent to other processes.
         """
+        __tracebackhide__ = True  # for pytest: what went wrong is on the ranks
         if count < 1:
             raise ConfigError(f"count = {count!r}: there must be at least one rank.")
         environ = {**LOCAL, **os.environ, **torchrun(count), **(env or {})}
@@ -157,12 +158,14 @@ def run_ranks(
     >>> run_ranks(2, lambda word: word + str(dist.get_rank()), "rank ")
     ['rank 0', 'rank 1']
     """
+    __tracebackhide__ = True
     with LocalRanks() as ranks:
         return ranks.run(count, function, *args, world=world, timeout=timeout, grace=grace, env=env)
 
 
 def _answers(outcomes: list[Outcome]) -> list[Any]:
     """The answers by rank, or one error with all that went wrong, in the order in which it did."""
+    __tracebackhide__ = True
     wrong = [outcome for outcome in outcomes if outcome.wrong is not None]
     if wrong:
         raise RanksFailed("\n".join([f"{len(wrong)} of {len(outcomes)} ranks failed.", *map(_told, wrong)]))

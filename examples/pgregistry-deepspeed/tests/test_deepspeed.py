@@ -25,7 +25,7 @@ def table(plan: pgregistry.Plan, prefix: str = "") -> dict[str, list[list[int]]]
     return {name.removeprefix(prefix): [list(group) for group in plan[name].groups] for name in names}
 
 
-def as_sizes(args: dict[str, Any]) -> dict[str, int]:
+def as_sizes(args: dict[str, Any]) -> dict[str, Any]:
     """The sizes of a run that stand for the arguments of an API."""
     lanes = args.get("mp_mode", "tp") == "tp" and "folding" not in args
     ep = "ep_size_outer" if args.get("use_data_before_expert_parallel") else "ep_size"
@@ -89,7 +89,8 @@ def test_blocks_larger_than_the_world_are_the_world() -> None:
         ("_create_model_parallel", "model_parallel_size"),
         ("_get_local_all_to_all_group", "device_count"),
     ):
-        plan = deepspeed.plan(4, api=api, **{argument: 8})
+        args: dict[str, Any] = {argument: 8}
+        plan = deepspeed.plan(4, api=api, **args)
         assert [0, 1, 2, 3] in [listed[0] for listed in table(plan).values()]
         assert "all_to_all_global" not in plan.modes
 

@@ -28,7 +28,7 @@ def wanted(case: dict[str, Any]) -> dict[str, list[list[int]]]:
     return {name: sorted(listed) for name, listed in case["groups"].items()}
 
 
-def as_sizes(case: dict[str, Any]) -> dict[str, int]:
+def as_sizes(case: dict[str, Any]) -> dict[str, Any]:
     """The sizes of a run that stand for a configuration."""
     parallel, derived = case["args"]["parallel"], case["derived"]
     sizes = {name: parallel[name]["size"] for name in ("pipeline", "tensor")}
@@ -132,8 +132,8 @@ def test_what_internevo_refuses_or_passes_over_is_refused(case: dict[str, Any]) 
         ({"zero1": 0}, "zero1: size = 0 is not a whole number from 1, nor -1."),
         ({"zero1": 3}, "zero1 = 3 (argument) does not divide"),
         ({"tensor": {"size": 2, "mode": "tp"}}, "tensor mode = 'tp' is none of"),
-        ({"tensor": {"siz": 2}}, "tensor has siz, which mean nothing"),
-        ({"tensors": 2}, "parallel has tensors, which mean nothing"),
+        ({"tensor": {"siz": 2}}, "tensor has no siz. It takes mode, size."),
+        ({"tensors": 2}, "parallel has no tensors. It takes"),
         ({"tensor": "2"}, "tensor = '2' is not a table"),
         ({"tensor": {"size": 2, "mode": "isp"}, "expert_weight": 3}, "expert_weight = 3 (argument) does not divide"),
         (two_d(1, 8, 3, head_first=True, interleaved=False), "window_size = 3 does not divide context_size = 8"),

@@ -66,6 +66,6 @@ def plan(world_size: int, *, is_moe: bool = True, enable_eplb: bool = False, **s
     Raises:
         ConfigError: if a size does not fit, with those that would.
     """
-    names = ["tp", "pcp", "pp", "dp", "dcp", *["ep"] * is_moe, *["eplb"] * (is_moe and enable_eplb)]
-    prefill = sizes.get(PCP) not in (None, 1)
-    return plan_modes(world_size, modes(prefill=prefill), keep=names, **sizes)
+    asked = modes(prefill=sizes.get(PCP) not in (None, 1))
+    without = set() if is_moe and enable_eplb else {"eplb"} if is_moe else {"ep", "eplb"}
+    return plan_modes(world_size, (mode for mode in asked if mode.name not in without), **sizes)

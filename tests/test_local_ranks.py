@@ -1,0 +1,271 @@
+"""Functions on real local ranks: what they may be, and what is said of a rank that fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+import pgregistry
+from pgregistry import ConfigError
+from pgregistry.testing import LocalRanks, RanksFailed
+
+Run = Callable[..., list[Any]]
+FACTOR = 10
+
+
+def failure(run_ranks: Run, count: int, function: Callable[..., Any], **keywords: Any) -> str:
+    with pytest.raises(RanksFailed) as raised:
+        run_ranks(count, function, **keywords)
+    return str(raised.value)
+
+
+# --- what can be run --------------------------------------------------------------------------------
+
+
+def ten_times(number: int) -> int:
+    return number * FACTOR
+
+
+def answer(number: int, *, more: int = 1) -> int:
+    return ten_times(number) + dist.get_rank() + more
+
+
+def test_a_function_of_the_test_module_may_use_what_is_around_it(run_ranks: Run) -> None:
+    assert run_ranks(2, answer, 7) == [71, 72]
+
+
+def test_a_lambda_and_a_function_in_a_function_may_use_what_is_around_them(run_ranks: Run) -> None:
+    values = [5, 6]
+    assert run_ranks(2, lambda: values[dist.get_rank()]) == values
+
+    def countdown(number: int) -> list[int]:
+        return [number, *countdown(number - 1)] if number else [answer(0)]
+
+    assert run_ranks(2, countdown, 2) == [[2, 1, 1], [2, 1, 2]]
+
+
+COUNTER = 0
+
+
+def count() -> None:
+    global COUNTER
+    COUNTER += 1
+
+
+def test_functions_of_one_module_share_its_globals_on_a_rank_and_change_nothing_here(run_ranks: Run) -> None:
+    def twice() -> int:
+        count()
+        count()
+        return COUNTER
+
+    assert run_ranks(2, twice) == [2, 2]
+    assert COUNTER == 0
+
+
+def test_what_cannot_be_sent_is_refused_before_anything_is_started(run_ranks: Run) -> None:
+    lock = threading.Lock()
+    with pytest.raises(ConfigError, match=r"cannot be sent .* cannot pickle") as it:
+        run_ranks(2, lambda: lock)
+    assert "make other things inside the function." in str(it.value)
+
+
+def test_collectives_work_and_ranks_are_those_of_torchrun(run_ranks: Run) -> None:
+    def summed() -> tuple[float, str, str, str]:
+        value = torch.tensor([float(dist.get_rank())])
+        dist.all_reduce(value)
+        return value.item(), os.environ["RANK"], os.environ["LOCAL_RANK"], os.environ["WORLD_SIZE"]
+
+    assert run_ranks(4, summed) == [(6.0, str(rank), str(rank), "4") for rank in range(4)]
+
+
+def test_without_a_world_init_starts_one_as_under_torchrun(run_ranks: Run) -> None:
+    def init() -> tuple[bool, Any]:
+        before = dist.is_initialized()
+        with pgregistry.init(tensor=2, backend="gloo") as context:
+            return before, context["tensor"].ranks
+
+    assert run_ranks(4, init, world=False) == [(False, (0, 1))] * 2 + [(False, (2, 3))] * 2
+
+
+def test_ranks_have_the_environment_the_folder_and_the_path_of_the_test(
+    run_ranks: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ranks(1, lambda: None)  # the server is there already
+    monkeypatch.setenv("COLOUR", "blue")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "only_here.py").write_text("VALUE = 3")
+
+    def look() -> Any:
+        import only_here  # type: ignore[import-not-found]
+
+        return os.environ["COLOUR"], os.environ["SIZE"], os.getcwd(), only_here.VALUE
+
+    assert run_ranks(1, look, env={"SIZE": "XL"}) == [("blue", "XL", str(tmp_path), 3)]
+
+
+def test_what_ranks_print_is_printed_here(run_ranks: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run_ranks(2, lambda: print("hello") or (os.system("echo from below") and None))
+    assert capsys.readouterr().out == "rank 0: hello\nrank 0: from below\nrank 1: hello\nrank 1: from below\n"
+
+
+def test_a_rank_that_is_done_stays_until_all_are(run_ranks: Run) -> None:
+    def host() -> str:
+        rank, port = dist.get_rank(), int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore("127.0.0.1", port, 2, rank == 0, wait_for_workers=False)
+        vars(dist)["kept"] = store
+        if rank == 0:
+            return "hosts the store"
+        time.sleep(0.5)
+        store.set("key", "there")
+        return store.get("key").decode()
+
+    assert run_ranks(2, host) == ["hosts the store", "there"]
+
+
+# --- what is said of a rank that fails --------------------------------------------------------------
+
+
+def test_an_error_is_shown_with_its_rank_what_it_printed_and_no_frame_of_ours(run_ranks: Run) -> None:
+    def one_fails() -> None:
+        if dist.get_rank() == 1:
+            print("about to fail")
+            raise ValueError("no weights")
+        dist.barrier()
+
+    said = failure(run_ranks, 2, one_fails)
+    assert said.startswith("2 of 2 ranks failed.\nrank 1:\nTraceback (most recent call last):\n")
+    assert f'  File "{__file__}", line ' in said
+    assert "ValueError: no weights\nprinted:\nabout to fail\nrank 0:\n" in said  # whose peer is gone
+    assert "pgregistry/testing" not in said
+
+
+def test_a_plain_assert_of_a_test_module_shows_its_values(run_ranks: Run) -> None:
+    def check() -> None:
+        found = dist.get_rank()
+        assert found == 0
+
+    assert "assert 1 == 0" in failure(run_ranks, 2, check)
+
+
+def test_a_rank_that_is_killed_is_told_with_its_signal(run_ranks: Run) -> None:
+    def die() -> None:
+        dist.barrier()
+        if dist.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert failure(run_ranks, 3, die) == "1 of 3 ranks failed.\nrank 1:\nended with -9 (SIGKILL) and no answer"
+
+
+def test_a_rank_that_leaves_is_told_with_its_status(run_ranks: Run) -> None:
+    assert "rank 0:\nended with 7 and no answer" in failure(run_ranks, 1, lambda: os._exit(7))
+    assert "SystemExit: 4" in failure(run_ranks, 1, lambda: sys.exit(4))
+
+
+def stuck() -> None:
+    """Wait for what nobody does."""
+    if dist.get_rank() == 0:
+        dist.barrier()
+    else:
+        threading.Event().wait()
+
+
+def test_a_hang_is_a_failure_that_says_where_each_rank_stands(run_ranks: Run) -> None:
+    said = failure(run_ranks, 2, stuck, timeout=2)
+    first, second = re.split(r"^rank [01]:$", said, flags=re.MULTILINE)[1:]
+    assert first.startswith("\nstill running after 2 s, here:\n")
+    assert re.search(r"in barrier\n(.*\n)*.*test_local_ranks.py\", line \d+ in stuck", first)
+    assert re.search(r"in wait\n(.*\n)*.*test_local_ranks.py\", line \d+ in stuck", second)
+    assert "testing/rank.py" not in said
+
+
+def test_ranks_that_wait_for_one_that_failed_have_only_a_while(run_ranks: Run) -> None:
+    def one_fails() -> None:
+        if dist.get_rank() == 1:
+            raise ValueError("no")
+        threading.Event().wait()
+
+    said = failure(run_ranks, 2, one_fails, grace=0.5)
+    assert "rank 0:\nstill running 0.5 s after that, here:\n" in said
+
+
+def test_an_answer_that_cannot_be_sent_back_is_told(run_ranks: Run) -> None:
+    assert "which cannot be sent back: cannot pickle '_thread.lock' object" in failure(run_ranks, 1, threading.Lock)
+
+
+def test_after_a_failure_the_next_ranks_are_fine(run_ranks: Run) -> None:
+    failure(run_ranks, 2, lambda: 1 / 0)
+    assert run_ranks(2, lambda: dist.get_rank()) == [0, 1]
+
+
+@pytest.mark.parametrize("many", [0, -1])
+def test_there_is_at_least_one_rank(many: int, run_ranks: Run) -> None:
+    with pytest.raises(ConfigError, match="there must be at least one rank"):
+        run_ranks(many, lambda: None)
+
+
+# --- the server -------------------------------------------------------------------------------------
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def ends(process: int) -> bool:
+    """Whether a process is gone within a few seconds."""
+    for _ in range(100):
+        if not alive(process):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_no_process_is_left_when_the_server_is_closed() -> None:
+    with LocalRanks() as ranks:
+        server, rank = ranks.run(1, lambda: (os.getppid(), os.getpid()))[0]
+        assert alive(server)
+    assert ends(server)
+    assert ends(rank)
+    ranks.close()  # twice is fine
+
+
+SCRIPT = """
+import os, threading, sys
+from pgregistry.testing import LocalRanks
+
+def told():
+    print(os.getppid(), os.getpid(), file=open(sys.argv[1], "w"), flush=True)
+    threading.Event().wait()
+
+LocalRanks().run(1, told, env={}, world=False)
+"""
+
+
+def test_no_process_is_left_when_the_one_that_asked_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(SCRIPT.replace("sys.argv[1]", repr(str(tmp_path / "ids"))))
+    asking = subprocess.Popen([sys.executable, str(tmp_path / "ask.py")])
+    for _ in range(300):
+        if (tmp_path / "ids").exists() and (tmp_path / "ids").read_text().endswith("\n"):
+            break
+        time.sleep(0.1)
+    server, rank = map(int, (tmp_path / "ids").read_text().split())
+    asking.kill()
+    asking.wait()
+    assert ends(server)
+    assert ends(rank)
