@@ -36,6 +36,7 @@ class TestMegatron(PluginConformance):
     """All that pgregistry asks of a plugin."""
 
     plugin = "megatron"
+    worlds = (8, 12)
 
 
 def table(plan: pgregistry.Plan, prefix: str = "") -> dict[str, list[list[int]]]:
