@@ -18,7 +18,7 @@ from typing import Any
 import measure
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "pgregistry-megatron"
-RANK, ROUNDS, PEER_SECONDS = 1_234, 5, 900
+RANK, PEER_SECONDS = 1_234, 300
 #: What both take, and what only we are given: Megatron-Core needs einops for the rest.
 SHARED = {
     "tensor_model_parallel_size": 8,
@@ -123,8 +123,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         missing = install(folder)
-        show(8_192, folder, missing, ROUNDS)
-        show(65_536, folder, missing, 1)
+        show(8_192, folder, missing, 5)
+        show(65_536, folder, missing, 3)
 
 
 if __name__ == "__main__":
