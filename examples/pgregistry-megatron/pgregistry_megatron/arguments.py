@@ -27,6 +27,7 @@ def plan(
     get_position_embedding_ranks: Callable[[list[int]], Iterable[int]] | None = None,
     rank_offset: int = 0,
     local_world_size: int | None = None,
+    within: Iterable[int] | None = None,
     **sizes: Any,
 ) -> Plan:
     """Plan what `initialize_model_parallel` builds of these arguments, and what `create_all_gather_groups` adds.
@@ -44,14 +45,17 @@ def plan(
         get_position_embedding_ranks: Which have position embeddings; None for the first.
         rank_offset: The first rank that the plan lives on.
         local_world_size: How many ranks the plan lives on; None for all.
+        within: As in `pgregistry.plan`; functions that choose ranks then see positions in it.
         **sizes: `tensor_model_parallel_size` and the like, as in `DENSE` and `EXPERT`; 1 where not given.
 
     Raises:
         ConfigError: for what Megatron-Core refuses or breaks on.
     """
     tokens, missing = _read(order)
-    within = None
+    within = None if within is None else tuple(within)
     if rank_offset or local_world_size is not None:
+        if within is not None:
+            raise ConfigError(f"within says the ranks already, beside {rank_offset=} and {local_world_size=}.")
         within = range(rank_offset, rank_offset + (world_size if local_world_size is None else local_world_size))
         if within.start < 0 or within.stop > world_size:
             raise ConfigError(f"{rank_offset=} and {local_world_size=} reach beyond {world_size=}.")

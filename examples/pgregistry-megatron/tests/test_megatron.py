@@ -93,6 +93,7 @@ def test_what_megatron_refuses_is_refused_in_the_names_of_its_arguments(world: i
         (8, {"order": "tp-pp"}, "has no place for data_parallel_size = 8."),
         (8, {"expert_model_parallel_size": 2, "order": "tp-dp-pp"}, "has no place for expert_model_parallel_size = 2."),
         (8, {"rank_offset": 4}, "rank_offset=4 and local_world_size=None reach beyond world_size=8."),
+        (8, {"rank_offset": 4, "local_world_size": 4, "within": [0, 1]}, "within says the ranks already"),
         (8, {"context_parallel_size": 4, "hierarchical_context_parallel_sizes": [2, 3]}, "[2, 3] do not multiply"),
         (8, {"context_parallel_size": 4, "hierarchical_context_parallel_sizes": [-2, -2]}, "[-2, -2] do not multiply"),
         (
@@ -127,6 +128,11 @@ def test_groups_to_gather_with_have_process_groups_of_their_own() -> None:
     plan = megatron.plan(8, expert_model_parallel_size=2)
     dedicated = {mode.name for mode in plan.planned if mode.dedicated}
     assert dedicated == {"DATA_PARALLEL_GROUP_WITH_CP_AG", "EXPERT_DATA_PARALLEL_GROUP_AG"}
+
+
+def test_a_plan_may_live_on_some_ranks_in_an_order_of_their_own() -> None:
+    plan = megatron.plan(8, tensor_model_parallel_size=2, within=[4, 5, 0, 1])
+    assert list(plan["TENSOR_MODEL_PARALLEL_GROUP"].groups) == [(0, 1), (4, 5)]
 
 
 def test_a_function_may_choose_who_has_embeddings() -> None:
