@@ -112,7 +112,8 @@ def test_what_is_looked_at_has_each_size_alone_and_several_at_once_and_is_the_sa
 
 
 def test_sizes_to_try_can_be_given(plugin: Any) -> None:
-    subject = plugin(modes("yield Mode('acme', over=Axis('acme'))"), sizes={"acme": (2, 3)}, worlds=(6, 8))
+    axis = "Axis('acme', inside='data')"
+    subject = plugin(modes(f"yield Mode('acme', over={axis})"), sizes={"acme": (2, 3)}, worlds=(6, 8))
     assert [str(case) for case in subject.cases] == ["at 6 ranks, acme=2", "at 6 ranks, acme=3", "at 8 ranks, acme=2"]
 
 
@@ -192,8 +193,10 @@ def test_a_plugin_that_answers_in_several_ways_is_told_where(body: str, before: 
 )
 def test_groups_that_are_not_disjoint_or_in_range_are_shown(groups: str, says: str, plugin: Any) -> None:
     subject = plugin(modes(f"yield Mode('acme', groups=lambda mesh: {groups})"), worlds=(3, 8))
-    (said,) = wrong(subject, "groups_are_disjoint_and_cover")
-    assert says in said
+    first, *_ = wrong(subject, "groups_are_disjoint_and_cover")
+    assert says in first
+    assert first.startswith("at 3 ranks: mode 'acme' (plugin 'acme', pgregistry-acme 0.1)")
+    assert says in wrong(subject, "it_loads")[0]  # there is no world that it can plan
 
 
 def test_a_mode_that_leaves_ranks_out_must_be_one_that_may(plugin: Any) -> None:

@@ -27,11 +27,16 @@ def check_command(names: tuple[str, ...], only: str | None) -> None:
     from pgregistry.testing.subject import Subject
 
     beside = [name for name in (only or "").replace(",", " ").split() if name] or None
-    wrong = 0
     with LocalRanks() as ranks:
-        for name in names or _installed():
-            subject = Subject(name, only=beside, run_ranks=ranks.run)
-            wrong += _check(subject)
+        subjects = [Subject(name, only=beside, run_ranks=ranks.run) for name in names or _installed()]
+        problems = Problems()
+        for subject in subjects:
+            try:
+                _ = subject.found
+            except ConfigError as error:
+                problems.add(error)
+        problems.raise_any()
+        wrong = sum(map(_check, subjects))
     if wrong:
         click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}")
         raise click.exceptions.Exit(1)

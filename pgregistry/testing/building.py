@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pgregistry.errors import listing
+from pgregistry.testing.case import Case
 from pgregistry.testing.ranks import RanksFailed
-from pgregistry.testing.subject import Case, Subject
+from pgregistry.testing.subject import Subject
 
 
 def build(subject: Subject) -> Iterator[str]:
@@ -46,7 +47,7 @@ def _choose(subject: Subject) -> Case | None:
         return sum(size > 1 for size in largest), sum(1 < size < case.world for size in largest)
 
     for worlds in ((4, 8), (16,), (2, 3, 6, 1)):
-        if cases := [case for world in worlds for case in subject.cases_at(world)]:
+        if cases := [case for world in worlds for case in subject.look_at(world)[0]]:
             return max(cases, key=score)
     return None
 

@@ -12,8 +12,9 @@ from pgregistry.errors import ConfigError, PgregistryError, PluginError, listing
 from pgregistry.plan import Plan, PlannedMode
 from pgregistry.testing import fresh
 from pgregistry.testing.building import build
+from pgregistry.testing.case import Case, Fault, at
 from pgregistry.testing.oracle import Oracle
-from pgregistry.testing.subject import Case, Subject, at
+from pgregistry.testing.subject import Subject
 
 SHOWN: Final = 3  # what is wrong, before it is cut short
 
@@ -46,14 +47,18 @@ def _loads(subject: Subject) -> Iterator[str]:
     on = [plugin for plugin in subject.registry.active if plugin.name == subject.plugin]
     if not on:
         yield f"plugin {subject.plugin!r} is off: {subject.registry.absent.get(subject.plugin)}."
-    elif subject.modes and not subject.cases:
-        worlds = listing(subject.worlds)
-        try:
-            subject.plan(subject.worlds[0], {})
-        except PgregistryError as error:
-            yield f"no world of {worlds} ranks can be planned with it; the first is refused so: {error}"
-        else:
-            yield f"no world of {worlds} ranks can be planned at the sizes {subject.sizes}."
+    elif not subject.cases:
+        yield f"no world of {listing(subject.worlds)} ranks can be planned with it; {_refusal(subject)}"
+
+
+def _refusal(subject: Subject) -> str:
+    if subject.faults:
+        return str(subject.faults[0])
+    try:
+        subject.plan(subject.worlds[0], {})
+    except ConfigError as error:
+        return f"the first is refused so: {error}"
+    return f"none fits the sizes {subject.sizes}."
 
 
 def _same(subject: Subject) -> Iterator[str]:
@@ -61,6 +66,9 @@ def _same(subject: Subject) -> Iterator[str]:
     for case in cases:
         again = subject.plan(case.world, case.keywords)
         yield from _differs(f"{case}, asked twice", case.plan, again)
+    for fault in subject.faults[:8]:
+        if len(said := {_attempt(subject, fault) for _ in range(4)}) > 1:
+            yield f"{at(fault.world, fault.keywords)}, asked several times, it answers {' or '.join(sorted(said))}"
     asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
     for seed, rank, backwards, where in ((1, 0, False, ""), (2, 5, True, " of rank 5, distributions found backwards")):
         answer = fresh.ask(asked, hash_seed=seed, rank=rank, backwards=backwards)
@@ -70,6 +78,13 @@ def _same(subject: Subject) -> Iterator[str]:
                 yield f"{what}: {there['error']}"
             else:
                 yield from _differs(what, case.plan, Plan.from_json(there["plan"]))
+
+
+def _attempt(subject: Subject, fault: Fault) -> str:
+    try:
+        return f"a plan ({subject.plan(fault.world, fault.keywords).fingerprint})"
+    except PgregistryError as error:
+        return str(error)
 
 
 def _differs(what: str, here: Plan, there: Plan) -> Iterator[str]:
@@ -82,6 +97,7 @@ def _covers(subject: Subject) -> Iterator[str]:
     partial = subject.partial
     if partial is None:
         partial = [name for name, mode in subject.modes.items() if mode.at is not None or mode.groups is not None]
+    yield from map(str, subject.faults)
     for case in subject.cases:
         for name in subject.modes:
             owner: dict[int, tuple[int, ...]] = {}
@@ -146,6 +162,8 @@ def _alone(subject: Subject) -> Iterator[str]:
                 if not subject.optional:
                     yield f"{at(world, sizes)} can be planned without the plugin, and not with it: {error}"
                 continue
+            except PluginError:
+                continue  # one of the faults that the property of groups tells
             if case is not None:
                 yield from _moved(case, without)
 

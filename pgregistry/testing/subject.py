@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -19,30 +19,13 @@ from pgregistry.plan import Plan
 from pgregistry.planner import make
 from pgregistry.registry import Registry
 from pgregistry.settings import gather
+from pgregistry.testing.case import Case, Fault, at
 from pgregistry.testing.ranks import run_ranks
 
 #: One rank, primes, and worlds with many divisors.
 WORLDS: Final = (1, 2, 3, 5, 7, 8, 12, 24, 96)
 #: How many plans are looked at for each world.
 MOST: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A plan and the keywords that made it."""
-
-    world: int
-    keywords: Mapping[str, Any]
-    plan: Plan = field(repr=False)
-
-    def __str__(self) -> str:
-        return at(self.world, self.keywords)
-
-
-def at(world: int, keywords: Mapping[str, Any]) -> str:
-    """A world with its sizes, as in `at 8 ranks, tensor=2`."""
-    said = (f"{name}={value!r}" for name, value in keywords.items() if name not in ("enable", "disable", "only"))
-    return ", ".join((f"at {world} rank{'s' * (world != 1)}", *said))
 
 
 def _nothing(mode: str, plan: Plan) -> None:
@@ -157,24 +140,39 @@ class Subject:
             try:
                 return Case(world, ordered, self.plan(world, ordered))
             except ConfigError:
-                return None
-            except PluginError:
                 raise PluginError(f"{at(world, sizes)}: {error}") from error
+            except PluginError as fault:
+                raise PluginError(f"{at(world, sizes)}: {fault}") from fault
 
-    def cases_at(self, world: int) -> list[Case]:
-        """Plans of one world at different sizes."""
+    def look_at(self, world: int) -> tuple[list[Case], list[Fault]]:
+        """Plans of one world at different sizes, the defaults first, and the sizes at which a plugin fails."""
         cases: list[Case] = []
+        faults: list[Fault] = []
         tried: list[dict[str, int]] = []
         for sizes in self._to_try(world):
-            if sizes not in tried and len(cases) < MOST and (case := self.case(world, sizes)):
-                cases.append(case)
+            if sizes in tried or len(cases) + len(faults) >= MOST:
+                continue
             tried.append(sizes)
-        return cases
+            try:
+                if case := self.case(world, sizes):
+                    cases.append(case)
+            except PluginError as error:
+                faults.append(Fault(world, sizes, error))
+        return cases, faults
 
     @cached_property
     def cases(self) -> list[Case]:
-        """Plans of all worlds, the default sizes first in each."""
-        return [case for world in self.worlds for case in self.cases_at(world)]
+        """Plans of all worlds."""
+        return [case for cases, _ in self._all for case in cases]
+
+    @cached_property
+    def faults(self) -> list[Fault]:
+        """Where a plugin fails, in all worlds."""
+        return [fault for _, faults in self._all for fault in faults]
+
+    @cached_property
+    def _all(self) -> list[tuple[list[Case], list[Fault]]]:
+        return [self.look_at(world) for world in self.worlds]
 
     @cached_property
     def needing(self) -> list[str]:
