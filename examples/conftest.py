@@ -5,17 +5,21 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+# Tests import the modules while they are collected.
+sys.path += [str(HERE.parent / "tests"), *(str(path.parent) for path in sorted(HERE.glob("*/pyproject.toml")))]
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Before tests are collected, as those import the modules."""
-    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The plugins are there for these tests, and not for others of the same session."""
+    before, there = list(sys.path), {distribution.name for distribution in importlib.metadata.distributions()}
     distributions = importlib.import_module("distributions")
-    installed = frozenset(distribution.name for distribution in importlib.metadata.distributions())
-    folder = tempfile.TemporaryDirectory()
-    config.add_cleanup(folder.cleanup)
-    sys.path[:0] = distributions.place(Path(folder.name), without=installed)
+    sys.path[:0] = distributions.place(tmp_path_factory.mktemp("metadata"), without=frozenset(there))
+    yield
+    sys.path[:] = before
