@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pgregistry.axes import FULL, HOST, REST, WORLD, Axis, Mode, Split
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.hookspecs import hookimpl
+from pgregistry.isolated import plan_modes
 from pgregistry.plan import Plan
 from pgregistry.planner import plan
 
@@ -40,6 +41,7 @@ __all__ = [
     "hookimpl",
     "init",
     "plan",
+    "plan_modes",
 ]
 
 

@@ -197,6 +197,7 @@ class Mode:
         backend: The torch backend of its process groups; None for the run's.
         timeout: The timeout of its process groups in seconds; None for the run's.
         cpu: Whether it has a gloo process group beside one of another backend; None for the run's.
+        sizes: Axes and splits whose sizes `groups` reads: it declares them, as `over` would.
 
     Raises:
         PluginError: if the arguments contradict each other.
@@ -211,6 +212,7 @@ class Mode:
     backend: str | None
     timeout: float | None
     cpu: bool | None
+    sizes: tuple[Reference, ...] = field(repr=False)
 
     def __init__(
         self,
@@ -223,6 +225,7 @@ class Mode:
         backend: str | None = None,
         timeout: float | None = None,
         cpu: bool | None = None,
+        sizes: OneOrMore = (),
     ) -> None:
         what = f"Mode({name!r})"
         if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
@@ -231,6 +234,8 @@ class Mode:
             raise PluginError(f"{what} needs one of over= and groups=, not both and not neither.")
         if groups is not None and not callable(groups):
             raise PluginError(f"{what} has groups={groups!r}, which is not a function of the mesh.")
+        if groups is None and sizes != ():
+            raise PluginError(f"{what} has sizes= beside over=, which declares its own.")
         if groups is not None and at is not None:
             raise PluginError(f"{what} has at= beside groups=; let the function return just those ranks.")
         values: dict[str, Any] = {
@@ -243,9 +248,15 @@ class Mode:
             "backend": arguments.check_backend(backend, what),
             "timeout": arguments.check_timeout(timeout, what),
             "cpu": None if cpu is None else arguments.flag("cpu", cpu, what),
+            "sizes": _references(sizes, what),
         }
         for key, value in values.items():
             object.__setattr__(self, key, value)
+
+    @property
+    def declares(self) -> tuple[Reference, ...]:
+        """What it is over, or what its `groups` reads: its axes and splits."""
+        return self.sizes if self.over is None else self.over
 
 
 def _references(over: OneOrMore, what: str) -> tuple[Reference, ...]:

@@ -103,7 +103,7 @@ def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: P
     for one in declared:
         if (other := by_name.setdefault(one.mode.name, one)) is not one:
             problems.add(_twice(f"mode {one.mode.name!r}", other, one))
-        for item in walk(one.mode.over or ()):
+        for item in walk(one.mode.declares):
             _add(together, item, one, problems)
     _raise_more_than(known, problems)
     for one in declared:
@@ -123,7 +123,7 @@ def default_sizes(modes: Iterable[Mode]) -> dict[str, int | str]:
     """The sizes that modes declare, with their defaults; a special one by its name."""
     defaults: dict[str, int | str] = {}
     for mode in modes:
-        for item in walk(mode.over or ()):
+        for item in walk(mode.declares):
             if isinstance(item, Axis):
                 defaults[item.name] = _shown(item.size)
             elif isinstance(item, Part):
@@ -184,7 +184,7 @@ def _twice(what: str, first: Declared, second: Declared) -> PluginError:
 
 def _check_references(together: Declarations, one: Declared, absent: Mapping[str, str], problems: Problems) -> None:
     known = together.sized()
-    for item in walk(one.mode.over or ()):
+    for item in walk(one.mode.declares):
         wanted = [item] if isinstance(item, str) else []
         size = item.size if isinstance(item, Axis) else item.split.size if isinstance(item, Part) else None
         wanted += [size] if isinstance(size, str) else []
@@ -218,7 +218,7 @@ def _named(references: Iterable[Reference]) -> Iterator[Reference]:
 
 
 def _check_independent(together: Declarations, one: Declared, problems: Problems) -> None:
-    found = [one.mode.over or (), *(item.split.of for item in walk(one.mode.over or ()) if isinstance(item, Part))]
+    found = [one.mode.over or (), *(item.split.of for item in walk(one.mode.declares) if isinstance(item, Part))]
     for references in found:
         for index, first in enumerate(references):
             for second in references[:index]:
@@ -242,7 +242,7 @@ def _check_independent(together: Declarations, one: Declared, problems: Problems
 def _uses(one: Declared, together: Declarations) -> dict[str, set[str]]:
     """The other modes that declare what a mode is over, each with the names of that."""
     uses: dict[str, set[str]] = {}
-    for name in {name for item in walk(one.mode.over or ()) for name in _needs(item, together)}:
+    for name in {name for item in walk(one.mode.declares) for name in _needs(item, together)}:
         if (owner := together.owners[name].mode.name) != one.mode.name:
             uses.setdefault(owner, set()).add(name)
     return uses

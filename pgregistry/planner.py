@@ -98,6 +98,7 @@ def make(
     problems: Problems | None = None,
     mode: str | None = None,
     rank: int | None = None,
+    origin: str = "keyword",
     trace: bool | None = None,
 ) -> Made:
     """Make a plan from every source of settings.
@@ -112,12 +113,13 @@ def make(
         problems: What was wrong already, to be said together with the rest.
         mode: A mode that must be there, as the command line says it.
         rank: A rank that must be there, likewise.
+        origin: What errors and the plan call the keywords.
         trace: Whether to tell what happens on stderr; None for what the environment says.
     """
     tell = tracing(trace, environ)
     problems = problems or Problems()
     world_size = _world_size(world_size, problems)
-    settings = gather(problems, keywords=keywords, command_line=command_line, environ=environ)
+    settings = gather(problems, keywords=keywords, command_line=command_line, environ=environ, origin=origin)
     registry = Registry.load(settings, found, tell)
     registry.check(settings, problems)
     check_requirements(settings, problems)

@@ -61,6 +61,7 @@ def gather(
     keywords: Mapping[str, Any],
     command_line: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    origin: str = "keyword",
 ) -> Settings:
     """Merge all sources; add to `problems` what cannot be read.
 
@@ -69,10 +70,11 @@ def gather(
         keywords: As given to `plan` or `init`; None stands for what was not given.
         command_line: The same names, from `assignments` and options.
         environ: Environment variables; None for those of this process.
+        origin: What errors and the plan call the keywords.
     """
     environ = os.environ if environ is None else environ
     sources = [
-        Source(keywords, {}, "keyword"),
+        Source(keywords, {}, origin),
         Source(command_line or {}, {}, "command line"),
         from_environment(environ, problems),
     ]

@@ -674,6 +674,24 @@ def test_a_coordinate_is_asked_of_a_rank_and_a_name_that_exist() -> None:
     )
 
 
+def test_a_mode_that_lists_its_groups_has_sizes_of_its_own() -> None:
+    def wrapped(mesh: Any) -> list[list[int]]:
+        """Runs that begin one rank late, so the last goes on at rank 0."""
+        run, ranks = mesh.sizes["run"], [*range(1, mesh.world_size), 0]
+        return [sorted(ranks[start : start + run]) for start in range(0, len(ranks), run)]
+
+    late = Mode("late", groups=wrapped, sizes=Split(WORLD, inner="run", size=2))
+    assert list(planned(6, late)["late"].groups) == [(0, 5), (1, 2), (3, 4)]
+    assert list(planned(6, late, run=3)["late"].groups) == [(0, 4, 5), (1, 2, 3)]
+    assert planned(6, late, run=3).sizes == {"run": 3}
+    assert refusal(ConfigError, 6, late, run=4) == (
+        "run = 4 (keyword) does not divide world = 6.\n  run could be 1, 2, 3 or 6."
+    )
+    after = planned(6, Mode("early", groups=lambda mesh: [], sizes="run"), late)
+    assert after.modes == ("late", "early")
+    assert after["early"].over == ()
+
+
 def asking(over: Any) -> Mode:
     """A mode with the groups that its mesh has over something."""
     return Mode("asked", groups=lambda mesh: mesh.groups(over))
@@ -786,6 +804,14 @@ DECLARATIONS = [
     (
         lambda: Mode("m", groups=list, at=0),
         "Mode('m') has at= beside groups=; let the function return just those ranks.",
+    ),
+    (
+        lambda: Mode("m", over="ring", sizes=Split("ring", inner="near")),
+        "Mode('m') has sizes= beside over=, which declares its own.",
+    ),
+    (
+        lambda: Mode("m", groups=list, sizes=7),
+        "Mode('m') is over 7, which is no axis, no part of a split and not WORLD.",
     ),
     (lambda: Mode("m", over="ring", at=()), "Mode('m') has at=(); it takes positions in a group, as (0, -1)."),
     (lambda: Mode("m", over="ring", at=True), "Mode('m') has at=True; it takes positions in a group, as (0, -1)."),

@@ -108,7 +108,7 @@ class Subject:
         """The sizes that matter to it: its own, or else those that its modes are over."""
         if self.own:
             return sorted(self.own)
-        items = [item for mode in self.modes.values() for item in walk(mode.over or ())]
+        items = [item for mode in self.modes.values() for item in walk(mode.declares)]
         named = {item for item in items if isinstance(item, str)}
         listed = any(mode.groups for mode in self.modes.values())
         return sorted(named & self.others.keys()) or (sorted(self.others) if listed else [])
@@ -185,7 +185,7 @@ class Subject:
 
     def _names(self, plugin: str) -> set[str]:
         """What a plugin refers to by name."""
-        items = [item for mode in self.declared[plugin] for item in walk(mode.over or ())]
+        items = [item for mode in self.declared[plugin] for item in walk(mode.declares)]
         sizes = [
             item.size if isinstance(item, Axis) else item.split.size for item in items if isinstance(item, Axis | Part)
         ]
@@ -222,7 +222,7 @@ def sized(modes: Iterable[Mode]) -> dict[str, Axis | Part]:
     """The axes and named parts that modes declare."""
     found: dict[str, Axis | Part] = {}
     for mode in modes:
-        for item in walk(mode.over or ()):
+        for item in walk(mode.declares):
             if isinstance(item, Axis):
                 found[item.name] = item
             elif isinstance(item, Part):

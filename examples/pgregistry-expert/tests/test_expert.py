@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from pgregistry.testing import PluginConformance
 
 import pgregistry
+from pgregistry.testing import PluginConformance
 
 AT_8 = {"expert": "0 2 · 1 3 · 4 6 · 5 7", "expert_data": "0 4 · 1 5 · 2 6 · 3 7"}
 AT_24 = {

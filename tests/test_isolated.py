@@ -1,0 +1,94 @@
+"""plan_modes: a plan of given modes and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pgregistry
+from pgregistry import HOST, WORLD, Axis, ConfigError, Mode, PluginError, Split, plan_modes
+
+GRID = Split(WORLD, inner="columns", outer="rows")
+MODES = (Mode("row", over=GRID), Mode("column", over=GRID.outer), Mode("ends", over=GRID, at=(0, -1)))
+
+
+def test_exactly_the_given_modes_are_planned() -> None:
+    plan = plan_modes(6, MODES, columns=3)
+    assert plan.modes == ("row", "column", "ends")
+    assert list(plan["row"].groups) == [(0, 1, 2), (3, 4, 5)]
+    assert list(plan["column"].groups) == [(0, 3), (1, 4), (2, 5)]
+    assert list(plan["ends"].groups) == [(0, 2), (3, 5)]
+    assert plan.sizes == {"columns": 3, "rows": 2}
+    assert plan.origins == {"columns": "argument", "rows": "what is left"}
+
+
+def test_no_plugin_no_environment_and_no_file_counts(
+    distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution("pgregistry-broken", {"broken": "pgregistry_broken"}, {"pgregistry_broken.py": "raise OSError\n"})
+    monkeypatch.setenv("PGREGISTRY", "columns=2 nothing=3")
+    monkeypatch.setenv("PGREGISTRY_CONFIG", "/no/such/file.toml")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert plan_modes(6, MODES, columns=3).sizes["columns"] == 3
+    assert plan_modes(6, MODES).sizes["columns"] == 1
+    with pytest.raises(ConfigError, match="How many ranks one host has is not known"):
+        plan_modes(8, [Mode("host", over=Split(WORLD, inner="host", size=HOST))])
+
+
+def test_it_has_the_fingerprint_of_the_same_modes_beside_no_plugin() -> None:
+    alone, beside = plan_modes(6, MODES, columns=3), pgregistry.plan(6, only=[], extra=MODES, columns=3)
+    assert alone.fingerprint == beside.fingerprint
+
+
+def test_keep_leaves_helpers_out_of_the_plan() -> None:
+    plan = plan_modes(6, MODES, columns=3, keep=["ends", "column"])
+    assert plan.modes == ("column", "ends")
+    assert plan.sizes == {"columns": 3, "rows": 2}
+    assert plan_modes(6, MODES, keep="row").modes == ("row",)
+    assert plan_modes(6, MODES, keep=()).modes == ()
+
+
+def test_within_and_hosts_are_as_in_plan() -> None:
+    assert list(plan_modes(8, MODES, columns=2, within=[6, 7, 4, 5])["row"].groups) == [(4, 5), (6, 7)]
+    host = Split(WORLD, inner="host", size=HOST)
+    assert list(plan_modes(8, [Mode("host", over=host)], ranks_per_host=4)["host"].groups)[1] == (4, 5, 6, 7)
+
+
+def test_a_size_of_none_says_nothing() -> None:
+    assert plan_modes(6, MODES, columns=None, rows=3).sizes == {"columns": 2, "rows": 3}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "text"),
+    [
+        (
+            {"columns": 4},
+            ConfigError,
+            "columns = 4 (argument) does not divide world = 6.\n  columns could be 1, 2, 3 or 6.",
+        ),
+        (
+            {"columns": 3, "rows": 3},
+            ConfigError,
+            "rows × columns = 3 × 3 = 9 is not world = 6.\n  rows = 3 (argument)\n  columns = 3 (argument)",
+        ),
+        ({"colums": 3}, ConfigError, "There is no size 'colums' (argument). Did you mean 'columns'?"),
+        ({"columns": "many"}, ConfigError, "columns = 'many' (argument) is not a whole number from 1."),
+        (
+            {"order": 3},
+            ConfigError,
+            "'order' (argument) is no size; the name is that of a parameter of plan() or init().",
+        ),
+        ({"keep": ["rows"]}, ConfigError, "keep: there is no mode 'rows' (argument). Did you mean 'row'?"),
+        ({"modes": ()}, PluginError, "plan_modes plans one Mode or more, not ()."),
+        ({"modes": "row"}, PluginError, "plan_modes plans one Mode or more, not ('r', 'o', 'w')."),
+        ({"modes": 3}, PluginError, "plan_modes plans one Mode or more, not (3,)."),
+        ({"modes": [Mode("a", over=Axis("x", size=4))]}, ConfigError, "x = 4 does not divide world size 6."),
+    ],
+)
+def test_errors_say_that_a_value_is_an_argument(keywords: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error) as raised:
+        plan_modes(6, **{"modes": MODES, **keywords})
+    assert str(raised.value).startswith(text)
