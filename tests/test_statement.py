@@ -277,7 +277,7 @@ def test_a_mode_that_another_version_of_its_plugin_lacks_is_told_with_no_false_r
     here = says(plugins=BUNDLED | {"acme": "acme 2"})
     shutil.rmtree(where)
     distribution("acme", {"acme": "acme"}, {"acme.py": source}, version="1")
-    sys.modules.pop("acme")
+    sys.modules.pop("acme", None)
     there = says(plugins=BUNDLED | {"acme": "acme 1"})
     assert first_difference(here, there) == ("mode b", "plugin 'acme', acme 2", "none")
 
