@@ -27,6 +27,7 @@ from typing import Final
 
 TOOLS: Final = ("ip", "tc", "unshare", "nsenter", "setpriv", "mount", "hostname")
 PORT: Final = 29500
+ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "eth0"}
 #: What a holder does: the names that it is given, its own /proc, and then it says under which number the caller knows it.
 HOLD: Final = (
     "read pid rest </proc/self/stat && mount -t proc proc /proc && mount --bind $2 /etc/hosts && hostname $1 && "
@@ -104,11 +105,20 @@ class Holder:
 class Job:
     """A command that runs on several hosts at once."""
 
-    def __init__(self, processes: Mapping[int, subprocess.Popen[str]], folder: Path, stop: Callable[[int], None]) -> None:
+    def __init__(self, processes: Mapping[int, subprocess.Popen[bytes]], folder: Path, stop: Callable[[int], None]) -> None:
         self._processes = processes
         self._folder = folder
         self._stop = stop
         self._begun = time.monotonic()
+
+    def until(self, happened: Callable[[], bool], timeout: float = 60) -> None:
+        """Wait for something while it runs; TimeoutError with what it said where that does not come."""
+        begun = time.monotonic()
+        while not happened():
+            if time.monotonic() > begun + timeout:
+                said = [result.stderr[-2000:] for result in self.wait(0)]
+                raise TimeoutError("\n".join(said))
+            time.sleep(0.02)
 
     def wait(self, timeout: float = 60) -> list[Result]:
         """What it did on each host, in their order; hosts where it is not done in time are killed."""
@@ -139,7 +149,7 @@ class Bed:
     switch: Holder
     machines: Sequence[Holder]
     folder: Path
-    stack: ExitStack
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _jobs: int = field(default=0)
 
     @staticmethod
@@ -174,16 +184,16 @@ class Bed:
         folder.mkdir()
         processes = {}
         for host, command in commands.items():
-            out, err = (self.stack.enter_context(open(folder / f"{host}.{end}", "w")) for end in ("out", "err"))
-            processes[host] = subprocess.Popen(
-                (*self.machines[host].enter, "env", "--chdir", str(cwd), *command),
-                env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "eth0", **(env or {}).get(host, {})},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                text=True,
-                start_new_session=True,
-            )
+            with open(folder / f"{host}.out", "w") as out, open(folder / f"{host}.err", "w") as err:
+                processes[host] = subprocess.Popen(
+                    (*self.machines[host].enter, "env", "--chdir", str(cwd), *command),
+                    env={**os.environ, **ENVIRONMENT, **(env or {}).get(host, {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+        self.started += processes.values()
         return Job(processes, folder, self.kill)
 
     def launch(
@@ -216,10 +226,12 @@ class Bed:
             if static:
                 meet = ("--node-rank", str(position), "--master-addr", first, "--master-port", str(PORT))
             else:
-                leads = ("--rdzv-conf", f"is_host={int(position == 0)}")
-                meet = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first}:{PORT}", "--rdzv-id", "bed", *leads)
+                # A host that is lost is given up after 3 s, and one that could still come is waited for as long.
+                how = f"is_host={int(position == 0)},keep_alive_interval=1,last_call_timeout=3"
+                meet = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first}:{PORT}", "--rdzv-conf", how)
+            agent = ("-m", "torch.distributed.run", "--rdzv-id", "bed", "--nnodes", nnodes or str(len(chosen)))
             commands[host] = (
-                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", nnodes or str(len(chosen))),
+                *(sys.executable, *agent),
                 *("--nproc-per-node", str(nproc), "--local-addr", self.address(host), *meet, *options, *program),
             )
         return self.start(commands, env=env, cwd=cwd or self.folder)
@@ -245,6 +257,8 @@ def hosts(count: int, rate: str | None = None) -> Iterator[Bed]:
         known = [f"{form}{Bed.address(host)} host{host}" for host in range(count) for form in ("", "::ffff:")]
         lines = ["127.0.0.1 localhost", *known]
         names.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        started: list[subprocess.Popen[bytes]] = []
+        stack.callback(lambda: [process.wait() for process in started])  # when all of it is killed
         switch = stack.enter_context(Holder.start("switch", names))
         switch.run("ip", "-batch", "-", lines=["link add bridge type bridge", "link set bridge up"])
         machines = []
@@ -258,7 +272,7 @@ def hosts(count: int, rate: str | None = None) -> Iterator[Bed]:
             switch.run("ip", "-batch", "-", lines=links)
             machine.run("ip", "-batch", "-", lines=[f"address add {Bed.address(host)}/24 dev eth0", "link set eth0 up"])
             machines.append(machine)
-        bed = Bed(switch, machines, folder, stack)
+        bed = Bed(switch, machines, folder, started)
         for host in range(count) if rate else ():
             bed.slow(host, rate or "")
         yield bed
