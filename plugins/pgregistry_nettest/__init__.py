@@ -22,8 +22,8 @@ from pgregistry import WORLD, Mode, Split, hookimpl
 if TYPE_CHECKING:
     import click
 
+    from pgregistry_nettest.nettest import run
     from pgregistry_nettest.report import Report
-    from pgregistry_nettest.run import run
 
 __all__ = ["Report", "run"]
 
@@ -44,7 +44,7 @@ def pgregistry_commands(cli: click.Group) -> None:
 
 def __getattr__(name: str) -> Any:
     if name == "run":
-        from pgregistry_nettest.run import run
+        from pgregistry_nettest.nettest import run
 
         return run
     if name == "Report":

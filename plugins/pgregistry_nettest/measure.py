@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ Call: TypeAlias = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one rank saw of one collective: its median time and its spread in seconds, or why it failed."""
+    """What one rank saw of one collective: its median time and how uncertain that is, in seconds, or why it failed."""
 
     op: str
     size: int
@@ -30,7 +31,7 @@ class Sample:
 
 
 def timed(call: Call, iterations: int, warmup: int) -> tuple[float, float]:
-    """The median seconds of a call, and the median distance from it."""
+    """The median seconds of a call, and how uncertain it is."""
     for _ in range(warmup):
         call()
     times = []
@@ -39,7 +40,7 @@ def timed(call: Call, iterations: int, warmup: int) -> tuple[float, float]:
         call()
         times.append(time.perf_counter() - begun)
     middle = median(times)
-    return middle, median(abs(one - middle) for one in times)
+    return middle, median(abs(one - middle) for one in times) / math.sqrt(iterations)
 
 
 def sample(op: str, size: int, call: Call, iterations: int, warmup: int) -> Sample:

@@ -44,7 +44,7 @@ class Meeting:
         """What all ranks go by from here on.
 
         Args:
-            what: The name of this conclusion, in words: "in the first round".
+            what: The name of this conclusion, in words: "in partition 0".
             part: What this rank has to say.
             conclude: What is made of all parts; called on one rank, or on few.
             patience: How long the others may take longer than this rank, in seconds.

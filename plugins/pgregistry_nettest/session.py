@@ -169,7 +169,7 @@ class Session:
                 error = None  # they fail because somebody is gone
             return {"error": error, "measured": [asdict(one) for one in measured]}
 
-        outcome = self._conclude(f"in round {number}", [asdict(one) for one in samples], conclude, begun)
+        outcome = self._conclude(f"in partition {number}", [asdict(one) for one in samples], conclude, begun)
         if outcome["error"]:
             raise BuildError(outcome["error"])
         self._measured += [Measurement(**{**one, "ranks": tuple(one["ranks"])}) for one in outcome["measured"]]
@@ -203,7 +203,7 @@ class Session:
             missing = {**gone_since(self.meeting, said), **self.meeting.absent}
             return self._report(pairs, parts, missing).to_json()
 
-        return Report.from_json(self._conclude("in the last round", samples, conclude, begun))
+        return Report.from_json(self._conclude("at the end", samples, conclude, begun))
 
     def _ranks_of(self, step: Sequence[Pair]) -> Iterator[tuple[int, int]]:
         """Pairs of hosts as pairs of ranks: the first ranks of both, the second ones, and so on."""
@@ -234,7 +234,7 @@ class Session:
 
 def gone_since(meeting: Meeting, said: Mapping[int, Any]) -> dict[int, str]:
     """Ranks that were there for the conclusion before, and are not for this one."""
-    return {rank: "in the last round" for rank in meeting.present if rank not in said}
+    return {rank: "at the end" for rank in meeting.present if rank not in said}
 
 
 def _name(number: int) -> str:

@@ -39,7 +39,7 @@ class Settings:
     sizes: tuple[int, ...] | None = None
     ops: tuple[str, ...] = ("all_reduce",)
     slow: int = 1
-    iterations: int = 20
+    iterations: int = 10
     warmup: int = 2
     timeout: float = 10.0
     ranks_per_host: int | None = None

@@ -141,7 +141,7 @@ def _finding(
     worst: dict[tuple[int, tuple[int, ...]], Compared] = {}
     for each in sorted(bad, key=lambda each: each.factor):
         worst[each.one.round, each.one.ranks] = each
-    factors = [each.factor for each in worst.values()]
+    factors = [each.factor for each in worst.values() if each.one.round < rounds] or [each.factor for each in bad]
     factor = median(factors) if factors else math.inf
     sentences = [_sentence(worst[key], hosts, rounds) for key in sorted(worst)]
     return Finding(kind, numbers, ranks, round(factor, 2) if factor < math.inf else None, tuple(sentences[:SENTENCES]))
