@@ -196,6 +196,16 @@ class Bed:
         self.started += processes.values()
         return Job(processes, folder, self.kill)
 
+    def ranks(self, *program: str, cwd: Path) -> Job:
+        """Start one rank on each host, without an agent; the first one has the store."""
+        count = str(len(self.machines))
+        shared = {"WORLD_SIZE": count, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": self.address(0)}
+        env = {
+            host: {**shared, "MASTER_PORT": str(PORT), "RANK": str(host), "GROUP_RANK": str(host)}
+            for host in range(len(self.machines))
+        }
+        return self.start({host: (sys.executable, *program) for host in env}, env=env, cwd=cwd)
+
     def launch(
         self,
         *program: str,
