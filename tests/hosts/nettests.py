@@ -9,16 +9,16 @@ from typing import Any, Final
 
 from bed import Bed
 
-TRIALS: Final = Path(__file__).parent / "jobs" / "trials.py"
+JOBS: Final = Path(__file__).parent / "jobs"
 FAST: Final = "150mbit"
 SLOW: Final = "50mbit"
-SIZE: Final = 512 * 1024
+SIZE: Final = 256 * 1024
 
 
 def reports(bed: Bed, folder: Path, odd: Sequence[Sequence[int]], slow: int = 1) -> Iterator[dict[str, Any]]:
     """The report of one test for each list of slow hosts, all in one set of processes, a rank on each host."""
     everyone = range(len(bed.machines))
-    job = bed.ranks(str(TRIALS), str(len(odd)), str(SIZE), str(slow), cwd=folder)
+    job = bed.ranks(str(JOBS / "trials.py"), str(len(odd)), str(SIZE), str(slow), cwd=folder)
     were: set[int] = set()
     for trial, hosts in enumerate(odd):
         job.until(lambda at=trial: len(list(folder.glob(f"trial{at}-[0-9]*"))) == len(everyone), 120)  # type: ignore[misc]
