@@ -25,18 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from holder import BedError, Holder
+
 TOOLS: Final = ("ip", "tc", "unshare", "nsenter", "setpriv", "mount", "hostname")
 PORT: Final = 29500
 ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "eth0"}
-#: What a holder does: the names that it is given, its own /proc, and then it says under which number the caller knows it.
-HOLD: Final = (
-    "read pid rest </proc/self/stat && mount -t proc proc /proc && mount --bind $2 /etc/hosts && hostname $1 && "
-    "ip link set lo up && echo $pid && exec sleep infinity"
-)
-
-
-class BedError(Exception):
-    """The machine does not do what a bed needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,56 +49,12 @@ class Result:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process that holds namespaces.
-
-    Attributes:
-        pid: Its number, as the holder that it is inside of knows it.
-        enter: What to put before a command to run it inside.
-    """
-
-    pid: str
-    enter: tuple[str, ...]
-
-    @staticmethod
-    @contextmanager
-    def start(name: str, names: Path, inside: Sequence[str] = ()) -> Iterator[Holder]:
-        """Hold new namespaces, inside of those of another holder if one is given."""
-        rootless = ("--user", "--map-root-user") if os.geteuid() and not inside else ()
-        kinds = ("--net", "--uts", "--pid", "--mount")
-        command = ("unshare", *rootless, *kinds, "--fork", "--kill-child", "sh", "-c", HOLD, "sh", name, str(names))
-        process = subprocess.Popen(
-            (*inside, "setpriv", "--pdeathsig", "KILL", *command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # a Ctrl-C is for the caller, who then cleans up
-        )
-        try:
-            assert process.stdout is not None
-            pid = process.stdout.readline().strip()
-            if not pid:
-                process.kill()
-                raise BedError(f"`{' '.join(command[:6])} …` failed: {process.communicate()[1].strip()}")
-            user = ("--user", "--preserve-credentials") if rootless else ()
-            yield Holder(pid, (*inside, "nsenter", "--target", pid, *user, *kinds))
-        finally:
-            process.kill()
-            process.communicate()
-
-    def run(self, *command: str, lines: Sequence[str] = ()) -> None:
-        """Run a command to its end; BedError with what it says if it fails."""
-        done = subprocess.run((*self.enter, *command), input="\n".join(lines), capture_output=True, text=True, timeout=30)
-        if done.returncode:
-            raise BedError(f"`{' '.join((*command, *lines))}` failed: {done.stderr.strip()}")
-
-
 class Job:
     """A command that runs on several hosts at once."""
 
-    def __init__(self, processes: Mapping[int, subprocess.Popen[bytes]], folder: Path, stop: Callable[[int], None]) -> None:
+    def __init__(
+        self, processes: Mapping[int, subprocess.Popen[bytes]], folder: Path, stop: Callable[[int], None]
+    ) -> None:
         self._processes = processes
         self._folder = folder
         self._stop = stop
@@ -204,7 +153,7 @@ class Bed:
             host: {**shared, "MASTER_PORT": str(PORT), "RANK": str(host), "GROUP_RANK": str(host)}
             for host in range(len(self.machines))
         }
-        return self.start({host: (sys.executable, *program) for host in env}, env=env, cwd=cwd)
+        return self.start(dict.fromkeys(env, (sys.executable, *program)), env=env, cwd=cwd)
 
     def launch(
         self,

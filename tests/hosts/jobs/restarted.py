@@ -16,7 +16,7 @@ import pgregistry
 from pgregistry.proof import prove
 
 attempt, rank = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), int(os.environ["RANK"])
-with pgregistry.init(timeout=5, agree_timeout=30, build_timeout=30) as context:
+with pgregistry.init(timeout=5, agree_timeout=20, build_timeout=20) as context:
     proved = list(prove(context)) == list(context.plan.modes)
     if attempt == 0 and sys.argv[1] == "worker" and rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
