@@ -17,7 +17,7 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from pgregistry import launcher
 from pgregistry.agree import LEAVE
 from pgregistry.arguments import LONGEST, check_backend, check_timeout
-from pgregistry.board import Board, LostError, connect, connected
+from pgregistry.board import Board, LostError, connect, connected, timed_out
 from pgregistry.build import how
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.gloo import gloo_environment
@@ -156,14 +156,18 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
         device_id=None if device is None or device.type == "cpu" else device,
     )
     until = time.monotonic() + run.build_timeout
+    place.store.set_timeout(timedelta(seconds=run.build_timeout + 2 * LOOK))  # torch must not give up before we do
+
+    def overdue() -> BuildError:
+        return BuildError(
+            f"Rank {place.rank} waited {run.build_timeout:g} s for the default process group of {place.world_size} "
+            f"ranks. {missing(board)}"
+        )
 
     def look_around() -> None:
         check_others(board)
         if time.monotonic() >= until:
-            raise BuildError(
-                f"Rank {place.rank} waited {run.build_timeout:g} s for the default process group of {place.world_size} "
-                f"ranks. {missing(board)}"
-            )
+            raise overdue()
 
     try:
         with gloo_environment(), connected():
@@ -173,6 +177,8 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
     except LostError as error:
         raise lost(board, error) from error
     except Exception as error:
+        if isinstance(error, RuntimeError) and timed_out(error):
+            raise overdue() from error
         raise BuildError(
             f"Rank {place.rank} of {place.world_size} could not join the default process group: "
             f"{type(error).__name__}: {error}"
