@@ -61,12 +61,12 @@ class Job:
         self._begun = time.monotonic()
 
     def until(self, happened: Callable[[], bool], timeout: float = 60) -> None:
-        """Wait for something while it runs; TimeoutError with what it said where that does not come."""
+        """Wait for something while it runs; TimeoutError with what it said if that does not come."""
         begun = time.monotonic()
         while not happened():
-            if time.monotonic() > begun + timeout:
-                said = [result.stderr[-2000:] for result in self.wait(0)]
-                raise TimeoutError("\n".join(said))
+            ended = all(process.poll() is not None for process in self._processes.values()) and not happened()
+            if ended or time.monotonic() > begun + timeout:
+                raise TimeoutError("\n".join(result.stderr[-2000:] for result in self.wait(0)))
             time.sleep(0.02)
 
     def wait(self, timeout: float = 60) -> list[Result]:
