@@ -11,9 +11,9 @@ demo: $(READY)
 test: $(READY) lint
 	$(BIN)/pytest -q -n 2
 
-# What takes minutes: the fault matrix.
+# What takes minutes: the fault matrix, and several hosts (network namespaces, where they are allowed; -rs says why not).
 test-all: $(READY)
-	$(BIN)/pytest -q -n 2 -m slow tests
+	$(BIN)/pytest -q -rs -n 2 -m slow tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

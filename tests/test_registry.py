@@ -511,7 +511,7 @@ SOURCES = sorted((ROOT / "pgregistry").rglob("*.py"))
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_the_core_names_no_bundled_mode_and_imports_no_plugin(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    bundled = {path.stem.removeprefix("pgregistry_") for path in (ROOT / "plugins").glob("pgregistry_*.py")}
+    bundled = {path.stem.removeprefix("pgregistry_") for path in (ROOT / "plugins").glob("pgregistry_*")}
     assert bundled >= set(EIGHT)
     assert strings(tree) & bundled == set()
     assert {name for name in imports(tree) if name.startswith("pgregistry_")} == set()

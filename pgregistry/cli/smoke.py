@@ -14,6 +14,7 @@ import click
 
 from pgregistry import launcher
 from pgregistry.cli import tables
+from pgregistry.cli.local import launch
 from pgregistry.cli.options import command_line, plan_options, say, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planner import make
@@ -57,41 +58,8 @@ def smoke_command(
     except PgregistryError:
         plan(trace=trace)
         raise
-    sys.exit(_launch(nproc, (typed, backend or "gloo", cpu, trace)))
-
-
-def _launch(nproc: int, arguments: tuple[dict[str, Any], str, bool, bool | None]) -> int:
-    """Start local ranks through torch's launcher; the exit status."""
-    import logging
-    from multiprocessing import forkserver
-
-    # A fork of this process could deadlock beside the launcher's store thread, and a fresh
-    # interpreter for each rank would import torch each time. The fork server imports it once,
-    # while this process does.
-    forkserver.set_forkserver_preload(["pgregistry.start", "pgregistry.proof", "pgregistry.cli.smoke"])
-    forkserver.ensure_running()
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # ranks speak for themselves
-    if sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=nproc,
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        local_addr="127.0.0.1",
-        run_id=f"pgregistry-smoke-{os.getpid()}",
-        max_restarts=0,
-        start_method="forkserver",
-    )
-    try:
-        elastic_launch(config, worker)(*arguments)
-    except ChildFailedError as error:
-        return 3 if any(failure.exitcode == 3 for failure in error.failures.values()) else 1
-    return 0
+    preload = ("pgregistry.start", "pgregistry.proof", "pgregistry.cli.smoke")
+    sys.exit(launch(nproc, worker, (typed, backend or "gloo", cpu, trace), preload))
 
 
 def worker(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:

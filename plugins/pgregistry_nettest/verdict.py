@@ -1,0 +1,199 @@
+"""The verdict: what is slow, with the evidence. A pure function of the measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from pgregistry.spans import spans
+from pgregistry_nettest.collectives import bus_factor, shown
+from pgregistry_nettest.report import Finding, Host, Kind, Measurement, Report
+from pgregistry_nettest.suspects import Suspects, suspects
+from pgregistry_nettest.usual import Compared, cases, compare, members, of_groups, usual
+
+#: Sentences of evidence for one finding.
+SENTENCES: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found, and what else a reader should know."""
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def judge(
+    measured: Sequence[Measurement],
+    hosts: Sequence[Host],
+    slow: int,
+    *,
+    rounds: int,
+    missing: Mapping[int, str] | None = None,
+    baseline: Report | None = None,
+) -> Verdict:
+    """What the measurements say.
+
+    Args:
+        measured: The groups, then the pairs.
+        hosts: All hosts; their numbers are places in this list.
+        slow: How many slow hosts the partitions can tell apart.
+        rounds: How many partitions there are; what comes later is a test of pairs.
+        missing: Ranks that stopped answering, and when.
+        baseline: What is compared to tell whether all of the network is slow.
+    """
+    missing = missing or {}
+    groups = [one for one in measured if one.round < rounds]
+    found = suspects(groups, hosts, slow)
+    pairs = _compare_pairs([one for one in measured if one.round >= rounds], found, hosts)
+    guilty = _guilty(pairs, found, hosts)
+    bad = [each for each in (*compare(groups, hosts, slow), *pairs) if each.slow]
+    findings = [*_missing(missing, hosts), *_slow_ranks(guilty, bad, hosts, rounds)]
+    findings += _links(bad, found, guilty, hosts, rounds, tested=bool(pairs))
+    notes = []
+    if cleared := sorted(found.ranks - guilty - missing.keys()):
+        notes.append(f"Slow in groups, but not in pairs with good hosts, so not named: {spans(cleared)}.")
+    if (count := len(_hosts_of(guilty, hosts))) > slow:
+        notes.append(f"Only slow = {slow} can be told apart surely, and {count} seem to be; try --slow {count}.")
+    if baseline is None:
+        notes.append("Hosts were compared with one another; a --baseline shows whether all of them are slow.")
+    else:
+        findings += _fabric(groups, hosts, slow, baseline)
+    return Verdict(tuple(findings), tuple(notes))
+
+
+def _compare_pairs(pairs: Sequence[Measurement], found: Suspects, hosts: Sequence[Host]) -> list[Compared]:
+    """The pairs, each beside what is usual among those of which nothing bad is known."""
+    compared = []
+    for ones in cases(pairs).values():
+        controls = sum(not _questioned(members(one, hosts), one, found) for one in ones)
+        if (normal := usual(ones, controls)) is not None:
+            compared += [Compared(one, normal) for one in ones]
+    return compared
+
+
+def _questioned(pair: tuple[int, ...], one: Measurement, found: Suspects) -> bool:
+    return not found.ranks.isdisjoint(one.ranks) or any(set(pair) <= set(group) for group in found.groups)
+
+
+def _guilty(pairs: Sequence[Compared], found: Suspects, hosts: Sequence[Host]) -> set[int]:
+    """The ranks that are slow with most of their partners, at some size; all suspects where no pair was tested."""
+    doubtful = {rank for group in found.groups for host in group for rank in hosts[host].ranks}
+    guilty = set()
+    for rank in found.ranks | doubtful:
+        tests = [each for each in pairs if rank in each.one.ranks]
+        if not tests and rank in found.ranks:
+            guilty.add(rank)
+        for size in {each.one.size for each in tests}:
+            partners: dict[int, list[bool]] = {}
+            for each in tests:
+                (partner,) = set(each.one.ranks) - {rank}
+                if each.one.size == size and partner not in found.ranks:
+                    partners.setdefault(partner, []).append(each.slow)
+            slow = sum(all(times) for times in partners.values())
+            # One that only a slow group points to may have a slow link: it takes two partners to say more.
+            if slow > len(partners) / 2 and (rank in found.ranks or slow > 1):
+                guilty.add(rank)
+    return guilty
+
+
+def _slow_ranks(guilty: set[int], bad: Sequence[Compared], hosts: Sequence[Host], rounds: int) -> Iterable[Finding]:
+    for number in _hosts_of(guilty, hosts):
+        ranks = tuple(rank for rank in hosts[number].ranks if rank in guilty)
+        kind: Kind = "slow host" if ranks == hosts[number].ranks else "slow ranks"
+        yield _finding(
+            kind, (number,), ranks, [each for each in bad if set(each.one.ranks) & set(ranks)], hosts, rounds
+        )
+
+
+def _links(
+    bad: Sequence[Compared],
+    found: Suspects,
+    guilty: set[int],
+    hosts: Sequence[Host],
+    rounds: int,
+    *,
+    tested: bool,
+) -> Iterable[Finding]:
+    """Slow pairs in slow groups, between hosts that are not slow themselves."""
+    innocent = [each for each in bad if guilty.isdisjoint(each.one.ranks)]
+    pairs = {members(each.one, hosts) for each in innocent if len(each.one.ranks) == 2}
+    for pair in sorted(pairs):
+        if any(set(pair) <= set(group) for group in found.groups):
+            evidence = [each for each in innocent if set(pair) <= set(members(each.one, hosts))]
+            if not tested or any(each.one.round >= rounds for each in evidence):
+                ranks = sorted({rank for each in evidence if len(each.one.ranks) == 2 for rank in each.one.ranks})
+                yield _finding("slow link", pair, tuple(ranks), evidence, hosts, rounds)
+
+
+def _finding(
+    kind: Kind,
+    numbers: tuple[int, ...],
+    ranks: tuple[int, ...],
+    bad: list[Compared],
+    hosts: Sequence[Host],
+    rounds: int,
+) -> Finding:
+    """A finding with the worst observation of each group as evidence."""
+    worst: dict[tuple[int, tuple[int, ...]], Compared] = {}
+    for each in sorted(bad, key=lambda each: each.factor):
+        worst[each.one.round, each.one.ranks] = each
+    factors = [each.factor for each in worst.values() if each.one.round < rounds] or [each.factor for each in bad]
+    factor = median(factors) if factors else math.inf
+    sentences = [_sentence(worst[key], hosts, rounds) for key in sorted(worst)]
+    return Finding(kind, numbers, ranks, round(factor, 2) if factor < math.inf else None, tuple(sentences[:SENTENCES]))
+
+
+def _sentence(each: Compared, hosts: Sequence[Host], rounds: int) -> str:
+    one = each.one
+    where = " ".join(map(str, members(one, hosts)))
+    group = f"between hosts {where.replace(' ', ' and ')}" if len(one.ranks) == 2 else f"among hosts {where}"
+    took = f"failed ({one.error})" if one.seconds is None else f"took {duration(one.seconds)}"
+    usually = each.usual.seconds if one.seconds is None else one.seconds / each.factor
+    kind = "pair" if one.round >= rounds else f"partition {one.round}"
+    return f"{kind}: {one.op} of {shown(one.size)} {group} {took}, usually {duration(usually)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(0.02512), duration(0.00031), duration(1.5)
+    ('25.1 ms', '310 µs', '1.5 s')
+    """
+    for unit, one in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= one:
+            return f"{seconds / one:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def _missing(missing: Mapping[int, str], hosts: Sequence[Host]) -> Iterable[Finding]:
+    for number in _hosts_of(missing, hosts):
+        ranks = tuple(rank for rank in hosts[number].ranks if rank in missing)
+        evidence = dict.fromkeys(f"{spans([rank])} did not answer {missing[rank]}" for rank in ranks)
+        yield Finding("missing ranks", (number,), ranks, None, tuple(evidence)[:SENTENCES])
+
+
+def _hosts_of(ranks: Iterable[int], hosts: Sequence[Host]) -> list[int]:
+    wanted = set(ranks)
+    return [number for number, host in enumerate(hosts) if not wanted.isdisjoint(host.ranks)]
+
+
+def _fabric(groups: Sequence[Measurement], hosts: Sequence[Host], slow: int, baseline: Report) -> Iterable[Finding]:
+    """Whether what is usual now is slow by what was usual then."""
+    rounds = len(baseline.partitions)
+    earlier = of_groups([one for one in baseline.measurements if one.round < rounds], baseline.hosts, baseline.slow)
+    worst, evidence = 0.0, []
+    for (op, size), now in of_groups(groups, hosts, slow).items():
+        if (then := earlier.get((op, size))) is None:
+            continue
+        scale = bus_factor(op, now.members) / bus_factor(op, then.members)
+        if now.seconds / scale > then.limit:
+            worst = max(worst, now.seconds / scale / then.seconds)
+            took, took_then = duration(now.seconds), duration(then.seconds * scale)
+            evidence.append(f"{op} of {shown(size)} usually takes {took} now, and took {took_then} in the baseline")
+    if evidence:
+        ranks = tuple(sorted(rank for host in hosts for rank in host.ranks))
+        yield Finding("slow fabric", tuple(range(len(hosts))), ranks, round(worst, 2), tuple(evidence[:SENTENCES]))
