@@ -60,7 +60,11 @@ def _checked(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parame
     "--slow", type=click.IntRange(min=1), default=1, metavar="D", help="Slow hosts to tell apart: D + 1 partitions."
 )
 @click.option(
-    "--iterations", type=click.IntRange(min=LEAST), default=10, metavar="N", help="Timed calls. [default: 10]"
+    "--iterations",
+    type=click.IntRange(min=LEAST),
+    default=10,
+    metavar="N",
+    help="Timed calls; below 1M up to ten times as many. [default: 10]",
 )
 @click.option("--warmup", type=click.IntRange(min=0), default=2, metavar="N", help="Calls before them. [default: 2]")
 @click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TypeAlias
 import torch
 import torch.distributed as dist
 
-from pgregistry_nettest.collectives import count
+from pgregistry_nettest.collectives import calls, count
 
 #: One timed call, until this rank is done with it.
 Call: TypeAlias = Callable[[], None]
@@ -21,7 +20,7 @@ Call: TypeAlias = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one rank saw of one collective: its median time and how uncertain that is, in seconds, or why it failed."""
+    """What one rank saw of one collective: its median time and its spread in seconds, or why it failed."""
 
     op: str
     size: int
@@ -31,7 +30,7 @@ class Sample:
 
 
 def timed(call: Call, iterations: int, warmup: int) -> tuple[float, float]:
-    """The median seconds of a call, and how uncertain it is."""
+    """The median seconds of a call, and the median distance from it."""
     for _ in range(warmup):
         call()
     times = []
@@ -40,13 +39,13 @@ def timed(call: Call, iterations: int, warmup: int) -> tuple[float, float]:
         call()
         times.append(time.perf_counter() - begun)
     middle = median(times)
-    return middle, median(abs(one - middle) for one in times) / math.sqrt(iterations)
+    return middle, median(abs(one - middle) for one in times)
 
 
 def sample(op: str, size: int, call: Call, iterations: int, warmup: int) -> Sample:
     """Time a call; a failure is an answer too."""
     try:
-        return Sample(op, size, *timed(call, iterations, warmup))
+        return Sample(op, size, *timed(call, calls(iterations, size), warmup))
     except (RuntimeError, NotImplementedError) as error:
         return Sample(op, size, None, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
 

@@ -35,8 +35,7 @@ class Measurement:
         count: The numbers that each rank gives, as nccl-tests counts them.
         ranks: The group.
         seconds: The median of the slowest rank; None where the collective failed.
-        spread: How uncertain that is, in seconds: the median distance of a rank's times from their
-            median, divided by the root of their number.
+        spread: How far from their median a rank's times lie, in the median, in seconds.
         error: Why it failed.
     """
 

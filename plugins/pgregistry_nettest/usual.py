@@ -15,7 +15,7 @@ from pgregistry_nettest.report import Host, Measurement
 #: Slow is what takes so many times as long as usual, …
 RATIO: Final = 1.5
 #: … is so many standard deviations away from it, …
-DEVIATIONS: Final = 3.0
+DEVIATIONS: Final = 4.0
 #: … and takes so many seconds more: less is what operating systems do to any process.
 FLOOR: Final = 100e-6
 #: The standard deviation of normal numbers whose median distance from the median is 1.
@@ -83,6 +83,11 @@ class Compared:
     def factor(self) -> float:
         """How many times as long as usual it took; infinity where it failed."""
         return cost(self.one, self.usual.members) / max(self.usual.seconds, 1e-9)
+
+    @property
+    def excess(self) -> float:
+        """How many seconds longer than usual it took; infinity where it failed."""
+        return cost(self.one, self.usual.members) - self.usual.seconds
 
 
 def compare(measured: Sequence[Measurement], hosts: Sequence[Host], slow: int) -> list[Compared]:
