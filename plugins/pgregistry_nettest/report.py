@@ -179,6 +179,8 @@ class Report:
 
 def _measurement(row: dict[str, Any]) -> Measurement:
     names = ("round", "op", "size", "count", "seconds", "spread", "error")
+    if not isinstance(row["seconds"], int | float | None) or not isinstance(row["spread"], int | float):
+        raise ValueError(f"seconds = {row['seconds']!r}, spread = {row['spread']!r}")
     return Measurement(ranks=tuple(row["ranks"]), **{name: row[name] for name in names})
 
 

@@ -13,7 +13,7 @@ from pgregistry_nettest.usual import cases, compare, members
 
 Pair: TypeAlias = tuple[int, int]
 
-#: With how many partners a suspect is tested.
+#: With how many partners a suspect is tested, and how often a link.
 PARTNERS: Final = 3
 
 
@@ -77,8 +77,9 @@ def suspects(measured: Sequence[Measurement], hosts: Sequence[Host], slow: int) 
 def schedule(found: Suspects, hosts: Sequence[Host], absent: frozenset[int]) -> list[list[Pair]]:
     """Pairs of hosts to test at the same time, step by step: all within one round.
 
-    Each suspect meets good hosts, then the hosts of a group with a slow link meet one another,
-    twice: one slow test may be noise. The rest meet among themselves, to show what is usual.
+    Each suspect meets good hosts, then the hosts of a group with a slow link meet one another. All
+    of it happens several times, for one slow test may be noise. The rest meet among themselves, to
+    show what is usual.
 
     Args:
         found: Who is suspect.
@@ -90,10 +91,10 @@ def schedule(found: Suspects, hosts: Sequence[Host], absent: frozenset[int]) -> 
     present = [host for host in range(len(hosts)) if host not in absent]
     circles = [list(_everyone_with_everyone([host for host in group if host not in absent])) for group in found.groups]
     steps = _with_good_ones(found, present, set(found.hosts(hosts)) - absent)
-    for step in range(2 * max(map(len, circles), default=0)):
+    for step in range(PARTNERS * max(map(len, circles), default=0)):
         pairs: list[Pair] = []
         for circle in circles:
-            if step < 2 * len(circle):
+            if step < PARTNERS * len(circle):
                 pairs += [pair for pair in circle[step % len(circle)] if not _members(pairs) & set(pair)]
         steps.append(pairs)
     return [sorted(pairs + _neighbours(pairs, present, found.hosts(hosts))) for pairs in steps]
