@@ -59,8 +59,8 @@ def collective(op: str, size: int, group: dist.ProcessGroup, ranks: Sequence[int
     place = ranks.index(dist.get_rank())
     calls: dict[str, Callable[[], object]] = {
         "all_reduce": lambda: dist.all_reduce(mine, group=group),
-        "all_gather": lambda: dist.all_gather_into_tensor(theirs, mine, group=group),
-        "reduce_scatter": lambda: dist.reduce_scatter_tensor(theirs, mine, group=group),
+        "all_gather": lambda: dist.all_gather_single(theirs, mine, group=group),
+        "reduce_scatter": lambda: dist.reduce_scatter_single(theirs, mine, group=group),
         "broadcast": lambda: dist.broadcast(mine, src=ranks[0], group=group),
         "all_to_all": lambda: dist.all_to_all_single(theirs, mine, group=group),
         "send_recv": lambda: _exchange(mine, theirs, ranks[(place + 1) % members], ranks[place - 1], group, timeout),
