@@ -40,7 +40,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-RUN = ("README.md", "docs/hooks.md", "docs/reference.md")
+RUN = ("README.md", "docs/hooks.md", "docs/reference.md", "docs/nettest.md")
 ALL = (*RUN, "docs/reliability.md", "CONTRIBUTING.md", "CHANGELOG.md", "plugins/README.md")
 
 
