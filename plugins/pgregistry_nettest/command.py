@@ -112,6 +112,7 @@ def _work(backend: str | None, options: dict[str, Any]) -> int:
     import torch
 
     import pgregistry
+    from pgregistry.board import LostError
     from pgregistry_nettest.session import Session
     from pgregistry_nettest.settings import no_settings_of_the_run
 
@@ -130,8 +131,8 @@ def _work(backend: str | None, options: dict[str, Any]) -> int:
             _show(report, options)
             meeting.board.set("shown", "")
         elif not report.healthy:
-            # A launcher ends all ranks as soon as one of them ends with 1.
-            meeting.board.read(["shown"], STAY)
+            with suppress(LostError):  # a launcher ends all ranks as soon as one of them ends with 1
+                meeting.board.read(["shown"], STAY)
         if meeting.absent:
             raise _GoneError
     return 0 if report.healthy else 1

@@ -158,7 +158,8 @@ class Session:
                 call = collective(op, size, handle.group, handle.ranks, self._settings.timeout)
                 samples.append(sample(op, size, call, self._settings.iterations, self._settings.warmup))
                 if samples[-1].error:
-                    handle.group.abort()  # the others of the group need not wait for their timeout
+                    with suppress(RuntimeError):  # the others of the group need not wait for their timeout
+                        handle.group.abort()
                     self._broken = True
                     break
                 took = time.monotonic() - begun
