@@ -209,6 +209,27 @@ def test_a_suspect_that_is_fast_in_pairs_is_not_named_but_noted() -> None:
     assert verdict.notes[0] == "Slow in groups, but not in pairs with good hosts, so not named: rank 4."
 
 
+def test_a_link_that_is_slow_in_one_test_of_several_is_not_named() -> None:
+    network = Network(9, links={frozenset((3, 5)): 5.0})
+    groups = network.groups(1)
+    steps = schedule(suspects(groups, network.hosts, 1), network.hosts, frozenset())
+    tests = [pair for step in steps for pair in step]
+    assert tests.count((3, 5)) == 3
+    pairs = [network.measure("send_recv", MIB, pair, 2) for pair in tests]
+    assert named(judge([*groups, *pairs], network.hosts, 1, rounds=2)) == [("slow link", (3, 5))]
+    third = max(place for place, pair in enumerate(tests) if pair == (3, 5))
+    pairs[third] = dataclasses.replace(pairs[third], seconds=(pairs[third].seconds or 0) / 5)
+    assert named(judge([*groups, *pairs], network.hosts, 1, rounds=2)) == []
+
+
+def test_where_calls_vary_widely_a_difference_as_wide_is_nothing() -> None:
+    network = Network(9, {4: 3.0}, noise=0.0)
+    calm = [dataclasses.replace(one, spread=0.02 * (one.seconds or 0)) for one in network.groups(1)]
+    wild = [dataclasses.replace(one, spread=0.5 * (one.seconds or 0)) for one in network.groups(1)]
+    assert list(suspects(calm, network.hosts, 1).ranks) == [4]
+    assert not suspects(wild, network.hosts, 1)
+
+
 def test_differences_below_the_floor_are_nothing_however_many_times() -> None:
     network = Network(9, {4: 10.0}, noise=0.0)
     assert named(network.test(1, sizes=[1024])) == []  # 1 µs usually, 14 µs with host 4
@@ -266,8 +287,9 @@ def test_a_slow_fabric_shows_against_a_baseline_alone() -> None:
 @examples
 def test_a_baseline_of_another_number_of_hosts_can_be_compared(seed: int) -> None:
     assert named(Network(16, seed=seed).test(1, baseline=Network(9).report(1))) == []
-    slow = Network(16, seed=seed, speed=0.3e9).test(1, baseline=Network(9).report(1))
-    assert [finding.kind for finding in slow.findings] == ["slow fabric"]
+    before, after = Network(9, noise=0.0), Network(16, noise=0.0, speed=0.25e9)
+    (finding,) = after.test(1, baseline=before.report(1)).findings
+    assert (finding.kind, finding.factor) == ("slow fabric", 4.0)
 
 
 # --- numbers ----------------------------------------------------------------------------------------
