@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -93,11 +94,8 @@ def build(plan: Plan, board: Board, defaults: Defaults, built: Built, *, seconds
     lookout = Lookout(board, new, seconds)
     try:
         _make(plan, board, defaults, known, new, built, lookout)
-    except BaseException as error:
-        known.clear()  # the error's traceback must keep no process group alive
-        if isinstance(error, LostError):
-            raise lost(board, error) from error
-        raise
+    except LostError as error:
+        raise lost(board, error) from error
     for name, requests in wanted.items():
         built.groups[name] = known[requests[0]]
         if len(requests) > 1:
@@ -184,3 +182,14 @@ def undo(built: Built, *, abort: bool) -> None:
         built.excepthook = None
     if failed and not abort:
         raise BuildError(f"{len(failed)} process groups could not be destroyed; the first: {failed[0]}") from failed[0]
+
+
+def let_go(error: BaseException | None) -> None:
+    """Drop what the frames of an error hold, so that it keeps no process group alive.
+
+    gloo closes the connections of a process group when nothing refers to it any more, not when it
+    is aborted or destroyed; ranks that wait for this one are free only then.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -158,6 +158,5 @@ def together(store: GatheringStore, jobs: Sequence[Callable[[], Any]], lookout: 
             thread.join()
     except BaseException:
         store.give_up()
-        results.clear()  # the error's traceback must keep none of them alive
         raise
     return results

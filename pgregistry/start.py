@@ -14,7 +14,7 @@ import torch.distributed as dist
 from pgregistry.agree import agree, leave
 from pgregistry.axes import Mode
 from pgregistry.board import Board, environment
-from pgregistry.build import Built, build, how, undo, world_backend
+from pgregistry.build import Built, build, how, let_go, undo, world_backend
 from pgregistry.context import ParallelContext
 from pgregistry.errors import ConfigError, PgregistryError
 from pgregistry.lookout import confirm, tell_failure
@@ -140,6 +140,7 @@ def start(keywords: Mapping[str, Any], run: Run, *, command_line: Mapping[str, A
     except BaseException as error:
         earlier = tell_failure(board, error)
         undo(built, abort=True)
+        let_go(error)
         leave(board, hosts=place.hosts)
         if earlier is not None and isinstance(error, PgregistryError):
             raise earlier from error  # what happened here only followed from it

@@ -19,7 +19,7 @@ from pgregistry.agree import LEAVE
 from pgregistry.arguments import LONGEST, check_backend, check_timeout
 from pgregistry.board import Board, LostError, connect, connected
 from pgregistry.build import how
-from pgregistry.errors import BuildError, ConfigError, PgregistryError, PluginError
+from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.gloo import gloo_environment
 from pgregistry.lookout import check_others, in_thread, lost, missing
 
@@ -86,9 +86,14 @@ class Place:
     local_rank: int | None = None
 
     def board(self, ranks: Sequence[int]) -> Board:
-        """A corner of the store for one `init` among some ranks."""
+        """A corner of the store for one `init` among some ranks; PlanMismatch if the store is gone."""
         everybody = len(ranks) == self.world_size
-        return Board(self.aside, self.rank, ranks, everybody=everybody, host=self.host)
+        try:
+            return Board(self.aside, self.rank, ranks, everybody=everybody, host=self.host)
+        except LostError as error:
+            raise PlanMismatch(
+                f"Rank {self.rank}: {self.host}, which hosts the store, is gone before all ranks agreed ({error})."
+            ) from error
 
     @staticmethod
     def find(run: Run) -> Place:
