@@ -283,6 +283,25 @@ def test_the_first_rank_alone_reads_the_baseline() -> None:
     assert said == [("", "")] * 3
 
 
+def lacking() -> str:
+    import pgregistry_nettest
+
+    def missing(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("the backend has no broadcast")
+
+    dist.broadcast = missing
+    with pgregistry.init(only=["global"]) as context, pytest.raises(BuildError) as error:
+        pgregistry_nettest.run(context, sizes=(KIB,), iterations=5, ops=("all_reduce", "broadcast"))
+    return str(error.value)
+
+
+def test_a_collective_that_the_backend_lacks_is_no_slow_host_but_an_error() -> None:
+    text = (
+        "broadcast of 1K failed in every group on gloo: RuntimeError: the backend has no broadcast. all_reduce did not."
+    )
+    assert run_ranks(4, lacking) == [text] * 4
+
+
 # --- some of the ranks, some of a host, all collectives ----------------------------------------------
 
 
