@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from pgregistry_nettest.partitions import Group
 from pgregistry_nettest.report import Host, Measurement
-from pgregistry_nettest.usual import cases, compare, members
+from pgregistry_nettest.usual import SUSPECT, cases, compare, members
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -46,7 +46,9 @@ class Suspects:
         return [group for group in self.groups if set(pair) <= set(group)]
 
 
-def suspects(measured: Sequence[Measurement], hosts: Sequence[Host], slow: int) -> Suspects:
+def suspects(
+    measured: Sequence[Measurement], hosts: Sequence[Host], slow: int, deviations: float = SUSPECT
+) -> Suspects:
     """Decode the partitions.
 
     A slow host makes each of its groups slow, so a rank in a group that is not slow is not slow
@@ -55,7 +57,7 @@ def suspects(measured: Sequence[Measurement], hosts: Sequence[Host], slow: int) 
     """
     ranks: dict[int, tuple[float, int]] = {}
     groups: dict[Group, tuple[float, int]] = {}
-    compared = compare(measured, hosts, slow)
+    compared = compare(measured, hosts, slow, deviations)
     for (op, size), ones in cases(measured).items():
         here = [each for each in compared if (each.one.op, each.one.size) == (op, size)]
         bad = [each for each in here if each.slow]

@@ -12,7 +12,7 @@ from pgregistry.spans import spans
 from pgregistry_nettest.collectives import bus_factor, shown
 from pgregistry_nettest.report import Finding, Host, Kind, Measurement, Report
 from pgregistry_nettest.suspects import PARTNERS, Suspects, suspects
-from pgregistry_nettest.usual import Compared, compare, members, of_groups
+from pgregistry_nettest.usual import SURE, SUSPECT, Compared, compare, members, of_groups
 
 #: Sentences of evidence for one finding.
 SENTENCES: Final = 6
@@ -47,10 +47,11 @@ def judge(
     """
     missing = missing or {}
     groups = [one for one in measured if one.round < rounds]
-    found = suspects(groups, hosts, slow)
     pairs = compare([one for one in measured if one.round >= rounds], hosts, slow)
+    threshold = SUSPECT if pairs else SURE  # what no pair confirms must be sure
+    found = suspects(groups, hosts, slow, threshold)
     guilty = _guilty(pairs, found, hosts)
-    compared = [*compare(groups, hosts, slow), *pairs]
+    compared = [*compare(groups, hosts, slow, threshold), *pairs]
     findings = [*_missing(missing, hosts), *_slow_ranks(guilty, compared, hosts, rounds)]
     findings += _links(compared, found, guilty, hosts, rounds, tested=bool(pairs))
     notes = []
