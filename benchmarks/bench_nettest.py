@@ -3,9 +3,10 @@
 Each rank pauses before each collective for as long as its bytes take on a link of 1 Gbit/s, or on one
 with a third of that where its host is slow: the loopback device costs only time of the processor,
 which other ranks need. All trials of a row run in one set of processes; the slow hosts change from
-trial to trial. The peer is the rule of the origin: a group is
-slow that takes longer than the mean of all groups by a tenth, here on the first partition of the
-same trials.
+trial to trial. The peer is the rule of the origin: slow is a group that takes a tenth longer than the
+mean of all groups, here those of the first partition of the same trials.
+
+    .venv/bin/python benchmarks/bench_nettest.py [TRIALS]
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import measure
 import worlds
 
-TRIALS = int(sys.argv[1]) if len(sys.argv) == 2 and sys.argv[1].isdigit() else 50
+TRIALS = int(sys.argv[1]) if len(sys.argv) == 2 and sys.argv[1].isdigit() else 10
 LINK, SLOW = 125e6, 125e6 / 3  # bytes a second
 
 

@@ -43,7 +43,8 @@ else:
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = "docs/plugin-tutorial.md"
-RUN = ("README.md", *(f"docs/{name}.md" for name in ("hooks", "plugin-tutorial", "reference", "refused", "vocabulary")))
+PAGES = ("hooks", "nettest", "plugin-tutorial", "reference", "refused", "vocabulary")
+RUN = ("README.md", *(f"docs/{name}.md" for name in PAGES))
 ALL = (
     *RUN,
     "examples/pgregistry-expert/README.md",

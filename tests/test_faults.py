@@ -358,8 +358,8 @@ FAULTS: Final = (
     ),
     Fault(
         "the store's host killed before agreement",
-        "rank 0, which hosts the store, is gone",
-        ("rank 0", "hosts the store"),
+        "rank 0, which hosts the store, is gone OR which rank 0 hosts, did not answer within 4 s",
+        ("rank 0", "hosts"),
         tried="host killed in agree, launcher",
         soon=25,
     ),
@@ -699,7 +699,7 @@ def killed(dead: int, fault: Fault, moment: str, folder: Path) -> dict[str, Any]
 
             dist.new_group = call_some  # type: ignore[assignment]
         else:
-            wait_first = 1 if dead == 0 and not dist.is_initialized() else 0  # the others are to meet its store
+            wait_first = 2 if dead == 0 and not dist.is_initialized() else 0  # the others are to meet its store
             setattr(start, moment, lambda *_, **__: (time.sleep(wait_first), die()))
     sizes = {"agree_timeout": PATIENCE} if moment == "agree" else {"tensor": 2, "pipe": 2, "agree_timeout": 60}
     return attempt(replaced(fault, **sizes), folder, odd=False)

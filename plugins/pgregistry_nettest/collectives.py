@@ -42,6 +42,15 @@ def size_of(op: str, numbers: int, members: int) -> int:
     return numbers * WIDTH * (members if op in SHARED else 1)
 
 
+def calls(iterations: int, size: int) -> int:
+    """How many calls to time: below 1 MiB more, up to ten times, for what is quick is soon disturbed.
+
+    >>> calls(10, 64 << 20), calls(10, 1 << 19), calls(10, 1024)
+    (10, 20, 100)
+    """
+    return iterations * max(min((1 << 20) // size, 10), 1)
+
+
 def parse_sizes(text: str) -> tuple[int, ...]:
     """Bytes as typed: one, several with commas, or a range that doubles.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TypeAlias
 import torch
 import torch.distributed as dist
 
-from pgregistry_nettest.collectives import count
+from pgregistry_nettest.collectives import calls, count
 
 #: One timed call, until this rank is done with it.
 Call: TypeAlias = Callable[[], None]
@@ -21,7 +20,7 @@ Call: TypeAlias = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one rank saw of one collective: its median time and how uncertain that is, in seconds, or why it failed."""
+    """What one rank saw of one collective: its median time and its spread in seconds, or why it failed."""
 
     op: str
     size: int
@@ -31,7 +30,7 @@ class Sample:
 
 
 def timed(call: Call, iterations: int, warmup: int) -> tuple[float, float]:
-    """The median seconds of a call, and how uncertain it is."""
+    """The median seconds of a call, and the median distance from it."""
     for _ in range(warmup):
         call()
     times = []
@@ -40,13 +39,13 @@ def timed(call: Call, iterations: int, warmup: int) -> tuple[float, float]:
         call()
         times.append(time.perf_counter() - begun)
     middle = median(times)
-    return middle, median(abs(one - middle) for one in times) / math.sqrt(iterations)
+    return middle, median(abs(one - middle) for one in times)
 
 
 def sample(op: str, size: int, call: Call, iterations: int, warmup: int) -> Sample:
     """Time a call; a failure is an answer too."""
     try:
-        return Sample(op, size, *timed(call, iterations, warmup))
+        return Sample(op, size, *timed(call, calls(iterations, size), warmup))
     except (RuntimeError, NotImplementedError) as error:
         return Sample(op, size, None, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
@@ -60,8 +59,8 @@ def collective(op: str, size: int, group: dist.ProcessGroup, ranks: Sequence[int
     place = ranks.index(dist.get_rank())
     calls: dict[str, Callable[[], object]] = {
         "all_reduce": lambda: dist.all_reduce(mine, group=group),
-        "all_gather": lambda: dist.all_gather_into_tensor(theirs, mine, group=group),
-        "reduce_scatter": lambda: dist.reduce_scatter_tensor(theirs, mine, group=group),
+        "all_gather": lambda: dist.all_gather_single(theirs, mine, group=group),
+        "reduce_scatter": lambda: dist.reduce_scatter_single(theirs, mine, group=group),
         "broadcast": lambda: dist.broadcast(mine, src=ranks[0], group=group),
         "all_to_all": lambda: dist.all_to_all_single(theirs, mine, group=group),
         "send_recv": lambda: _exchange(mine, theirs, ranks[(place + 1) % members], ranks[place - 1], group, timeout),

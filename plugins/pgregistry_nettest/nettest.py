@@ -38,7 +38,8 @@ def run(
         sizes: Bytes of a collective; None for 1 MiB on CPUs and 64 MiB on an accelerator.
         ops: Collectives; the names are in `pgregistry_nettest.collectives.OPS`.
         slow: How many slow hosts are to be told apart: one more partition each.
-        iterations: Timed calls, of which the median counts; at least 5.
+        iterations: Timed calls, of which the median counts; at least 5. Below 1 MiB up to ten times
+            as many.
         warmup: Calls before them.
         timeout: How long one collective may take, in seconds.
         ranks_per_host: So many consecutive ranks are a host; None where ranks say who their host

@@ -48,15 +48,13 @@ def plot(report: Report, path: str) -> None:
 
 
 def _heat(figure: Any, axes: Axes, report: Report) -> None:
-    """How many times as long as usual each host's group took in each partition, at worst."""
+    """How many times as long as usual each host's group took in each partition, where it lost most time."""
     parts = len(report.partitions)
-    worst = [[math.nan] * parts for _ in report.hosts]
+    shown = [[math.nan] * parts for _ in report.hosts]
     groups = [one for one in report.measurements if one.round < parts]
-    for each in compare(groups, report.hosts, report.slow):
+    for each in sorted(compare(groups, report.hosts, report.slow), key=lambda each: each.excess):
         for host in members(each.one, report.hosts):
-            before = worst[host][each.one.round]
-            worst[host][each.one.round] = max(each.factor, 0.0 if math.isnan(before) else before)
-    shown = [[min(value, 10.0) for value in row] for row in worst]
+            shown[host][each.one.round] = min(each.factor, 10.0)  # also where it failed
     image = axes.imshow(shown, aspect="auto", vmin=1.0, vmax=3.0, cmap="YlOrRd", interpolation="nearest")
     figure.colorbar(image, ax=axes, label="times the usual time", extend="max")
     axes.set_xticks(range(parts), [f"partition {number}" for number in range(parts)])

@@ -35,8 +35,7 @@ class Measurement:
         count: The numbers that each rank gives, as nccl-tests counts them.
         ranks: The group.
         seconds: The median of the slowest rank; None where the collective failed.
-        spread: How uncertain that is, in seconds: the median distance of a rank's times from their
-            median, divided by the root of their number.
+        spread: How far from their median a rank's times lie, in the median, in seconds.
         error: Why it failed.
     """
 
@@ -180,6 +179,8 @@ class Report:
 
 def _measurement(row: dict[str, Any]) -> Measurement:
     names = ("round", "op", "size", "count", "seconds", "spread", "error")
+    if not isinstance(row["seconds"], int | float | None) or not isinstance(row["spread"], int | float):
+        raise ValueError(f"seconds = {row['seconds']!r}, spread = {row['spread']!r}")
     return Measurement(ranks=tuple(row["ranks"]), **{name: row[name] for name in names})
 
 

@@ -150,16 +150,19 @@ class Session:
 
     def _partition(self, made: ParallelContext, number: int, groups: Sequence[Sequence[int]]) -> None:
         """Measure one partition, and hear what all others measured."""
-        handle, samples, begun, cases = made.get(_name(number)), list[Sample](), time.monotonic(), self._cases
+        handle, samples, cases = made.get(_name(number)), list[Sample](), self._cases
+        begun, took = time.monotonic(), 0.0
         if handle is not None and self.meeting.absent.keys().isdisjoint(handle.ranks):
             for done, (op, size) in enumerate(cases):
                 self._progress(f"partition {number}: {op}", done, len(cases))
                 call = collective(op, size, handle.group, handle.ranks, self._settings.timeout)
                 samples.append(sample(op, size, call, self._settings.iterations, self._settings.warmup))
                 if samples[-1].error:
-                    handle.group.abort()  # the others of the group need not wait for their timeout
+                    with suppress(RuntimeError):  # the others of the group need not wait for their timeout
+                        handle.group.abort()
                     self._broken = True
                     break
+                took = time.monotonic() - begun
         self._progress(f"partition {number}: done", len(cases), len(cases))
 
         def conclude(said: Mapping[int, Any]) -> dict[str, Any]:
@@ -169,7 +172,7 @@ class Session:
                 error = None  # they fail because somebody is gone
             return {"error": error, "measured": [asdict(one) for one in measured]}
 
-        outcome = self._conclude(f"in partition {number}", [asdict(one) for one in samples], conclude, begun)
+        outcome = self._conclude(f"in partition {number}", [asdict(one) for one in samples], conclude, took)
         if outcome["error"]:
             raise BuildError(outcome["error"])
         self._measured += [Measurement(**{**one, "ranks": tuple(one["ranks"])}) for one in outcome["measured"]]
@@ -180,7 +183,7 @@ class Session:
         gone = self.meeting.absent.keys()
         absent = frozenset(place for place, host in enumerate(self._hosts) if not gone.isdisjoint(host.ranks))
         steps = [] if complete else [list(self._ranks_of(step)) for step in schedule(found, self._hosts, absent)]
-        samples, begun = list[list[dict[str, Any]]](), time.monotonic()
+        samples, begun, took = list[list[dict[str, Any]]](), time.monotonic(), 0.0
         for done, step in enumerate(steps):
             self._progress("pairs: send_recv", done, len(steps))
             samples.append([])
@@ -192,6 +195,7 @@ class Session:
                     if one.error:
                         self._broken = True
                         break
+                    took = time.monotonic() - begun
         self._progress("done", 1, 1)
 
         def conclude(said: Mapping[int, Any]) -> str:
@@ -203,7 +207,7 @@ class Session:
             missing = {**gone_since(self.meeting, said), **self.meeting.absent}
             return self._report(pairs, parts, missing).to_json()
 
-        return Report.from_json(self._conclude("at the end", samples, conclude, begun))
+        return Report.from_json(self._conclude("at the end", samples, conclude, took))
 
     def _ranks_of(self, step: Sequence[Pair]) -> Iterator[tuple[int, int]]:
         """Pairs of hosts as pairs of ranks: the first ranks of both, the second ones, and so on."""
@@ -227,9 +231,9 @@ class Session:
             seconds=time.monotonic() - self._begun,
         )
 
-    def _conclude(self, what: str, part: Any, conclude: Conclude, begun: float) -> Any:
-        """Hear the others, who may take as long as one collective longer, and be some times slower."""
-        return self.meeting.conclude(what, part, conclude, self._settings.timeout + 4 * (time.monotonic() - begun) + 1)
+    def _conclude(self, what: str, part: Any, conclude: Conclude, took: float) -> Any:
+        """Hear the others, who may be some times slower than this rank, and then wait for a collective that fails."""
+        return self.meeting.conclude(what, part, conclude, self._settings.timeout + 4 * took + 1)
 
 
 def gone_since(meeting: Meeting, said: Mapping[int, Any]) -> dict[int, str]:

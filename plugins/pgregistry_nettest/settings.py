@@ -30,7 +30,7 @@ class Settings:
         sizes: Bytes, ascending; None for 1 MiB on CPUs and 64 MiB on an accelerator.
         ops: Collectives.
         slow: How many slow hosts are to be told apart.
-        iterations: Timed calls.
+        iterations: Timed calls; below 1 MiB up to ten times as many.
         warmup: Calls before them.
         timeout: Of one collective, in seconds.
         ranks_per_host: So many consecutive ranks are a host; None where ranks say who their host is.

@@ -23,7 +23,7 @@ def show(report: Report) -> None:
         middle = ones[len(ones) // 2]
         size = size_of(op, middle.count, len(middle.ranks))
         seconds = middle.seconds or 0.0
-        bandwidths = (f"{one / 1e9:.2f}" for one in (middle.algbw, middle.busbw, ones[0].busbw))
+        bandwidths = (f"{one / 1e9:.3f}" for one in (middle.algbw, middle.busbw, ones[0].busbw))
         rows.add_row(op, str(size), str(middle.count), TYPE, f"{1e6 * seconds:.1f}", *bandwidths)
     per_host = median(len(host.ranks) for host in report.hosts)
     each = f"{report.world_size} ranks on {len(report.hosts)} hosts" if per_host > 1 else f"{len(report.hosts)} hosts"

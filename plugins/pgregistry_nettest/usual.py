@@ -14,8 +14,8 @@ from pgregistry_nettest.report import Host, Measurement
 
 #: Slow is what takes so many times as long as usual, …
 RATIO: Final = 1.5
-#: … is so many standard deviations away from it, …
-DEVIATIONS: Final = 3.0
+#: … is so many standard deviations away from it to be suspect, and so many to be sure, …
+SUSPECT, SURE = 2.5, 4.0
 #: … and takes so many seconds more: less is what operating systems do to any process.
 FLOOR: Final = 100e-6
 #: The standard deviation of normal numbers whose median distance from the median is 1.
@@ -49,7 +49,7 @@ def cost(one: Measurement, members: int) -> float:
     return one.seconds / max(bus_factor(one.op, mine) / bus_factor(one.op, members), (mine - 1) / (members - 1))
 
 
-def usual(measured: Sequence[Measurement], healthy: int) -> Usual | None:
+def usual(measured: Sequence[Measurement], healthy: int, deviations: float) -> Usual | None:
     """What is usual among measurements of one collective and size; None where none succeeded.
 
     Slow hosts can be in most of the groups, so a median of all could be slow. It is taken over the
@@ -64,7 +64,7 @@ def usual(measured: Sequence[Measurement], healthy: int) -> Usual | None:
     middle = median(costs)
     # Few groups can be equal by chance, so the spread within them counts too.
     spread = max(median(abs(one - middle) for one in costs), median(one.spread for one in kept))
-    return Usual(members, middle, max(RATIO * middle, middle + DEVIATIONS * _NORMAL * spread, middle + FLOOR))
+    return Usual(members, middle, max(RATIO * middle, middle + deviations * _NORMAL * spread, middle + FLOOR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +84,30 @@ class Compared:
         """How many times as long as usual it took; infinity where it failed."""
         return cost(self.one, self.usual.members) / max(self.usual.seconds, 1e-9)
 
+    @property
+    def excess(self) -> float:
+        """How many seconds longer than usual it took; infinity where it failed."""
+        return cost(self.one, self.usual.members) - self.usual.seconds
 
-def compare(measured: Sequence[Measurement], hosts: Sequence[Host], slow: int) -> list[Compared]:
+
+def compare(
+    measured: Sequence[Measurement], hosts: Sequence[Host], slow: int, deviations: float = SURE
+) -> list[Compared]:
     """The groups of the partitions, each beside what is usual where at most `slow` hosts are slow."""
     compared = []
-    for case, normal in of_groups(measured, hosts, slow).items():
+    for case, normal in of_groups(measured, hosts, slow, deviations).items():
         compared += [Compared(one, normal) for one in cases(measured)[case]]
     return compared
 
 
-def of_groups(measured: Sequence[Measurement], hosts: Sequence[Host], slow: int) -> dict[tuple[str, int], Usual]:
+def of_groups(
+    measured: Sequence[Measurement], hosts: Sequence[Host], slow: int, deviations: float = SURE
+) -> dict[tuple[str, int], Usual]:
     """What is usual for each collective and size of the partitions, where at most `slow` hosts are slow."""
     found = {}
     for case, ones in cases(measured).items():
         met = Counter(host for one in ones for host in members(one, hosts))
-        normal = usual(ones, len(ones) - slow * max(met.values()))
+        normal = usual(ones, len(ones) - slow * max(met.values()), deviations)
         if normal is not None:
             found[case] = normal
     return found

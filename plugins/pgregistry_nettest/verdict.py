@@ -11,8 +11,8 @@ from typing import Final
 from pgregistry.spans import spans
 from pgregistry_nettest.collectives import bus_factor, shown
 from pgregistry_nettest.report import Finding, Host, Kind, Measurement, Report
-from pgregistry_nettest.suspects import Suspects, suspects
-from pgregistry_nettest.usual import Compared, cases, compare, members, of_groups, usual
+from pgregistry_nettest.suspects import PARTNERS, Suspects, suspects
+from pgregistry_nettest.usual import SURE, SUSPECT, Compared, compare, members, of_groups
 
 #: Sentences of evidence for one finding.
 SENTENCES: Final = 6
@@ -47,14 +47,15 @@ def judge(
     """
     missing = missing or {}
     groups = [one for one in measured if one.round < rounds]
-    found = suspects(groups, hosts, slow)
-    pairs = _compare_pairs([one for one in measured if one.round >= rounds], found, hosts)
+    pairs = compare([one for one in measured if one.round >= rounds], hosts, slow)
+    threshold = SUSPECT if pairs else SURE  # what no pair confirms must be sure
+    found = suspects(groups, hosts, slow, threshold)
     guilty = _guilty(pairs, found, hosts)
-    bad = [each for each in (*compare(groups, hosts, slow), *pairs) if each.slow]
-    findings = [*_missing(missing, hosts), *_slow_ranks(guilty, bad, hosts, rounds)]
-    findings += _links(bad, found, guilty, hosts, rounds, tested=bool(pairs))
+    compared = [*compare(groups, hosts, slow, threshold), *pairs]
+    findings = [*_missing(missing, hosts), *_slow_ranks(guilty, compared, hosts, rounds)]
+    findings += _links(compared, found, guilty, hosts, rounds, tested=bool(pairs))
     notes = []
-    if cleared := sorted(found.ranks - guilty - missing.keys()):
+    if cleared := sorted(found.ranks.keys() - guilty - missing.keys()):
         notes.append(f"Slow in groups, but not in pairs with good hosts, so not named: {spans(cleared)}.")
     if (count := len(_hosts_of(guilty, hosts))) > slow:
         notes.append(f"Only slow = {slow} can be told apart surely, and {count} seem to be; try --slow {count}.")
@@ -65,52 +66,42 @@ def judge(
     return Verdict(tuple(findings), tuple(notes))
 
 
-def _compare_pairs(pairs: Sequence[Measurement], found: Suspects, hosts: Sequence[Host]) -> list[Compared]:
-    """The pairs, each beside what is usual among those of which nothing bad is known."""
-    compared = []
-    for ones in cases(pairs).values():
-        controls = sum(not _questioned(members(one, hosts), one, found) for one in ones)
-        if (normal := usual(ones, controls)) is not None:
-            compared += [Compared(one, normal) for one in ones]
-    return compared
-
-
-def _questioned(pair: tuple[int, ...], one: Measurement, found: Suspects) -> bool:
-    return not found.ranks.isdisjoint(one.ranks) or any(set(pair) <= set(group) for group in found.groups)
-
-
 def _guilty(pairs: Sequence[Compared], found: Suspects, hosts: Sequence[Host]) -> set[int]:
-    """The ranks that are slow with most of their partners, at some size; all suspects where no pair was tested."""
-    doubtful = {rank for group in found.groups for host in group for rank in hosts[host].ranks}
+    """The ranks that are slow with their partners; all suspects where no pair was tested.
+
+    A suspect is slow with most of them. A rank that only a slow group points to is slow with all of
+    at least three: it may also have a slow link, or bad luck.
+    """
+    doubtful = {rank: size for group, size in found.groups.items() for host in group for rank in hosts[host].ranks}
     guilty = set()
-    for rank in found.ranks | doubtful:
-        tests = [each for each in pairs if rank in each.one.ranks]
-        if not tests and rank in found.ranks:
-            guilty.add(rank)
-        for size in {each.one.size for each in tests}:
-            partners: dict[int, list[bool]] = {}
-            for each in tests:
+    for rank, size in {**doubtful, **found.ranks}.items():
+        partners: dict[int, list[bool]] = {}
+        for each in pairs:
+            if rank in each.one.ranks and each.one.size == size:
                 (partner,) = set(each.one.ranks) - {rank}
-                if each.one.size == size and partner not in found.ranks:
+                if partner not in found.ranks:
                     partners.setdefault(partner, []).append(each.slow)
-            slow = sum(all(times) for times in partners.values())
-            # One that only a slow group points to may have a slow link: it takes two partners to say more.
-            if slow > len(partners) / 2 and (rank in found.ranks or slow > 1):
+        slow = sum(map(all, partners.values()))
+        if rank in found.ranks:
+            if slow > len(partners) / 2 or not partners:
                 guilty.add(rank)
+        elif slow == len(partners) >= PARTNERS:
+            guilty.add(rank)
     return guilty
 
 
-def _slow_ranks(guilty: set[int], bad: Sequence[Compared], hosts: Sequence[Host], rounds: int) -> Iterable[Finding]:
+def _slow_ranks(
+    guilty: set[int], compared: Sequence[Compared], hosts: Sequence[Host], rounds: int
+) -> Iterable[Finding]:
     for number in _hosts_of(guilty, hosts):
         ranks = tuple(rank for rank in hosts[number].ranks if rank in guilty)
         kind: Kind = "slow host" if ranks == hosts[number].ranks else "slow ranks"
-        yield _finding(
-            kind, (number,), ranks, [each for each in bad if set(each.one.ranks) & set(ranks)], hosts, rounds
-        )
+        bad = [each for each in compared if each.slow and set(each.one.ranks) & set(ranks)]
+        yield _finding(kind, (number,), ranks, bad, hosts, rounds)
 
 
 def _links(
-    bad: Sequence[Compared],
+    compared: Sequence[Compared],
     found: Suspects,
     guilty: set[int],
     hosts: Sequence[Host],
@@ -118,15 +109,18 @@ def _links(
     *,
     tested: bool,
 ) -> Iterable[Finding]:
-    """Slow pairs in slow groups, between hosts that are not slow themselves."""
-    innocent = [each for each in bad if guilty.isdisjoint(each.one.ranks)]
-    pairs = {members(each.one, hosts) for each in innocent if len(each.one.ranks) == 2}
-    for pair in sorted(pairs):
-        if any(set(pair) <= set(group) for group in found.groups):
-            evidence = [each for each in innocent if set(pair) <= set(members(each.one, hosts))]
-            if not tested or any(each.one.round >= rounds for each in evidence):
-                ranks = sorted({rank for each in evidence if len(each.one.ranks) == 2 for rank in each.one.ranks})
-                yield _finding("slow link", pair, tuple(ranks), evidence, hosts, rounds)
+    """Pairs in slow groups that are slow in each test, between hosts that are not slow themselves."""
+    of_pairs = [each for each in compared if len(each.one.ranks) == 2 and (each.one.round >= rounds or not tested)]
+    for pair in sorted({members(each.one, hosts) for each in of_pairs}):
+        sizes = {found.groups[group] for group in found.together(pair)}
+        tests: dict[tuple[int, ...], list[bool]] = {}
+        for each in of_pairs:
+            if members(each.one, hosts) == pair and each.one.size in sizes and guilty.isdisjoint(each.one.ranks):
+                tests.setdefault(each.one.ranks, []).append(each.slow)
+        ranks = {rank for ranks, slow in tests.items() if all(slow) for rank in ranks}
+        if ranks:
+            bad = [each for each in compared if each.slow and set(pair) <= set(members(each.one, hosts))]
+            yield _finding("slow link", pair, tuple(sorted(ranks)), bad, hosts, rounds)
 
 
 def _finding(

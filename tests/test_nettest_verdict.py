@@ -1,0 +1,335 @@
+"""Who is slow, from times alone: partitions, suspects, pairs and the verdict, against a simulated network."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pgregistry_nettest import collectives
+from pgregistry_nettest.partitions import partitions
+from pgregistry_nettest.report import Host, Measurement, Report
+from pgregistry_nettest.suspects import schedule, suspects
+from pgregistry_nettest.verdict import Verdict, judge
+
+from pgregistry import ConfigError
+
+MIB = 1 << 20
+
+
+class Network:
+    """A network whose hosts and links may be slow: what a collective in it takes, by arithmetic of its own.
+
+    A ring passes 2 (n - 1) times one n-th of the bytes over the slowest link between any two
+    members; noise only ever makes it slower.
+    """
+
+    def __init__(
+        self,
+        hosts: int,
+        slow: Mapping[int, float] = {},
+        links: Mapping[frozenset[int], float] = {},
+        per_host: int = 1,
+        noise: float = 0.1,
+        seed: int = 0,
+        speed: float = 1e9,
+    ) -> None:
+        self.hosts = [Host(f"h{i}", tuple(range(i * per_host, (i + 1) * per_host))) for i in range(hosts)]
+        self.slow, self.links, self.noise, self.speed = slow, links, noise, speed
+        self.random = random.Random(seed)
+
+    def time(self, members: Sequence[int], size: int, steps: float) -> float:
+        """How long so many passes of one n-th of the bytes take among these hosts."""
+        worst = max(
+            max(self.slow.get(a, 1.0), self.slow.get(b, 1.0), self.links.get(frozenset((a, b)), 1.0))
+            for a, b in combinations(members, 2)
+        )
+        noise = 1 + abs(self.random.gauss(0, self.noise))
+        return worst * noise * steps * size / len(members) / self.speed
+
+    def measure(self, op: str, size: int, ranks: Sequence[int], number: int) -> Measurement:
+        members = [i for i, host in enumerate(self.hosts) if set(host.ranks) & set(ranks)]
+        n = len(members)
+        steps = 2 * (n - 1) if op == "all_reduce" else n
+        return Measurement(number, op, size, size // 4, tuple(ranks), self.time(members, size, steps))
+
+    def groups(self, slow: int, sizes: Sequence[int] = (MIB,)) -> list[Measurement]:
+        parts = partitions(len(self.hosts), slow)
+        lists = [parts.ranks(number, [host.ranks for host in self.hosts]) for number in range(len(parts.groups))]
+        return [
+            self.measure("all_reduce", size, ranks, number)
+            for number, groups in enumerate(lists)
+            for ranks in groups
+            for size in sizes
+        ]
+
+    def test(self, slow: int, sizes: Sequence[int] = (MIB,), **others: Any) -> Verdict:
+        """The whole test: partitions, then pairs, then the verdict."""
+        parts = partitions(len(self.hosts), slow)
+        measured = self.groups(slow, sizes)
+        found = suspects(measured, self.hosts, slow)
+        steps = [] if parts.complete else schedule(found, self.hosts, frozenset())
+        for step in steps:
+            assert len({host for pair in step for host in pair}) == 2 * len(step), "each host is in one pair at a time"
+            for a, b in step:
+                for ranks in zip(self.hosts[a].ranks, self.hosts[b].ranks, strict=True):
+                    for size in found.sizes:
+                        measured.append(self.measure("send_recv", size, ranks, len(parts.groups)))
+        return judge(measured, self.hosts, slow, rounds=len(parts.groups), **others)
+
+    def report(self, slow: int) -> Report:
+        parts = partitions(len(self.hosts), slow)
+        measured = tuple(self.groups(slow))
+        return Report(tuple(self.hosts), parts.groups, measured, (), (), slow, "gloo", "cpu", 1.0)
+
+
+def named(verdict: Verdict) -> list[tuple[str, tuple[int, ...]]]:
+    return [(finding.kind, finding.hosts) for finding in verdict.findings]
+
+
+# --- partitions -------------------------------------------------------------------------------------
+
+
+@given(st.integers(2, 400), st.integers(1, 4))
+@settings(deadline=None)
+def test_two_hosts_meet_at_most_once_and_there_is_one_partition_more_than_slow_hosts(hosts: int, slow: int) -> None:
+    if hosts < (slow + 1) ** 2 + slow:  # fewer may be too few
+        slow = 1
+    parts = partitions(hosts, slow)
+    met = Counter(pair for part in parts.groups for group in part for pair in combinations(group, 2))
+    assert max(met.values()) == 1
+    assert len(parts.groups) == (slow + 1 if hosts > 3 else {2: 1, 3: 3}[hosts])
+    for part in parts.groups:
+        assert max(Counter(host for group in part for host in group).values()) == 1
+        sizes = {len(group) for group in part}
+        assert max(sizes) - min(sizes) <= 1
+        if hosts not in (2, 3, 5):
+            assert sum(map(len, part)) == hosts, "nobody is left out"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "slow", "size", "count"), [(9, 1, 3, 3), (9, 2, 3, 3), (16, 1, 4, 4), (16, 2, 4, 4), (12, 1, 3, 4)]
+)
+def test_groups_are_equal_where_they_can_be(hosts: int, slow: int, size: int, count: int) -> None:
+    for part in partitions(hosts, slow).groups:
+        assert [len(group) for group in part] == [size] * count
+
+
+def test_so_many_slow_hosts_that_they_cannot_be_told_apart_are_refused() -> None:
+    with pytest.raises(ConfigError) as error:
+        partitions(9, 5)
+    assert str(error.value) == (
+        "slow = 5 slow hosts cannot be told apart among 9; at most 3 can. Say slow = 3, or test more hosts."
+    )
+
+
+def test_ranks_of_a_partition_are_the_first_ranks_of_hosts_together_and_so_on() -> None:
+    hosts = [(0, 1), (2, 3, 4), (5, 6), (7, 8)]
+    assert partitions(4, 1).ranks(0, hosts) == [[0, 2], [1, 3], [5, 7], [6, 8]]
+    assert partitions(4, 1).ranks(1, hosts) == [[0, 5], [1, 6], [2, 7], [3, 8]]
+
+
+# --- the verdict ------------------------------------------------------------------------------------
+
+SEEDS = st.integers(0, 10**6)
+#: The noise of an example is drawn at random too, so the examples are the same in every run.
+examples = settings(deadline=None, derandomize=True, max_examples=60)
+
+
+@given(st.integers(4, 40), SEEDS)
+@examples
+def test_no_host_is_accused_where_none_is_slow(hosts: int, seed: int) -> None:
+    assert named(Network(hosts, seed=seed).test(1)) == []
+
+
+@given(st.integers(4, 40), st.floats(3, 50), SEEDS, st.data())
+@examples
+def test_one_slow_host_is_named_and_no_other(hosts: int, factor: float, seed: int, data: st.DataObject) -> None:
+    host = data.draw(st.integers(0, hosts - 1))
+    verdict = Network(hosts, {host: factor}, seed=seed).test(1)
+    assert named(verdict) == [("slow host", (host,))]
+    (finding,) = verdict.findings
+    assert finding.factor == pytest.approx(factor, rel=0.5)
+    assert len(finding.evidence) >= 2
+
+
+@given(st.sampled_from([9, 12, 16, 20, 25, 36, 49]), st.floats(3, 20), SEEDS, st.data())
+@examples
+def test_two_slow_hosts_are_named_with_three_partitions(
+    hosts: int, factor: float, seed: int, data: st.DataObject
+) -> None:
+    pair = data.draw(st.lists(st.integers(0, hosts - 1), min_size=2, max_size=2, unique=True).map(sorted))
+    verdict = Network(hosts, dict.fromkeys(pair, factor), seed=seed).test(2)
+    assert named(verdict) == [("slow host", (host,)) for host in pair]
+
+
+@given(st.sampled_from([4, 5, 9, 16, 20]), SEEDS, st.data())
+@examples
+def test_a_slow_link_is_named_where_its_hosts_meet_and_hosts_are_not(
+    hosts: int, seed: int, data: st.DataObject
+) -> None:
+    together = [pair for part in partitions(hosts, 1).groups for group in part for pair in combinations(group, 2)]
+    pair = data.draw(st.sampled_from(together))
+    verdict = Network(hosts, links={frozenset(pair): 5.0}, seed=seed).test(1)
+    assert named(verdict) == [("slow link", pair)]
+
+
+def test_three_hosts_are_tested_in_all_pairs() -> None:
+    for host in range(3):
+        assert named(Network(3, {host: 4.0}).test(1)) == [("slow host", (host,))]
+    assert named(Network(3, links={frozenset((0, 2)): 4.0}).test(1)) == [("slow link", (0, 2))]
+
+
+def test_some_ranks_of_a_host_are_slow_ranks_and_all_of_them_a_slow_host() -> None:
+    network = Network(9, per_host=2)
+    measured = []
+    for one in network.groups(1):
+        slow = 9 in one.ranks  # the second rank of host 4
+        measured.append(dataclasses.replace(one, seconds=(one.seconds or 0) * (5 if slow else 1)))
+    (finding,) = judge(measured, network.hosts, 1, rounds=2).findings
+    assert (finding.kind, finding.hosts, finding.ranks) == ("slow ranks", (4,), (9,))
+    assert named(Network(9, {4: 5.0}, per_host=2).test(1)) == [("slow host", (4,))]
+
+
+def test_a_suspect_that_is_fast_in_pairs_is_not_named_but_noted() -> None:
+    network = Network(9, {4: 5.0})
+    groups = network.groups(1)
+    found = suspects(groups, network.hosts, 1)
+    network.slow = {}
+    steps = schedule(found, network.hosts, frozenset())
+    pairs = [network.measure("send_recv", MIB, pair, 2) for step in steps for pair in step]
+    verdict = judge([*groups, *pairs], network.hosts, 1, rounds=2)
+    assert named(verdict) == []
+    assert verdict.notes[0] == "Slow in groups, but not in pairs with good hosts, so not named: rank 4."
+
+
+def test_a_link_that_is_slow_in_one_test_of_several_is_not_named() -> None:
+    network = Network(9, links={frozenset((3, 5)): 5.0})
+    groups = network.groups(1)
+    steps = schedule(suspects(groups, network.hosts, 1), network.hosts, frozenset())
+    tests = [pair for step in steps for pair in step]
+    assert tests.count((3, 5)) == 3
+    pairs = [network.measure("send_recv", MIB, pair, 2) for pair in tests]
+    assert named(judge([*groups, *pairs], network.hosts, 1, rounds=2)) == [("slow link", (3, 5))]
+    third = max(place for place, pair in enumerate(tests) if pair == (3, 5))
+    pairs[third] = dataclasses.replace(pairs[third], seconds=(pairs[third].seconds or 0) / 5)
+    assert named(judge([*groups, *pairs], network.hosts, 1, rounds=2)) == []
+
+
+def test_where_calls_vary_widely_a_difference_as_wide_is_nothing() -> None:
+    network = Network(9, {4: 3.0}, noise=0.0)
+    calm = [dataclasses.replace(one, spread=0.02 * (one.seconds or 0)) for one in network.groups(1)]
+    wild = [dataclasses.replace(one, spread=0.7 * (one.seconds or 0)) for one in network.groups(1)]
+    assert list(suspects(calm, network.hosts, 1).ranks) == [4]
+    assert not suspects(wild, network.hosts, 1)
+
+
+def test_differences_below_the_floor_are_nothing_however_many_times() -> None:
+    network = Network(9, {4: 10.0}, noise=0.0)
+    assert named(network.test(1, sizes=[1024])) == []  # 1 µs usually, 14 µs with host 4
+    assert named(network.test(1, sizes=[1024, MIB])) == [("slow host", (4,))]
+
+
+def test_a_group_is_not_slow_for_being_larger() -> None:
+    # 7 hosts: groups of 3 and of 2. Where only steps count, those of 3 take twice as long.
+    parts, hosts = partitions(7, 1), [Host(str(i), (i,)) for i in range(7)]
+    assert {len(group) for part in parts.groups for group in part} == {2, 3}
+    measured = [
+        Measurement(number, "all_reduce", 4, 1, group, 0.01 * (len(group) - 1))
+        for number, part in enumerate(parts.groups)
+        for group in part
+    ]
+    assert not suspects(measured, hosts, 1)
+
+
+def test_one_outlier_does_not_move_what_is_usual() -> None:
+    # By the mean, the slow groups themselves would raise the bar: with a host that is 1000 times
+    # slower, nothing else would be slow. Both hosts are found.
+    assert named(Network(16, {3: 1000.0, 7: 3.0}).test(2)) == [("slow host", (3,)), ("slow host", (7,))]
+
+
+def test_a_group_that_fails_is_slow() -> None:
+    network = Network(9)
+    measured = [
+        dataclasses.replace(one, seconds=None, error="RuntimeError: timed out") if 4 in one.ranks else one
+        for one in network.groups(1)
+    ]
+    (finding,) = judge(measured, network.hosts, 1, rounds=2).findings
+    assert (finding.kind, finding.hosts, finding.factor) == ("slow host", (4,), None)
+    assert finding.evidence[0].startswith(
+        "partition 0: all_reduce of 1M among hosts 3 4 5 failed (RuntimeError: timed out), usually "
+    )
+
+
+def test_missing_ranks_are_named_with_the_moment() -> None:
+    (finding,) = Network(9, per_host=2).test(1, missing={8: "in partition 1", 9: "in partition 1"}).findings
+    assert (finding.kind, finding.hosts, finding.ranks) == ("missing ranks", (4,), (8, 9))
+    assert finding.evidence == ("rank 8 did not answer in partition 1", "rank 9 did not answer in partition 1")
+
+
+def test_a_slow_fabric_shows_against_a_baseline_alone() -> None:
+    before, after = Network(9, speed=1e9), Network(9, speed=0.4e9)
+    assert named(after.test(1)) == []
+    verdict = after.test(1, baseline=before.report(1))
+    assert named(verdict) == [("slow fabric", tuple(range(9)))]
+    assert verdict.findings[0].factor == pytest.approx(2.5, rel=0.2)
+    assert named(before.test(1, baseline=before.report(1))) == []
+    assert named(Network(9, {2: 5.0}).test(1, baseline=before.report(1))) == [("slow host", (2,))]
+
+
+@given(SEEDS)
+@examples
+def test_a_baseline_of_another_number_of_hosts_can_be_compared(seed: int) -> None:
+    assert named(Network(16, seed=seed).test(1, baseline=Network(9).report(1))) == []
+    before, after = Network(9, noise=0.0), Network(16, noise=0.0, speed=0.25e9)
+    (finding,) = after.test(1, baseline=before.report(1)).findings
+    assert (finding.kind, finding.factor) == ("slow fabric", 4.0)
+
+
+# --- numbers ----------------------------------------------------------------------------------------
+
+
+def test_bandwidths_are_those_of_nccl_tests() -> None:
+    # From doc/PERFORMANCE.md: 1 GB among 4 ranks in 0.1 s.
+    cases = {
+        "all_reduce": (250_000_000, 10e9, 15e9),
+        "all_gather": (62_500_000, 10e9, 7.5e9),
+        "reduce_scatter": (62_500_000, 10e9, 7.5e9),
+        "all_to_all": (62_500_000, 10e9, 7.5e9),
+        "broadcast": (250_000_000, 10e9, 10e9),
+        "send_recv": (250_000_000, 10e9, 10e9),
+    }
+    assert set(cases) == set(collectives.OPS)
+    for op, (count, algbw, busbw) in cases.items():
+        assert collectives.count(op, 10**9, 4) == count
+        one = Measurement(0, op, 10**9, count, (0, 1, 2, 3), 0.1)
+        assert (one.algbw, one.busbw) == (pytest.approx(algbw), pytest.approx(busbw))
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [("1K..64K", [1024 << i for i in range(7)]), ("8,1M", [8, MIB]), ("3K..10K", [3072, 6144]), ("2g", [2 << 30])],
+)
+def test_sizes_as_typed(text: str, sizes: list[int]) -> None:
+    assert list(collectives.parse_sizes(text)) == sizes
+
+
+@pytest.mark.parametrize("text", ["", "2M..1M", "1X", "3", "0", "-4", "1K..", "1.5M", "9999G"])
+def test_sizes_that_cannot_be_are_refused_with_what_can(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"size = '"):
+        collectives.parse_sizes(text)
+
+
+def test_a_collective_that_nobody_knows_is_refused_with_all_that_are() -> None:
+    with pytest.raises(ConfigError) as error:
+        collectives.parse_ops("all_reduce,allgather")
+    assert str(error.value) == (
+        "op = 'allgather' is no collective that can be tested. "
+        "There are all_reduce, all_gather, reduce_scatter, broadcast, all_to_all and send_recv."
+    )
