@@ -66,7 +66,9 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
     until, pause = time.monotonic() + seconds, PAUSE
     while True:
         try:
-            return in_thread(partial(meet, address, port, agent, launch.world_size, until), _silent, seconds + ANSWER)
+            return in_thread(
+                partial(meet, address, port, agent, launch.world_size, until), _silent, _left(until) + ANSWER
+            )
         except (OSError, OverflowError, RuntimeError) as error:
             # An earlier store may be about to close, and nobody may listen where rank 0 was before a restart.
             again = isinstance(error, OSError | DistNetworkError | DistStoreError) and launch.rank != 0
@@ -74,13 +76,16 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
                 time.sleep(min(pause, _left(until)))
                 pause = min(1.5 * pause, LONGEST_PAUSE)
                 continue
-            which = f"the store at {address}:{port}, which rank 0 hosts,"
-            if agent:
-                which = f"the store that rank 0 hosts (torchrun's agent at {address}:{port} tells where)"
-            what = f"did not answer within {seconds:g} s" if launch.rank else "could not be opened"
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            if launch.rank == 0:
+                raise PlanMismatch(
+                    f"Rank 0 of {launch.world_size} could not open the store at {address}:{port}, where all ranks "
+                    f"meet.\n  {reason}"
+                ) from error
+            there = f"that torchrun's agent at {address}:{port} knows" if agent else f"at {address}:{port}"
             raise PlanMismatch(
-                f"Rank {launch.rank} of {launch.world_size}: {which} {what}.\n"
-                f"  {type(error).__name__}: {str(error).splitlines()[0]}"
+                f"Rank {launch.rank} of {launch.world_size}: the store {there}, which rank 0 hosts, did not answer "
+                f"within {seconds:g} s.\n  {reason}"
             ) from error
 
 

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "refused.md").read_text(encoding="utf-8")
 ERRORS = ("ConfigError", "PluginError", "PlanMismatch")
-AGREEMENT = ("agree", "board", "start", "statement", "world")
+AGREEMENT = ("agree", "rendezvous", "start", "statement", "world")
 #: Functions whose sentences are put into an error, and those errors that only pass on others or nobody sees.
 SENTENCES = ("_wrong_hooks",)
 INTERNAL = ("There is no plan.", "no plan")
