@@ -118,26 +118,28 @@ def start(
         _check_placement(made.plan)
     except PgregistryError as error:
         made, failure = None, error
-    ranks = range(place.world_size) if made is None or made.plan.ranks is None else sorted(made.plan.ranks)
+    ranks = _taking_part(made, keywords, place)
     defaults = Defaults(backend, run.timeout, run.cpu)
     built = Built(excepthook=sys.excepthook if place.owns_world else None)
+    # Where the plan leaves out ranks, they start the world with the others.
+    everyone = place.board(range(place.world_size)) if place.owns_world and len(ranks) < place.world_size else None
     if made is not None and place.rank not in ranks:
-        # The plan is none of this rank's business, but the world is.
-        if place.owns_world:
-            _start_world(place, run, place.board(range(place.world_size)), backend, built)
+        if everyone is not None:
+            _start_world(place, run, everyone, backend, built)
         return ParallelContext(made.plan, place.rank, built, defaults)
     board = place.board(ranks)
     try:
         agree(board, _statement(made, failure, place, run, backend), run.patience())
         if made is None:
             raise failure or ConfigError("There is no plan.")
-    except BaseException:
+    except BaseException as error:
+        if place.owns_world and (everyone is not None or failure is not None):
+            tell_failure(everyone or board, error)
         leave(board, hosts=place.hosts, early=failure is not None)
         raise
     try:
         if place.owns_world:
-            everyone = board if len(ranks) == place.world_size else place.board(range(place.world_size))
-            _start_world(place, run, everyone, backend, built)
+            _start_world(place, run, everyone or board, backend, built)
         build(made.plan, board, defaults, built, seconds=run.build_timeout)
         context = ParallelContext(made.plan, place.rank, built, defaults)
         if made.registry.implementing("pgregistry_ready"):
@@ -146,6 +148,8 @@ def start(
         confirm(board, run.build_timeout, "last")
     except BaseException as error:
         earlier = tell_failure(board, error)
+        if everyone is not None:
+            tell_failure(everyone, error)
         undo(built, abort=True)
         let_go(error)
         leave(board, hosts=place.hosts)
@@ -153,6 +157,16 @@ def start(
             raise earlier from error  # what happened here only followed from it
         raise
     return context
+
+
+def _taking_part(made: Made | None, keywords: Mapping[str, Any], place: Place) -> Sequence[int]:
+    """The ranks that the plan is on; where it failed, those that it was asked for."""
+    if made is not None:
+        return range(place.world_size) if made.plan.ranks is None else sorted(made.plan.ranks)
+    asked = keywords.get("within")
+    if isinstance(asked, list | tuple | range) and place.rank in asked and set(asked) <= set(range(place.world_size)):
+        return sorted(set(asked))
+    return range(place.world_size)
 
 
 def _start_world(place: Place, run: Run, everyone: Board, backend: str, built: Built) -> None:
