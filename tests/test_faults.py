@@ -350,8 +350,8 @@ FAULTS: Final = (
     ),
     Fault(
         "killed with all its process groups made",
-        "{Odd}",
-        ("{Odd}",),
+        "{Odd} OR could not make the process group of mode",  # where another was not yet connected to all
+        (),
         tried="killed in confirm",
         error="BuildError",
         soon=PATIENCE + 20,
