@@ -98,6 +98,7 @@ def test_decode_context_runs_through_prefill_context_first(
         decode_context_model_parallel_size=dcp,
     )
     assert table(plan)["dcp"] == by_rows(world, tp, pcp, dcp)
+    assert (plan["dcp"].layout is None) == (pcp > 1 < dcp)
 
 
 def test_balancing_experts_has_process_groups_of_its_own() -> None:

@@ -191,6 +191,12 @@ def test_all_modes_are_said_in_axes_whatever_lies_beside_what() -> None:
     )
     listed = [mode.name for mode in apart.planned if mode.layout is None]
     assert listed == ["HYBRID_DP_CP_GROUP_2", "HYBRID_DP_CP_GROUP_4", "HYBRID_DP_CP_GROUP_8"]
+    # cp = 4, dp = 6: a run of 8 is cp and two of dp; there is none of 16, as it would be the last power below 24
+    fits = megatron.plan(
+        96, order="cp-tp-dp-pp", context_parallel_size=4, tensor_model_parallel_size=4, hybrid_context_parallel=True
+    )
+    assert [mode.name for mode in fits.planned if mode.layout is None] == []
+    assert fits["HYBRID_DP_CP_GROUP_8"].groups[0] == (0, 1, 2, 3, 16, 17, 18, 19)
 
 
 def test_the_readme_names_every_mode_with_what_it_is_over() -> None:
