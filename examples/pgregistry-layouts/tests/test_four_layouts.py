@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pgregistry_layouts import accelerate, colossalai, nanotron, vllm
 
@@ -85,6 +85,7 @@ def by_rows(world: int, tp: int, pcp: int, dcp: int) -> list[list[int]]:
     return sorted(sorted(ranks[start : start + dcp]) for start in range(0, world, dcp))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.data())
 def test_decode_context_runs_through_prefill_context_first(
     tp: int, pcp: int, engines: int, data: st.DataObject
