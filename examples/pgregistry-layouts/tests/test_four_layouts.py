@@ -85,6 +85,11 @@ def by_rows(world: int, tp: int, pcp: int, dcp: int) -> list[list[int]]:
     return sorted(sorted(ranks[start : start + dcp]) for start in range(0, world, dcp))
 
 
+def test_indices_of_several_axes_are_lists() -> None:
+    with pytest.raises(pgregistry.ConfigError, match="indices are not positions along each axis"):
+        colossalai.plan(8, size=[2, 4], queries=[{"axis": [0, 1], "indices": 0}])
+
+
 @settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.data())
 def test_decode_context_runs_through_prefill_context_first(

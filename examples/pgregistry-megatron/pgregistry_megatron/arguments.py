@@ -52,6 +52,9 @@ def plan(
         ConfigError: for what Megatron-Core refuses or breaks on.
     """
     tokens, missing = _read(order)
+    for name, value in {"rank_offset": rank_offset, "local_world_size": local_world_size}.items():
+        if not isinstance(value, int | None):
+            raise ConfigError(f"{name} = {value!r} is not a whole number.")
     within = None if within is None else tuple(within)
     if rank_offset or local_world_size is not None:
         if within is not None:

@@ -200,6 +200,13 @@ def test_all_modes_are_said_in_axes_whatever_lies_beside_what() -> None:
     assert fits["HYBRID_DP_CP_GROUP_8"].groups[0] == (0, 1, 2, 3, 16, 17, 18, 19)
 
 
+@pytest.mark.parametrize("name", ["rank_offset", "local_world_size"])
+def test_a_block_of_ranks_is_said_in_whole_numbers(name: str) -> None:
+    block: dict[str, Any] = {name: "4"}
+    with pytest.raises(pgregistry.ConfigError, match=f"{name} = '4' is not a whole number"):
+        megatron.plan(8, **block)
+
+
 def test_the_readme_names_every_mode_with_what_it_is_over() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     for name, over in {**groups.DENSE_MODES, **groups.EXPERT_MODES}.items():
