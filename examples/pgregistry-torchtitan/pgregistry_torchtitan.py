@@ -8,7 +8,7 @@ from typing import Any, Final
 from pgregistry import FULL, WORLD, ConfigError, Mode, Plan, Split, hookimpl, plan_modes
 
 #: The modes that each `spmd_backend` does not build.
-WITHOUT: Final = {"spmd_types": {"fsdp"}, "partial_dtensor": {"dp", "dp_shard"}}
+WITHOUT: Final = {"spmd_types": {"fsdp"}, "partial_dtensor": {"dp", "dp_shard"}, "full_dtensor": {"dp", "fsdp"}}
 
 
 def modes(prefix: str = "") -> Iterator[Mode]:
@@ -54,14 +54,14 @@ def plan(
         world_size: How many ranks there are.
         dp_replicate: How often the model is there.
         dp_shard: -1 for what the other degrees leave.
-        spmd_backend: `spmd_types` or `partial_dtensor`; each lacks some modes of the other.
+        spmd_backend: `spmd_types`, `partial_dtensor` or `full_dtensor`; each lacks some modes of the others.
         **degrees: `cp`, `tp`, `pp` and `ep`, each 1 by default; `within=` as in `pgregistry.plan`.
 
     Raises:
         ConfigError: if a degree does not fit, with those that would.
     """
     if spmd_backend not in WITHOUT:
-        raise ConfigError(f"spmd_backend = {spmd_backend!r} is neither 'spmd_types' nor 'partial_dtensor'.")
+        raise ConfigError(f"spmd_backend = {spmd_backend!r} is none of {', '.join(WITHOUT)}.")
     names = {mode.name for mode in modes()} - WITHOUT[spmd_backend]
     shard = None if dp_shard == -1 else dp_shard
     return plan_modes(world_size, modes(), keep=names, dp_replicate=dp_replicate, dp_shard=shard, **degrees)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pgregistry_deepspeed as deepspeed
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pgregistry
@@ -73,6 +73,7 @@ def by_lanes(world: int, ep: int, mp: int, pp: int) -> tuple[list[list[int]], li
     return sorted(experts), sorted(copies)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_experts_take_ranks_lane_by_lane_and_may_take_several_whole_lanes(data: st.DataObject) -> None:
     mp, pp, lane = (data.draw(st.integers(1, 6)) for _ in range(3))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pgregistry_internevo as internevo
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pgregistry
@@ -66,6 +66,7 @@ def two_d(head: int, context: int, window: int, *, head_first: bool, interleaved
     }
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.booleans(), st.booleans())
 def test_windows_are_runs_of_context_or_every_other_rank_of_a_pair_of_windows(
     head: int, window: int, pairs: int, blocks: int, head_first: bool, interleaved: bool

@@ -82,7 +82,8 @@ def _asked(one: Mapping[str, Any], size: Sequence[int]) -> Mode:
         raise ConfigError(f"{what}: axis is not a number from 0 to {len(size) - 1}, or a list of different ones.")
     if indices is None:
         return query(axis)
-    kept = dict(zip(axes, [indices] if isinstance(axis, int) else indices, strict=False))
+    along = [indices] if isinstance(axis, int) else indices
+    kept = dict(zip(axes, along if isinstance(along, Sequence) else (), strict=False))
     if len(kept) < len(axes) or not all(_numbers(kept[part], 0, size[part]) for part in axes):
         raise ConfigError(f"{what}: indices are not positions along each axis, of {[size[part] for part in axes]}.")
     at = [0]

@@ -17,7 +17,7 @@ def modes(prefix: str = "", *, prefill: bool = True) -> Iterator[Mode]:
     """All modes; `prefix` comes before every name of a mode and of a size.
 
     Outermost first, the world is (what is left: independent engines) × dp × pp × pcp × tp. Where
-    pcp is 1, say so with `prefill=False`: then dcp is in axes too.
+    pcp or dcp is 1, say so with `prefill=False`: then dcp is in axes too.
     """
     tp = Split(WORLD, inner=f"{prefix}{TP}")
     pcp = Split(tp.outer, inner=f"{prefix}{PCP}")
@@ -66,6 +66,6 @@ def plan(world_size: int, *, is_moe: bool = True, enable_eplb: bool = False, **s
     Raises:
         ConfigError: if a size does not fit, with those that would.
     """
-    asked = modes(prefill=sizes.get(PCP) not in (None, 1))
+    asked = modes(prefill=not any(sizes.get(name) in (None, 1) for name in (PCP, DCP)))
     without = set() if is_moe and enable_eplb else {"eplb"} if is_moe else {"ep", "eplb"}
     return plan_modes(world_size, (mode for mode in asked if mode.name not in without), **sizes)

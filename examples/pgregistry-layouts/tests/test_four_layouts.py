@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pgregistry_layouts import accelerate, colossalai, nanotron, vllm
 
@@ -85,6 +85,12 @@ def by_rows(world: int, tp: int, pcp: int, dcp: int) -> list[list[int]]:
     return sorted(sorted(ranks[start : start + dcp]) for start in range(0, world, dcp))
 
 
+def test_indices_of_several_axes_are_lists() -> None:
+    with pytest.raises(pgregistry.ConfigError, match="indices are not positions along each axis"):
+        colossalai.plan(8, size=[2, 4], queries=[{"axis": [0, 1], "indices": 0}])
+
+
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.data())
 def test_decode_context_runs_through_prefill_context_first(
     tp: int, pcp: int, engines: int, data: st.DataObject
@@ -98,6 +104,7 @@ def test_decode_context_runs_through_prefill_context_first(
         decode_context_model_parallel_size=dcp,
     )
     assert table(plan)["dcp"] == by_rows(world, tp, pcp, dcp)
+    assert (plan["dcp"].layout is None) == (pcp > 1 < dcp)
 
 
 def test_balancing_experts_has_process_groups_of_its_own() -> None:

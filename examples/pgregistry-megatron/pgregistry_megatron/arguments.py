@@ -52,6 +52,9 @@ def plan(
         ConfigError: for what Megatron-Core refuses or breaks on.
     """
     tokens, missing = _read(order)
+    for name, value in {"rank_offset": rank_offset, "local_world_size": local_world_size}.items():
+        if not isinstance(value, int | None):
+            raise ConfigError(f"{name} = {value!r} is not a whole number.")
     within = None if within is None else tuple(within)
     if rank_offset or local_world_size is not None:
         if within is not None:
@@ -92,12 +95,11 @@ def plan(
         if choose is not None:
             modes[name] = _chosen(name, dense["pp"], choose, rank_offset)
     wanted = [mode for name, mode in modes.items() if groups.built(name, size)]
-    lanes, apart = (dense["dp"], dense["cp"]), len(first["DATA_PARALLEL_GROUP_WITH_CP"].factors() or ()) > 1
+    cut = {f"HYBRID_DP_CP_GROUP_{2**n}": 2**n for n in range(1, dp_cp.bit_length() - 1) if hybrid_context_parallel}
     if instances > 1:
-        wanted.append(groups.runs("INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP", lanes, dp_cp // instances, apart))
-    if hybrid_context_parallel:
-        powers = [2**n for n in range(1, dp_cp.bit_length() - 1)]
-        wanted += [groups.runs(f"HYBRID_DP_CP_GROUP_{n}", lanes, n, apart) for n in powers]
+        cut["INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP"] = dp_cp // instances
+    apart = [length for length, _ in first["DATA_PARALLEL_GROUP_WITH_CP"].factors() or ()]
+    wanted += [groups.runs(name, (dense["dp"], dense["cp"]), n, not _fits(n, apart)) for name, n in cut.items()]
     wanted += groups.hierarchical(dense["cp"], levels)
     if tokens != list(ORDER):  # which create_all_gather_groups does not look at
         dense, expert = groups.grids(alias="all_gather_")
@@ -113,6 +115,15 @@ def _read(order: str) -> tuple[list[str], list[str]]:
         raise ConfigError(f"order = {order!r} does not name tp, cp, ep, dp and pp once, as tp-cp-ep-dp-pp does.")
     at, missing = tokens.index("tp") + 1, [token for token in ORDER if token not in tokens]
     return [*tokens[:at], *missing, *tokens[at:]], missing
+
+
+def _fits(run: int, axes: Sequence[int]) -> bool:
+    """Whether runs of neighbours are parts of axes that lie apart, outermost first."""
+    for size in axes[:0:-1]:
+        if run % size:
+            return size % run == 0
+        run //= size
+    return len(axes) < 2 or axes[0] % run == 0
 
 
 def _chosen(name: str, pp: Part, choose: Callable[[list[int]], Iterable[int]], first: int) -> Mode:

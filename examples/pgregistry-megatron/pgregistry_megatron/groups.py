@@ -105,9 +105,9 @@ def modes(prefix: str = "", order: Sequence[str] = ORDER) -> Iterator[Mode]:
     yield Mode(prefix + "POSITION_EMBEDDING_GROUP", over=dense["pp"], at=0)
 
 
-def runs(name: str, axes: Sequence[str | Part], length: int, apart: bool = False) -> Mode:
-    """Runs of neighbours in each group over some axes; listed where those lie apart, as a cut may not fit."""
-    if not apart:
+def runs(name: str, axes: Sequence[str | Part], length: int, listed: bool = False) -> Mode:
+    """Runs of neighbours in each group over some axes; listed where those lie apart and the cut does not fit."""
+    if not listed:
         return Mode(name, over=Split(axes, inner=name.lower(), size=length, ragged=True))
     return Mode(
         name, groups=lambda mesh: [g[n : n + length] for g in mesh.groups(axes) for n in range(0, len(g), length)]

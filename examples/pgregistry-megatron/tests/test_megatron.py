@@ -12,7 +12,7 @@ from typing import Any
 
 import pgregistry_megatron as megatron
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pgregistry_megatron import arguments, groups
 
@@ -156,6 +156,7 @@ def ranks(order: list[str], sizes: dict[str, int], over: set[str]) -> list[list[
     return sorted(together.values())
 
 
+@settings(deadline=None)
 @given(
     order=st.sampled_from(list(permutations(("tp", "cp", "dp", "pp")))),
     numbers=st.tuples(*[st.integers(1, 4)] * 4),
@@ -191,6 +192,19 @@ def test_all_modes_are_said_in_axes_whatever_lies_beside_what() -> None:
     )
     listed = [mode.name for mode in apart.planned if mode.layout is None]
     assert listed == ["HYBRID_DP_CP_GROUP_2", "HYBRID_DP_CP_GROUP_4", "HYBRID_DP_CP_GROUP_8"]
+    # cp = 4, dp = 6: a run of 2 or 4 is a part of cp, and one of 8 is cp and two of dp.
+    fits = megatron.plan(
+        96, order="cp-tp-dp-pp", context_parallel_size=4, tensor_model_parallel_size=4, hybrid_context_parallel=True
+    )
+    assert [mode.name for mode in fits.planned if mode.layout is None] == []
+    assert fits["HYBRID_DP_CP_GROUP_8"].groups[0] == (0, 1, 2, 3, 16, 17, 18, 19)
+
+
+@pytest.mark.parametrize("name", ["rank_offset", "local_world_size"])
+def test_a_block_of_ranks_is_said_in_whole_numbers(name: str) -> None:
+    block: dict[str, Any] = {name: "4"}
+    with pytest.raises(pgregistry.ConfigError, match=f"{name} = '4' is not a whole number"):
+        megatron.plan(8, **block)
 
 
 def test_the_readme_names_every_mode_with_what_it_is_over() -> None:

@@ -43,6 +43,13 @@ def test_dp_shard_is_what_the_other_degrees_leave() -> None:
     assert torchtitan.plan(16, tp=2, cp=2) == torchtitan.plan(16, tp=2, cp=2, dp_shard=-1)
 
 
+def test_full_dtensor_has_the_axes_that_the_other_backends_fold() -> None:
+    sizes = {"dp_replicate": 2, "dp_shard": 2, "cp": 2, "tp": 2, "ep": 4}
+    full, types = (table(torchtitan.plan(16, spmd_backend=name, **sizes)) for name in ("full_dtensor", "spmd_types"))
+    assert full == {name: groups for name, groups in types.items() if name != "dp"}
+    assert full["dp_shard"][0] == [0, 4]
+
+
 @pytest.mark.parametrize("case", VECTORS["refused"], ids=lambda case: case["detail"])
 def test_what_torchtitan_refuses_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(pgregistry.ConfigError):
