@@ -303,6 +303,15 @@ def test_a_group_that_fails_is_slow() -> None:
     )
 
 
+def test_a_group_that_fails_is_never_healthy_though_its_pairs_are_well() -> None:
+    network = Network(9, noise=0.0)
+    groups = network.groups(1)
+    groups[0] = dataclasses.replace(groups[0], seconds=None, error="RuntimeError: timed out")
+    pairs = [network.measure("send_recv", MIB, pair, 2) for pair in combinations(range(9), 2)]
+    (finding,) = judge([*groups, *pairs], network.hosts, 1, rounds=2).findings
+    assert (finding.kind, finding.hosts, finding.factor) == ("slow link", (0, 1, 2), None)
+
+
 def test_missing_ranks_are_named_with_the_moment() -> None:
     (finding,) = Network(9, per_host=2).test(1, missing={8: "in partition 1", 9: "in partition 1"}).findings
     assert (finding.kind, finding.hosts, finding.ranks) == ("missing ranks", (4,), (8, 9))

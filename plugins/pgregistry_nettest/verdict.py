@@ -55,6 +55,7 @@ def judge(
     compared = [*compare(groups, hosts, slow, threshold), *pairs]
     findings = [*_missing(missing, hosts), *_slow_ranks(guilty, compared, hosts, rounds)]
     findings += _links(compared, found, guilty, hosts, rounds)
+    findings += _failed(compared, findings, hosts, rounds)
     notes = []
     if cleared := sorted(found.ranks.keys() - guilty - missing.keys()):
         notes.append(f"Slow in groups, but not in pairs with good hosts, so not named: {spans(cleared)}.")
@@ -121,6 +122,19 @@ def _links(
         if ranks:
             bad = [each for each in compared if each.slow and set(pair) <= set(members(each.one, hosts))]
             yield _finding("slow link", pair, tuple(sorted(ranks)), bad, hosts, rounds)
+
+
+def _failed(
+    compared: Sequence[Compared], findings: Sequence[Finding], hosts: Sequence[Host], rounds: int
+) -> Iterable[Finding]:
+    """Groups that failed, and in which nothing was found: that is not healthy, whoever it was."""
+    named = {rank for finding in findings for rank in finding.ranks}
+    failed: dict[tuple[int, ...], list[Compared]] = {}
+    for each in compared:
+        if each.one.seconds is None and named.isdisjoint(each.one.ranks):
+            failed.setdefault(each.one.ranks, []).append(each)
+    for ranks, bad in sorted(failed.items()):
+        yield _finding("slow link", members(bad[0].one, hosts), ranks, bad, hosts, rounds)
 
 
 def _finding(
