@@ -74,7 +74,7 @@ class Network:
         parts = partitions(len(self.hosts), slow)
         measured = self.groups(slow, sizes)
         found = suspects(measured, self.hosts, slow)
-        steps = [] if parts.complete else schedule(found, self.hosts, frozenset())
+        steps = schedule(found, self.hosts, frozenset())
         for step in steps:
             assert len({host for pair in step for host in pair}) == 2 * len(step), "each host is in one pair at a time"
             for a, b in step:
@@ -186,6 +186,42 @@ def test_three_hosts_are_tested_in_all_pairs() -> None:
     assert named(Network(3, links={frozenset((0, 2)): 4.0}).test(1)) == [("slow link", (0, 2))]
 
 
+def test_two_hosts_cannot_be_compared_so_neither_is_accused() -> None:
+    assert named(Network(2, {1: 10.0}).test(1)) == []
+
+
+@given(st.integers(3, 20), SEEDS)
+@examples
+def test_much_noise_is_no_slow_host_and_no_slow_link(hosts: int, seed: int) -> None:
+    assert named(Network(hosts, noise=0.3, seed=seed).test(1)) == []
+
+
+@given(st.sampled_from([9, 16]), SEEDS, st.data())
+@examples
+def test_a_host_that_is_hardly_slow_lends_its_fault_to_no_link(hosts: int, seed: int, data: st.DataObject) -> None:
+    host = data.draw(st.integers(0, hosts - 1))
+    network = Network(hosts, {host: 5.0}, noise=0.0, seed=seed)
+    groups = network.groups(1)
+    unlucky = next(place for place, one in enumerate(groups) if host in one.ranks)
+    groups[unlucky] = dataclasses.replace(groups[unlucky], seconds=(groups[unlucky].seconds or 0) / 5)
+    steps = schedule(suspects(groups, network.hosts, 1), network.hosts, frozenset())
+    pairs = [network.measure("send_recv", MIB, pair, 2) for step in steps for pair in step]
+    place = next(place for place, one in enumerate(pairs) if host in one.ranks)
+    pairs[place] = dataclasses.replace(pairs[place], seconds=(pairs[place].seconds or 0) / 5)
+    assert "slow link" not in {kind for kind, _ in named(judge([*groups, *pairs], network.hosts, 1, rounds=2))}
+
+
+def test_a_suspect_that_is_fast_with_one_of_its_partners_is_not_named() -> None:
+    network = Network(9, {4: 5.0}, noise=0.0)
+    groups = network.groups(1)
+    steps = schedule(suspects(groups, network.hosts, 1), network.hosts, frozenset())
+    pairs = [network.measure("send_recv", MIB, pair, 2) for step in steps for pair in step]
+    assert named(judge([*groups, *pairs], network.hosts, 1, rounds=2)) == [("slow host", (4,))]
+    first = next(place for place, one in enumerate(pairs) if 4 in one.ranks)
+    pairs[first] = dataclasses.replace(pairs[first], seconds=(pairs[first].seconds or 0) / 5)
+    assert named(judge([*groups, *pairs], network.hosts, 1, rounds=2)) == []
+
+
 def test_some_ranks_of_a_host_are_slow_ranks_and_all_of_them_a_slow_host() -> None:
     network = Network(9, per_host=2)
     measured = []
@@ -265,6 +301,15 @@ def test_a_group_that_fails_is_slow() -> None:
     assert finding.evidence[0].startswith(
         "partition 0: all_reduce of 1M among hosts 3 4 5 failed (RuntimeError: timed out), usually "
     )
+
+
+def test_a_group_that_fails_is_never_healthy_though_its_pairs_are_well() -> None:
+    network = Network(9, noise=0.0)
+    groups = network.groups(1)
+    groups[0] = dataclasses.replace(groups[0], seconds=None, error="RuntimeError: timed out")
+    pairs = [network.measure("send_recv", MIB, pair, 2) for pair in combinations(range(9), 2)]
+    (finding,) = judge([*groups, *pairs], network.hosts, 1, rounds=2).findings
+    assert (finding.kind, finding.hosts, finding.factor) == ("slow link", (0, 1, 2), None)
 
 
 def test_missing_ranks_are_named_with_the_moment() -> None:

@@ -26,11 +26,6 @@ class Partitions:
     hosts: int
     groups: tuple[tuple[Group, ...], ...]
 
-    @property
-    def complete(self) -> bool:
-        """Whether every two hosts are alone together in some group, so that nothing is left to confirm."""
-        return {group for part in self.groups for group in part} == set(combinations(range(self.hosts), 2))
-
     def ranks(self, number: int, hosts: Sequence[Sequence[int]]) -> list[list[int]]:
         """The groups of one partition as ranks: the first ranks of the hosts together, the second ones, and so on.
 

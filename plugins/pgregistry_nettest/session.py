@@ -86,7 +86,7 @@ class Session:
         with suppress(_BrokenError), self._init(lists) as made:
             for number, groups in enumerate(lists):
                 self._partition(made, number, groups)
-            report = self._pairs(parts.groups, complete=parts.complete)
+            report = self._pairs(parts.groups)
             if self._broken or self.meeting.absent:
                 raise _BrokenError
         if report is None:
@@ -177,12 +177,12 @@ class Session:
             raise BuildError(outcome["error"])
         self._measured += [Measurement(**{**one, "ranks": tuple(one["ranks"])}) for one in outcome["measured"]]
 
-    def _pairs(self, parts: tuple[tuple[Group, ...], ...], *, complete: bool) -> Report:
+    def _pairs(self, parts: tuple[tuple[Group, ...], ...]) -> Report:
         """Test the pairs that show whether suspects are slow, and judge."""
         found = suspects(self._measured, self._hosts, self._settings.slow)
         gone = self.meeting.absent.keys()
         absent = frozenset(place for place, host in enumerate(self._hosts) if not gone.isdisjoint(host.ranks))
-        steps = [] if complete else [list(self._ranks_of(step)) for step in schedule(found, self._hosts, absent)]
+        steps = [list(self._ranks_of(step)) for step in schedule(found, self._hosts, absent)]
         samples, begun, took = list[list[dict[str, Any]]](), time.monotonic(), 0.0
         for done, step in enumerate(steps):
             self._progress("pairs: send_recv", done, len(steps))

@@ -28,8 +28,8 @@ def show(report: Report) -> None:
     per_host = median(len(host.ranks) for host in report.hosts)
     each = f"{report.world_size} ranks on {len(report.hosts)} hosts" if per_host > 1 else f"{len(report.hosts)} hosts"
     tables.show(
-        f"{each}, {len(report.partitions)} partitions, {report.backend} on {report.device}; "
-        f"{report.rounds} rounds in {report.seconds:.2f} s",
+        f"{each}, {_counted(len(report.partitions), 'partition')}, {report.backend} on {report.device}; "
+        f"{_counted(report.rounds, 'round')} in {report.seconds:.2f} s",
         "",
         rows,
         "",
@@ -37,6 +37,10 @@ def show(report: Report) -> None:
         *(["healthy"] if report.healthy else []),
         *(f"note: {note}" for note in report.notes),
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _lines(finding: Finding, report: Report) -> list[str]:

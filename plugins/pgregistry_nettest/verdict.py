@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -47,13 +48,14 @@ def judge(
     """
     missing = missing or {}
     groups = [one for one in measured if one.round < rounds]
-    pairs = compare([one for one in measured if one.round >= rounds], hosts, slow)
+    pairs = compare([one for one in measured if one.round >= rounds], hosts, slow, SUSPECT)
     threshold = SUSPECT if pairs else SURE  # what no pair confirms must be sure
     found = suspects(groups, hosts, slow, threshold)
     guilty = _guilty(pairs, found, hosts)
     compared = [*compare(groups, hosts, slow, threshold), *pairs]
     findings = [*_missing(missing, hosts), *_slow_ranks(guilty, compared, hosts, rounds)]
-    findings += _links(compared, found, guilty, hosts, rounds, tested=bool(pairs))
+    findings += _links(compared, found, guilty, hosts, rounds)
+    findings += _failed(compared, findings, hosts, rounds)
     notes = []
     if cleared := sorted(found.ranks.keys() - guilty - missing.keys()):
         notes.append(f"Slow in groups, but not in pairs with good hosts, so not named: {spans(cleared)}.")
@@ -69,8 +71,8 @@ def judge(
 def _guilty(pairs: Sequence[Compared], found: Suspects, hosts: Sequence[Host]) -> set[int]:
     """The ranks that are slow with their partners; all suspects where no pair was tested.
 
-    A suspect is slow with most of them. A rank that only a slow group points to is slow with all of
-    at least three: it may also have a slow link, or bad luck.
+    Noise makes one pair slow, and rarely all: so a suspect is slow with each of them. A rank that
+    only a slow group points to needs at least three: it may also have a slow link, or bad luck.
     """
     doubtful = {rank: size for group, size in found.groups.items() for host in group for rank in hosts[host].ranks}
     guilty = set()
@@ -81,11 +83,8 @@ def _guilty(pairs: Sequence[Compared], found: Suspects, hosts: Sequence[Host]) -
                 (partner,) = set(each.one.ranks) - {rank}
                 if partner not in found.ranks:
                     partners.setdefault(partner, []).append(each.slow)
-        slow = sum(map(all, partners.values()))
-        if rank in found.ranks:
-            if slow > len(partners) / 2 or not partners:
-                guilty.add(rank)
-        elif slow == len(partners) >= PARTNERS:
+        enough = 0 if rank in found.ranks else PARTNERS
+        if len(partners) >= enough and all(map(all, partners.values())):
             guilty.add(rank)
     return guilty
 
@@ -106,21 +105,36 @@ def _links(
     guilty: set[int],
     hosts: Sequence[Host],
     rounds: int,
-    *,
-    tested: bool,
 ) -> Iterable[Finding]:
-    """Pairs in slow groups that are slow in each test, between hosts that are not slow themselves."""
-    of_pairs = [each for each in compared if len(each.one.ranks) == 2 and (each.one.round >= rounds or not tested)]
+    """Pairs in slow groups that are slow in each test, between ranks that are not slow in most other pairs."""
+    of_pairs = [each for each in compared if each.one.round >= rounds and guilty.isdisjoint(each.one.ranks)]
+    apart = [each for each in of_pairs if not found.together(members(each.one, hosts))]
+    met = Counter(rank for each in apart for rank in each.one.ranks)
+    slowly = Counter(rank for each in apart if each.slow for rank in each.one.ranks)
+    doubtful = {rank for rank in slowly if slowly[rank] > met[rank] / 2}
     for pair in sorted({members(each.one, hosts) for each in of_pairs}):
         sizes = {found.groups[group] for group in found.together(pair)}
         tests: dict[tuple[int, ...], list[bool]] = {}
         for each in of_pairs:
-            if members(each.one, hosts) == pair and each.one.size in sizes and guilty.isdisjoint(each.one.ranks):
+            if members(each.one, hosts) == pair and each.one.size in sizes and doubtful.isdisjoint(each.one.ranks):
                 tests.setdefault(each.one.ranks, []).append(each.slow)
         ranks = {rank for ranks, slow in tests.items() if all(slow) for rank in ranks}
         if ranks:
             bad = [each for each in compared if each.slow and set(pair) <= set(members(each.one, hosts))]
             yield _finding("slow link", pair, tuple(sorted(ranks)), bad, hosts, rounds)
+
+
+def _failed(
+    compared: Sequence[Compared], findings: Sequence[Finding], hosts: Sequence[Host], rounds: int
+) -> Iterable[Finding]:
+    """Groups that failed, and in which nothing was found: that is not healthy, whoever it was."""
+    named = {rank for finding in findings for rank in finding.ranks}
+    failed: dict[tuple[int, ...], list[Compared]] = {}
+    for each in compared:
+        if each.one.seconds is None and named.isdisjoint(each.one.ranks):
+            failed.setdefault(each.one.ranks, []).append(each)
+    for ranks, bad in sorted(failed.items()):
+        yield _finding("slow link", members(bad[0].one, hosts), ranks, bad, hosts, rounds)
 
 
 def _finding(
