@@ -73,6 +73,47 @@ def test_check_says_what_is_wrong_once_and_exits_with_1(acme: Any, capsys: pytes
     assert lines[-2:] == ["", "1 property fails"]
 
 
+def test_check_shows_the_line_of_the_plugin_that_raised(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = acme(RIGHT.replace("yield", "raise ValueError('boom')  #"))
+    assert run(["check", "acme"]) == 1
+    assert f"{folder}/acme_plugin.py:6: raise ValueError('boom')" in capsys.readouterr().out
+
+
+def test_check_tells_an_error_of_building_with_its_ranks_and_no_frame_of_ours(
+    acme: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = acme(f"{RIGHT}\n@hookimpl\ndef pgregistry_ready(context):\n    context['acm']\n")
+    assert run(["check", "acme"]) == 1
+    out = capsys.readouterr().out
+    assert "Did you mean 'acme'?" in out
+    assert "rank 0" in out or "ranks 0" in out
+    assert "Traceback" not in out
+    assert str(folder) not in out  # the error is one of ours, and says enough
+
+
+def test_what_a_plugin_prints_is_not_taken_for_a_result(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    acme(RIGHT.replace("yield", "print('hello')\n    yield"))
+    assert run(["check", "acme"]) == 0
+    out, err = capsys.readouterr()
+    assert ("hello" in out, "hello" in err) == (False, True)
+    assert run(["plan", "4", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert ("hello" in out, "hello" in err) == (False, True)
+
+
+def test_check_and_new_trace(
+    acme: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme(RIGHT)
+    assert run(["check", "acme", "--trace"]) == 0
+    asked = "pgregistry: pgregistry_modes() of plugin 'acme', pgregistry-acme 0.1\n"
+    assert asked in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PGREGISTRY_TRACE", "1")
+    assert run(["new", "ring"]) == 0
+    assert asked in capsys.readouterr().err
+
+
 def test_check_without_names_looks_at_all_plugins_that_are_on(
     acme: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,6 +205,34 @@ def test_an_answer_that_cannot_be_sent_back_is_told(run_ranks: Run) -> None:
     assert "which cannot be sent back: cannot pickle '_thread.lock' object" in failure(run_ranks, 1, threading.Lock)
 
 
+def test_ranks_that_fail_alike_are_told_together(run_ranks: Run) -> None:
+    said = failure(run_ranks, 2, lambda: os._exit(7), world=False)  # without a peer to lose
+    assert said == "2 of 2 ranks failed.\nranks 0 and 1:\nended with 7 and no answer"
+
+
+SENDS = """
+import functools
+from pgregistry.testing import LocalRanks
+
+class Local:
+    pass
+
+def double(number):
+    return 2 * number
+
+with LocalRanks() as ranks:
+    print(ranks.run(1, functools.partial(double, 3), world=False))
+    ranks.run(1, lambda: Local())
+"""
+
+
+def test_a_script_sends_its_functions_and_is_told_that_it_cannot_send_its_classes(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SENDS)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[6]\n"
+    assert "<class '__main__.Local'> is of the script itself, which no other process imports" in done.stderr
+
+
 def test_after_a_failure_the_next_ranks_are_fine(run_ranks: Run) -> None:
     failure(run_ranks, 2, lambda: 1 / 0)
     assert run_ranks(2, lambda: dist.get_rank()) == [0, 1]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 import click
 
-from pgregistry.errors import ConfigError, Problems, did_you_mean
+from pgregistry.cli.options import trace_option
+from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
+from pgregistry.planner import make
 from pgregistry.registry import Registry
 from pgregistry.settings import gather
+from pgregistry.trace import tracing
 
 if TYPE_CHECKING:
     from pgregistry.testing.subject import Subject
@@ -17,11 +22,12 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--only", metavar="A,B", help="The plugins to have on, for one that cannot live beside all others.")
-def check_command(names: tuple[str, ...], only: str | None) -> None:
+@trace_option
+def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) -> None:
     """Prove plugins right: those named, or all that are on.
 
     Each property is tried at many world sizes without torch; then one plan is built on local
-    gloo ranks.
+    gloo ranks. --trace tells of one plan of 8 ranks.
     """
     from pgregistry.testing.ranks import LocalRanks  # much that no other command needs
     from pgregistry.testing.subject import Subject
@@ -36,6 +42,9 @@ def check_command(names: tuple[str, ...], only: str | None) -> None:
             except ConfigError as error:
                 problems.add(error)
         problems.raise_any()
+        for subject in subjects if tracing(trace) else ():
+            with suppress(PgregistryError), redirect_stdout(sys.stderr):  # a property will say what is wrong
+                make(8, subject.keywords(8, {}), environ={}, trace=True)
         wrong = sum(map(_check, subjects))
     if wrong:
         click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}")
@@ -62,7 +71,8 @@ def _check(subject: Subject) -> int:
     click.echo(f"{whose.name} ({whose.distribution} {whose.version})")
     failed, said = 0, set[str]()
     for one in PROPERTIES:
-        wrong = one.wrong(subject)
+        with redirect_stdout(sys.stderr):  # for what the plugin prints
+            wrong = one.wrong(subject)
         click.echo(f"  {'FAILS' if wrong else 'ok':5}  {one.sentence}")
         for text in wrong:
             shown = "as above" if text in said else text

@@ -13,11 +13,13 @@ from typing import Final
 
 import click
 
+from pgregistry.cli.options import trace_option
 from pgregistry.declare import default_sizes
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.registry import Registry
 from pgregistry.settings import gather
 from pgregistry.sources import RESERVED
+from pgregistry.trace import Trace, tracing
 
 #: The longest name with which no line of the files becomes too long.
 LONGEST: Final = 24
@@ -32,9 +34,10 @@ FILES: Final = {
 
 @click.command("new")
 @click.argument("name")
-def new_command(name: str) -> None:
+@trace_option
+def new_command(name: str, trace: bool | None) -> None:
     """Write the project of a plugin called NAME into a new folder here."""
-    _check_name(name)
+    _check_name(name, tracing(trace))
     folder = Path(f"pgregistry-{name.replace('_', '-')}")
     if folder.exists():
         raise ConfigError(f"{folder} exists already; choose another name, or move it away.")
@@ -56,7 +59,7 @@ def new_command(name: str) -> None:
     click.echo(f"\nNext: cd {folder}, pip install -e '.[test]', pytest, pgregistry check {name}", err=True)
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, trace: Trace | None) -> None:
     """Refuse a name that is none, or taken.
 
     Raises:
@@ -69,16 +72,16 @@ def _check_name(name: str) -> None:
         )
     if name in RESERVED:
         raise ConfigError(f"{name!r} is a parameter of plan() or init(), so no plugin can be called that.")
-    for what, names in _taken().items():
+    for what, names in _taken(trace).items():
         if name in names:
             raise ConfigError(f"{name!r} is {what} of {names[name]}; choose another name.")
     if importlib.util.find_spec(f"pgregistry_{name}") is not None:
         raise ConfigError(f"A module pgregistry_{name} is installed already; choose another name.")
 
 
-def _taken() -> dict[str, dict[str, str]]:
+def _taken(trace: Trace | None) -> dict[str, dict[str, str]]:
     """Names that installed plugins have or declare, each with whose it is."""
-    registry = Registry.load(gather(Problems(), keywords={}, environ={}))
+    registry = Registry.load(gather(Problems(), keywords={}, environ={}), trace=trace)
     plugins = {one.found.plugin.name: f"{one.found.plugin.distribution}" for one in registry.statuses}
     modes, sizes = dict[str, str](), dict[str, str]()
     for plugin in registry.active:

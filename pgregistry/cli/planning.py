@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import click
@@ -40,7 +42,8 @@ def plan_command(
         world_size = launcher.world_size(os.environ)
     if world_size is None:
         raise click.UsageError("WORLD_SIZE is missing, and the environment does not say it.")
-    plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank, trace=trace).plan
+    with redirect_stdout(sys.stderr):  # for what a plugin prints: results alone are on stdout
+        plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank, trace=trace).plan
     if as_json:
         click.echo(document.dumps(document.of_plan(plan, mode=mode, rank=rank)))
     else:

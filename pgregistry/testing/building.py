@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgregistry.errors import listing
-from pgregistry.testing.case import Case
+from pgregistry.errors import PgregistryError, listing
+from pgregistry.testing.case import Case, told
 from pgregistry.testing.ranks import RanksFailed
 from pgregistry.testing.subject import Subject
 
@@ -25,18 +25,29 @@ def build(subject: Subject) -> Iterator[str]:
     except RanksFailed as error:
         yield f"{case}, on real ranks: {error}"
         return
+    failed: dict[str, list[str]] = {}  # ranks that say the same are told together
+    for rank, answer in enumerate(answers):
+        if isinstance(answer, str):
+            failed.setdefault(answer, []).append(str(rank))
+    if failed:
+        said = (f"rank{'s' * (len(ranks) > 1)} {listing(ranks)}: {text}" for text, ranks in failed.items())
+        yield "\n".join((f"{case}, on real ranks:", *said))
+        return
     for rank, proved in enumerate(answers):
         if unproved := [mode for mode in case.plan.modes if mode not in proved]:
             yield f"{case}: rank {rank} did not prove {listing(unproved)}."
 
 
-def build_and_prove(keywords: Mapping[str, Any]) -> list[str]:
-    """On a rank: build, and the modes whose group was proved."""
+def build_and_prove(keywords: Mapping[str, Any]) -> list[str] | str:
+    """On a rank: build, and the modes whose group was proved, or the error that says why not."""
     import pgregistry
     from pgregistry.proof import prove
 
-    with pgregistry.init(**keywords, backend="gloo") as context:
-        return list(prove(context))
+    try:
+        with pgregistry.init(**keywords, backend="gloo") as context:
+            return list(prove(context))
+    except PgregistryError as error:
+        return f"{type(error).__name__}: {told(error)}"
 
 
 def _choose(subject: Subject) -> Case | None:

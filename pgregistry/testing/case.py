@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgregistry.errors import PluginError
+from pgregistry.errors import PgregistryError, PluginError
 from pgregistry.plan import Plan
 
 
@@ -31,10 +32,21 @@ class Fault:
     error: PluginError
 
     def __str__(self) -> str:
-        return str(self.error)
+        return told(self.error)
 
 
 def at(world: int, keywords: Mapping[str, Any]) -> str:
     """A world with its sizes, as in `at 8 ranks, tensor=2`."""
     said = (f"{name}={value!r}" for name, value in keywords.items() if name not in ("enable", "disable", "only"))
     return ", ".join((f"at {world} rank{'s' * (world != 1)}", *said))
+
+
+def told(error: PgregistryError) -> str:
+    """What an error says, and the line of the plugin's own error that led to it."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith("<frozen")]
+    if isinstance(cause, PgregistryError) or not frames:
+        return str(error)
+    return f"{error}\n  {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}"

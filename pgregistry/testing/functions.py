@@ -52,7 +52,7 @@ def from_bytes(data: bytes) -> tuple[Callable[..., Any], tuple[Any, ...]]:
 
 
 class _Pickler(pickle.Pickler):
-    """Sends the functions of one module by value, and those inside functions of any module."""
+    """Sends the functions of one module and of a script by value, and those inside functions of any module."""
 
     def __init__(self, out: io.BytesIO, function: Callable[..., Any]) -> None:
         super().__init__(out)
@@ -62,10 +62,12 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, ModuleType):
             return importlib.import_module, (value.__name__,)
+        if isinstance(value, type) and value.__module__ == "__main__":
+            raise pickle.PicklingError(f"{value!r} is of the script itself, which no other process imports")
         if not isinstance(value, FunctionType):
             return NotImplemented
         local = "<" in value.__qualname__  # a lambda, or inside a function
-        if not local and (value.__module__ != self._module or value in (_make, _fill)):
+        if not local and (value.__module__ not in (self._module, "__main__") or value in (_make, _fill)):
             return NotImplemented
         around = self._globals.setdefault(id(value.__globals__), {})
         read = {name: value.__globals__[name] for name in _read(value.__code__) if name in value.__globals__}

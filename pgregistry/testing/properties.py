@@ -12,7 +12,7 @@ from pgregistry.errors import ConfigError, PgregistryError, PluginError, listing
 from pgregistry.plan import Plan, PlannedMode
 from pgregistry.testing import fresh
 from pgregistry.testing.building import build
-from pgregistry.testing.case import Case, Fault, at
+from pgregistry.testing.case import Case, Fault, at, told
 from pgregistry.testing.oracle import Oracle
 from pgregistry.testing.subject import Subject
 
@@ -33,7 +33,7 @@ class Property:
         try:
             found += islice(self.check(subject), SHOWN + 1)
         except PgregistryError as error:
-            found.append(str(error))
+            found.append(told(error))
         except Exception as error:
             found.append(f"{type(error).__name__}: {error}")
         return [*found[:SHOWN], "…"] if len(found) > SHOWN else found
@@ -42,7 +42,7 @@ class Property:
 def _loads(subject: Subject) -> Iterator[str]:
     for status in subject.registry.statuses:
         if status.found.plugin.name == subject.plugin and status.error:
-            yield str(status.error)
+            yield told(status.error)
             return
     on = [plugin for plugin in subject.registry.active if plugin.name == subject.plugin]
     if not on:

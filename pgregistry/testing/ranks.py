@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Any, Final
 
-from pgregistry.errors import ConfigError
+from pgregistry.errors import ConfigError, listing
 from pgregistry.testing.functions import to_bytes
 from pgregistry.testing.rank import LOCAL, Job, torchrun
 from pgregistry.testing.server import Outcome
@@ -168,7 +168,11 @@ def _answers(outcomes: list[Outcome]) -> list[Any]:
     __tracebackhide__ = True
     wrong = [outcome for outcome in outcomes if outcome.wrong is not None]
     if wrong:
-        raise RanksFailed("\n".join([f"{len(wrong)} of {len(outcomes)} ranks failed.", *map(_told, wrong)]))
+        told: dict[str, list[int]] = {}  # ranks that say the same are told together
+        for outcome in wrong:
+            told.setdefault(_told(outcome), []).append(outcome.rank)
+        blocks = (f"rank{'s' * (len(ranks) > 1)} {listing(sorted(ranks))}:\n{text}" for text, ranks in told.items())
+        raise RanksFailed("\n".join([f"{len(wrong)} of {len(outcomes)} ranks failed.", *blocks]))
     ordered = sorted(outcomes, key=lambda outcome: outcome.rank)
     for outcome in ordered:
         for line in outcome.printed.splitlines():
@@ -178,4 +182,4 @@ def _answers(outcomes: list[Outcome]) -> list[Any]:
 
 def _told(outcome: Outcome) -> str:
     printed = f"\nprinted:\n{outcome.printed.rstrip()}" if outcome.printed.strip() else ""
-    return f"rank {outcome.rank}:\n{(outcome.wrong or '').rstrip()}{printed}"
+    return f"{(outcome.wrong or '').rstrip()}{printed}"
