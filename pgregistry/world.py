@@ -88,8 +88,10 @@ class Place:
     def board(self, ranks: Sequence[int]) -> Board:
         """A corner of the store for one `init` among some ranks; PlanMismatch if the store is gone."""
         everybody = len(ranks) == self.world_size
+        # The world that is started has another store, where calls are counted anew; names must differ all the same.
+        below = "pgregistry/start" if self.owns_world else "pgregistry"
         try:
-            return Board(self.aside, self.rank, ranks, everybody=everybody, host=self.host)
+            return Board(self.aside, self.rank, ranks, everybody=everybody, host=self.host, below=below)
         except LostError as error:
             raise PlanMismatch(
                 f"Rank {self.rank}: {self.host}, which hosts the store, is gone before all ranks agreed ({error})."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -441,10 +442,30 @@ def again_and_at_once() -> list[Any]:
     return proved
 
 
-def test_inits_in_a_row_and_contexts_at_once_do_not_meet_each_others_keys() -> None:
+@pytest.mark.parametrize("world", [True, False])
+def test_inits_in_a_row_and_contexts_at_once_do_not_meet_each_others_keys(world: bool) -> None:
     modes = ["pipe", "tensor"]
-    for rank, answer in enumerate(run_ranks(4, again_and_at_once)):
+    for rank, answer in enumerate(run_ranks(4, again_and_at_once, world=world)):
         assert answer == [True] * 3 + [modes, True, (rank // 2 * 2, rank // 2 * 2 + 1), tuple(modes)]
+
+
+def inside_the_world_of_another() -> list[bool]:
+    """The first context started the world; the second and the third live in it, one within some ranks."""
+    from pgregistry.proof import prove
+
+    rank = int(os.environ["RANK"])
+    half = [0, 1] if rank < 2 else [2, 3]
+    with (
+        pgregistry.init(tensor=2) as one,
+        pgregistry.init(pipe=2) as two,
+        pgregistry.init(within=half) as three,
+        pgregistry.init(within=half) as four,
+    ):
+        return [list(prove(context)) == list(context.plan.modes) for context in (four, three, two, one)]
+
+
+def test_contexts_live_at_once_in_a_world_that_the_first_one_started() -> None:
+    assert run_ranks(4, inside_the_world_of_another, world=False) == [[True] * 4] * 4
 
 
 def worlds_in_a_row() -> list[bool]:
