@@ -38,6 +38,19 @@ def test_every_group_of_every_mode_is_wired_to_the_right_ranks(world: int, sizes
     assert run_ranks(world, prove_all, sizes) == [list(pgregistry.plan(world, **keywords).modes)] * world
 
 
+def prove_all_in_detail(sizes: dict[str, Any]) -> list[str]:
+    import torch.distributed as dist
+
+    dist.set_debug_level(dist.DebugLevel.DETAIL)
+    return prove_all(sizes)
+
+
+def test_every_group_is_wired_right_where_torch_wraps_process_groups_to_check_them() -> None:
+    sizes = {"tensor": 2, "pipe": 2, "nettest": 3, "zero1": {"dedicated": True}, "build_timeout": 20}
+    modes = list(pgregistry.plan(8, tensor=2, pipe=2, nettest=3).modes)
+    assert run_ranks(8, prove_all_in_detail, sizes) == [modes] * 8
+
+
 def test_a_world_is_started_from_the_environment_of_a_launcher() -> None:
     assert run_ranks(4, prove_all, {"tensor": 2, "only": ["data", "tensor"]}, world=False) == [["data", "tensor"]] * 4
 
