@@ -50,7 +50,8 @@ class Run:
         try:
             check_backend(self.backend, "init()")
             for name in ("timeout", "agree_timeout", "build_timeout"):
-                check_timeout(getattr(self, name), "init()", name)
+                if check_timeout(getattr(self, name), "init()", name) is None and name != "timeout":
+                    raise ConfigError(f"init() has {name}=None; it takes a number of seconds.")
         except PluginError as error:
             raise ConfigError(str(error)) from None
         try:
@@ -184,6 +185,8 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
             f"Rank {place.rank} of {place.world_size} could not join the default process group: "
             f"{type(error).__name__}: {error}"
         ) from error
+    # What torch connects later, at a first collective, waits as long as torch would without us.
+    place.store.set_timeout(dist.default_pg_timeout if run.timeout is None else timedelta(seconds=run.timeout))
     return dist.group.WORLD
 
 

@@ -329,3 +329,30 @@ def test_a_plugin_that_raises_in_ready_is_named_and_nothing_is_left(distribution
     ready_plugins(distribution)
     said = "plugin 'late', pgregistry-late 1 raised RuntimeError in pgregistry_ready: no disk"
     assert run_ranks(2, see_ready, env={"FAIL": "late"}) == [(said, True)] * 2
+
+
+def timeout_of_the_store() -> str:
+    import torch.distributed as dist
+
+    with pgregistry.init(build_timeout=20):
+        world = dist.group.WORLD
+        assert world is not None
+        return str(world.get_group_store().timeout)
+
+
+def test_what_torch_connects_later_waits_longer_than_building_may_take() -> None:
+    assert run_ranks(2, timeout_of_the_store, world=False) == ["0:30:00"] * 2
+
+
+def times_that_cannot_be() -> list[str]:
+    said = []
+    for name in ("agree_timeout", "build_timeout"):
+        with pytest.raises(ConfigError) as raised:
+            pgregistry.init(**{name: None})
+        said.append(str(raised.value))
+    return said
+
+
+def test_no_time_at_all_is_refused() -> None:
+    (said,) = run_ranks(1, times_that_cannot_be)
+    assert said == [f"init() has {name}_timeout=None; it takes a number of seconds." for name in ("agree", "build")]
