@@ -69,6 +69,10 @@ class Board:
         self.name = f"{below}/{among}/{call}"
         self.store = PrefixStore(self.name, store)
 
+    def another(self) -> Any:
+        """The store, below the prefix, by a connection of its own: for who may wait in torch."""
+        return PrefixStore(self.name, another(self._whole))
+
     def _ask(self, question: Callable[[Any], Result], seconds: float = 0) -> Result:
         """What the store answers to a question that takes it so many seconds.
 
@@ -123,6 +127,14 @@ class Board:
                 return values[0]
             look_around()
         return None
+
+
+def another(store: Any) -> Any:
+    """The same store by another connection, where it has such a thing: one that waits blocks all its users."""
+    try:
+        return store.clone()
+    except RuntimeError:  # a store made in Python has none
+        return store
 
 
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -356,3 +356,30 @@ def times_that_cannot_be() -> list[str]:
 def test_no_time_at_all_is_refused() -> None:
     (said,) = run_ranks(1, times_that_cannot_be)
     assert said == [f"init() has {name}_timeout=None; it takes a number of seconds." for name in ("agree", "build")]
+
+
+def one_fails_where_torch_waits() -> Any:
+    """The last rank raises at its second process group; the others are in torch, which waits for half an hour."""
+    import torch.distributed as dist
+    from torch.testing._internal.distributed import fake_pg  # noqa: F401 - registers the backend "fake"
+
+    from pgregistry import private
+
+    dist.init_process_group("cpu:gloo,cuda:fake")  # as a plain init_process_group() has it beside a GPU
+    answers, before, make, calls = [prove_all({"tensor": 2})], alive(), private.make, iter((False, True))
+    if dist.get_rank() == 3:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(private, "make", lambda *args: 1 / 0 if next(calls) else make(*args))
+            with pytest.raises(BuildError) as raised:
+                pgregistry.init(tensor=2, nettest=3)
+    else:
+        with pytest.raises(BuildError) as raised:
+            pgregistry.init(tensor=2, nettest=3)
+    answers += [str(raised.value).rpartition(": ")[2], alive() == before, prove_all({"tensor": 2})]
+    dist.destroy_process_group()
+    return answers
+
+
+def test_a_rank_that_raises_frees_those_that_wait_in_torch_for_a_backend_beside_gloo() -> None:
+    modes = list(pgregistry.plan(4, tensor=2).modes)
+    assert run_ranks(4, one_fails_where_torch_waits, world=False) == [[modes, "division by zero", True, modes]] * 4
