@@ -48,7 +48,16 @@ class Board:
         host: Who hosts the store, in words.
     """
 
-    def __init__(self, store: Store, rank: int, ranks: Sequence[int], *, everybody: bool, host: str = "rank 0") -> None:
+    def __init__(
+        self,
+        store: Store,
+        rank: int,
+        ranks: Sequence[int],
+        *,
+        everybody: bool,
+        host: str = "rank 0",
+        below: str = "pgregistry",
+    ) -> None:
         self.rank = rank
         self.ranks = ranks
         self.host = host
@@ -56,9 +65,13 @@ class Board:
         self._whole = store  # torch keeps only the C++ half of a store made in Python
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
         self.store: Any = store
-        call = self._ask(lambda store: store.add(f"pgregistry/{among}/calls/{rank}", 1))
-        self.name = f"pgregistry/{among}/{call}"
+        call = self._ask(lambda store: store.add(f"{below}/{among}/calls/{rank}", 1))
+        self.name = f"{below}/{among}/{call}"
         self.store = PrefixStore(self.name, store)
+
+    def another(self) -> Any:
+        """The store, below the prefix, by a connection of its own: for who may wait in torch."""
+        return PrefixStore(self.name, another(self._whole))
 
     def _ask(self, question: Callable[[Any], Result], seconds: float = 0) -> Result:
         """What the store answers to a question that takes it so many seconds.
@@ -114,6 +127,14 @@ class Board:
                 return values[0]
             look_around()
         return None
+
+
+def another(store: Any) -> Any:
+    """The same store by another connection, where it has such a thing: one that waits blocks all its users."""
+    try:
+        return store.clone()
+    except RuntimeError:  # a store made in Python has none
+        return store
 
 
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -8,19 +8,21 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Event
 from typing import Any
 
 import torch.distributed as dist
 
 from pgregistry import private
-from pgregistry.board import Board, LostError
+from pgregistry.board import Board, LostError, waiting
 from pgregistry.errors import BuildError
 from pgregistry.gather import GatheringStore, together
 from pgregistry.gloo import gloo_environment
-from pgregistry.lookout import Lookout, lost
+from pgregistry.lookout import LOOK, Lookout, lost
 from pgregistry.plan import Plan
 from pgregistry.public import by_public_calls
-from pgregistry.requests import Defaults, Request, of_rank, world_request
+from pgregistry.requests import Defaults, Request, of_rank, to_gloo, world_request
+from pgregistry.threads import in_thread
 from pgregistry.torch_options import torch_options
 
 
@@ -139,11 +141,37 @@ def _by_name(
 
     with gloo_environment():
         known |= zip(gloo, together(store, [partial(make, one, store) for one in gloo], lookout), strict=True)
+        _in_turn([one for one in requests if one not in known and to_gloo(one.backend)], board, make, known, lookout)
     for request in requests:  # the others do not connect before they are used
         if request not in known:
             known[request] = make(request, board.store)
     # Threads end in any order; all ranks destroy in one.
     built.made[:] = [known[request] for request in requests]
+
+
+def _in_turn(
+    requests: Sequence[Request],
+    board: Board,
+    make: Callable[[Request, Any], dist.ProcessGroup],
+    known: dict[Request, dist.ProcessGroup],
+    lookout: Lookout,
+) -> None:
+    """Make those that have gloo beside another backend, which keeps the store: torch waits for their members."""
+    if not requests:
+        return
+    store, given_up = board.another(), Event()
+
+    def one_by_one() -> None:
+        with waiting(store, lookout.seconds):
+            for request in requests:
+                if not given_up.is_set():
+                    known[request] = make(request, store)
+
+    try:
+        in_thread(one_by_one, lookout, LOOK)
+    except BaseException:
+        given_up.set()
+        raise
 
 
 def undo(built: Built, *, abort: bool) -> None:

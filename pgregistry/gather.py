@@ -9,15 +9,19 @@ their groups in any order.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from pgregistry.board import SLICE, Board
 from pgregistry.lookout import GONE, LOOK, Lookout, addresses
 from pgregistry.packing import pack, unpack
+
+#: How long a thread waits before it asks again for what comes after the exchange, in seconds.
+PAUSE: Final = 0.002
 
 
 class GatheringStore(Store):
@@ -60,7 +64,22 @@ class GatheringStore(Store):
             self._waiting -= 1
             if self._state == "given up":
                 raise RuntimeError("building was given up")
-        return [self._known[key] if key in self._known else self._store.get(key) for key in keys]
+        return [self._known[key] if key in self._known else self._later(key) for key in keys]
+
+    def _later(self, key: str) -> bytes:
+        """What is written after the exchange, as torch does with TORCH_DISTRIBUTED_DEBUG=DETAIL.
+
+        The threads share one connection, which a `get` that waits would block for all of them,
+        also for those that have something to write; so this asks again and again.
+        """
+        until = time.monotonic() + self._store.timeout.total_seconds()
+        while not self._store.check([key]):
+            if self._state == "given up":
+                raise RuntimeError("building was given up")
+            if time.monotonic() > until:
+                raise RuntimeError(f"Timeout: {key} did not come")
+            time.sleep(PAUSE)
+        return bytes(self._store.get(key))
 
     def multi_set(self, keys: Sequence[str], values: Sequence[bytes | str]) -> None:
         for key, value in zip(keys, values, strict=True):
@@ -102,8 +121,7 @@ class GatheringStore(Store):
 
     def give_up(self) -> None:
         """Let threads that still wait go, with an error."""
-        if self._state != "known":
-            self._end("given up")
+        self._end("given up")
 
     def _end(self, state: str) -> None:
         with self._changed:

@@ -125,7 +125,7 @@ def make(
     check_requirements(settings, problems)
     if any(status.error for status in registry.statuses):
         problems.raise_any()  # what the failed plugins declare is not known, so nothing more can be
-    ranks = _within(world_size, keywords.get("within"), problems)
+    ranks = ranks_within(world_size, keywords.get("within"), problems)
     if tell and settings.extra:
         tell.extra(settings.extra)
     declared = tuple(_declared(registry, settings, problems))
@@ -178,7 +178,7 @@ def _world_size(given: object, problems: Problems) -> int:
     return number or 1
 
 
-def _within(world_size: int, within: object, problems: Problems) -> tuple[int, ...] | None:
+def ranks_within(world_size: int, within: object, problems: Problems) -> tuple[int, ...] | None:
     """The ranks that the plan lives on; None for all of them in order."""
     if within is None:
         return None

@@ -35,8 +35,9 @@ def by_public_calls(
     size = dist.get_world_size()
     if len(board.ranks) != size:
         raise BuildError(
-            f"within={tuple(board.ranks)} leaves out ranks, and new_group needs all {size} of them. "
-            "Unset PGREGISTRY_BUILD, or use a torch whose process groups can be named."
+            f"within={tuple(board.ranks)} leaves out ranks, and new_group needs all {size} of them. Unset "
+            "PGREGISTRY_BUILD, start the world without device_id (device=), or use a torch whose process groups can "
+            "be named."
         )
     board.set(f"made/{board.rank}", str(dist.get_pg_count()))
     while (counts := board.read([f"made/{rank}" for rank in board.ranks], lookout.next(SLICE))) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -16,10 +17,10 @@ from pgregistry.axes import Mode
 from pgregistry.board import Board, environment
 from pgregistry.build import Built, build, how, let_go, undo, world_backend
 from pgregistry.context import ParallelContext
-from pgregistry.errors import ConfigError, PgregistryError
+from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.lookout import confirm, tell_failure
 from pgregistry.plan import Plan
-from pgregistry.planner import Made, make
+from pgregistry.planner import Made, make, ranks_within
 from pgregistry.requests import Defaults
 from pgregistry.statement import WIRE, Statement, failed, state
 from pgregistry.world import Place, Run, default_backend, part, start_world
@@ -83,7 +84,7 @@ def init(
         "only": only,
         "config": config,
         "extra": extra,
-        "within": within,
+        "within": tuple(within) if isinstance(within, Iterable) else within,
         "ranks_per_host": ranks_per_host,
         "require": require,
         **sizes,
@@ -109,23 +110,26 @@ def start(
     """`init`, with the settings of a command line too; only the first rank traces."""
     place = Place.find(run)
     made: Made | None = None
-    failure: PgregistryError | None = None
+    failure: Exception | None = None
     backend = run.backend or (world_backend() if dist.is_initialized() else default_backend())
     try:
         run.check()
         trace = trace if place.rank == 0 else False
         made = make(place.world_size, keywords, command_line=command_line, backend=backend, trace=trace)
         _check_placement(made.plan)
-    except PgregistryError as error:
+    except Exception as error:  # whatever it is: the others wait for this rank
         made, failure = None, error
-    ranks = _taking_part(made, keywords, place)
+    ranks = _taking_part(keywords.get("within"), place.world_size)
     defaults = Defaults(backend, run.timeout, run.cpu)
     built = Built(excepthook=sys.excepthook if place.owns_world else None)
-    # Where the plan leaves out ranks, they start the world with the others.
-    everyone = place.board(range(place.world_size)) if place.owns_world and len(ranks) < place.world_size else None
-    if made is not None and place.rank not in ranks:
-        if everyone is not None:
-            _start_world(place, run, everyone, backend, built)
+    if place.rank not in ranks:
+        # The plan is none of this rank's business, but the world is.
+        if made is None:
+            failure = failure or ConfigError("There is no plan.")
+            _tell_everyone(place, failure)
+            raise failure
+        if place.owns_world:
+            _start_world(place, run, place.board(range(place.world_size)), backend, built)
         return ParallelContext(made.plan, place.rank, built, defaults)
     board = place.board(ranks)
     try:
@@ -133,13 +137,16 @@ def start(
         if made is None:
             raise failure or ConfigError("There is no plan.")
     except BaseException as error:
-        if place.owns_world and (everyone is not None or failure is not None):
-            tell_failure(everyone or board, error)
+        if not isinstance(error, PgregistryError):
+            tell_failure(board, error)  # this rank may have agreed before it was interrupted
         leave(board, hosts=place.hosts, early=failure is not None)
+        if len(ranks) < place.world_size:
+            _tell_everyone(place, error)
         raise
     try:
         if place.owns_world:
-            _start_world(place, run, everyone or board, backend, built)
+            everyone = board if len(ranks) == place.world_size else place.board(range(place.world_size))
+            _start_world(place, run, everyone, backend, built)
         build(made.plan, board, defaults, built, seconds=run.build_timeout)
         context = ParallelContext(made.plan, place.rank, built, defaults)
         if made.registry.implementing("pgregistry_ready"):
@@ -148,8 +155,6 @@ def start(
         confirm(board, run.build_timeout, "last")
     except BaseException as error:
         earlier = tell_failure(board, error)
-        if everyone is not None:
-            tell_failure(everyone, error)
         undo(built, abort=True)
         let_go(error)
         leave(board, hosts=place.hosts)
@@ -159,14 +164,22 @@ def start(
     return context
 
 
-def _taking_part(made: Made | None, keywords: Mapping[str, Any], place: Place) -> Sequence[int]:
-    """The ranks that the plan is on; where it failed, those that it was asked for."""
-    if made is not None:
-        return range(place.world_size) if made.plan.ranks is None else sorted(made.plan.ranks)
-    asked = keywords.get("within")
-    if isinstance(asked, list | tuple | range) and place.rank in asked and set(asked) <= set(range(place.world_size)):
-        return sorted(set(asked))
-    return range(place.world_size)
+def _taking_part(within: object, world_size: int) -> Sequence[int]:
+    """The ranks that compare a plan; where there is none, those among whom the others look for this one."""
+    try:
+        return sorted(ranks_within(world_size, within, Problems()) or range(world_size))
+    except PgregistryError:
+        return range(world_size)
+
+
+def _tell_everyone(place: Place, error: BaseException) -> None:
+    """Tell ranks outside of `within` that the world which they wait for will not start."""
+    if not place.owns_world:
+        return
+    with suppress(PgregistryError):
+        everyone = place.board(range(place.world_size))
+        tell_failure(everyone, error)
+        part(everyone, hosts=place.hosts)
 
 
 def _start_world(place: Place, run: Run, everyone: Board, backend: str, built: Built) -> None:

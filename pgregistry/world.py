@@ -17,7 +17,7 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from pgregistry import launcher
 from pgregistry.agree import LEAVE
 from pgregistry.arguments import LONGEST, check_backend, check_timeout
-from pgregistry.board import Board, LostError, connected, timed_out
+from pgregistry.board import Board, LostError, another, connected, timed_out
 from pgregistry.build import how
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.gloo import gloo_environment
@@ -50,7 +50,8 @@ class Run:
         try:
             check_backend(self.backend, "init()")
             for name in ("timeout", "agree_timeout", "build_timeout"):
-                check_timeout(getattr(self, name), "init()", name)
+                if check_timeout(getattr(self, name), "init()", name) is None and name != "timeout":
+                    raise ConfigError(f"init() has {name}=None; it takes a number of seconds.")
         except PluginError as error:
             raise ConfigError(str(error)) from None
         try:
@@ -88,8 +89,10 @@ class Place:
     def board(self, ranks: Sequence[int]) -> Board:
         """A corner of the store for one `init` among some ranks; PlanMismatch if the store is gone."""
         everybody = len(ranks) == self.world_size
+        # The world that is started has another store, where calls are counted anew; names must differ all the same.
+        below = "pgregistry/start" if self.owns_world else "pgregistry"
         try:
-            return Board(self.aside, self.rank, ranks, everybody=everybody, host=self.host)
+            return Board(self.aside, self.rank, ranks, everybody=everybody, host=self.host, below=below)
         except LostError as error:
             raise PlanMismatch(
                 f"Rank {self.rank}: {self.host}, which hosts the store, is gone before all ranks agreed ({error})."
@@ -102,7 +105,7 @@ class Place:
         if dist.is_initialized() and world is not None:
             rank, store = dist.get_rank(), world.get_group_store()
             bound = world.bound_device_id is not None
-            aside = _another(store) if how(bound=bound) == "public" else store
+            aside = another(store) if how(bound=bound) == "public" else store
             return Place(rank, dist.get_world_size(), store, aside, owns_world=False, hosts=rank == 0)
         launch = launcher.read(os.environ)
         if launch is None:
@@ -124,14 +127,6 @@ class Place:
             host="rank 0",
             local_rank=launch.local_rank,
         )
-
-
-def _another(store: Any) -> Any:
-    """The same store by another connection, where it has such a thing: one that waits blocks all its users."""
-    try:
-        return store.clone()
-    except RuntimeError:  # a store made in Python has none
-        return store
 
 
 def default_backend() -> str:
@@ -182,6 +177,9 @@ def start_world(place: Place, run: Run, board: Board, backend: str) -> dist.Proc
             f"Rank {place.rank} of {place.world_size} could not join the default process group: "
             f"{type(error).__name__}: {error}"
         ) from error
+    # What torch connects later, at a first collective, waits as long as torch would without us.
+    for store in (place.store, place.aside):
+        store.set_timeout(dist.default_pg_timeout if run.timeout is None else timedelta(seconds=run.timeout))
     return dist.group.WORLD
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -441,10 +443,30 @@ def again_and_at_once() -> list[Any]:
     return proved
 
 
-def test_inits_in_a_row_and_contexts_at_once_do_not_meet_each_others_keys() -> None:
+@pytest.mark.parametrize("world", [True, False])
+def test_inits_in_a_row_and_contexts_at_once_do_not_meet_each_others_keys(world: bool) -> None:
     modes = ["pipe", "tensor"]
-    for rank, answer in enumerate(run_ranks(4, again_and_at_once)):
+    for rank, answer in enumerate(run_ranks(4, again_and_at_once, world=world)):
         assert answer == [True] * 3 + [modes, True, (rank // 2 * 2, rank // 2 * 2 + 1), tuple(modes)]
+
+
+def inside_the_world_of_another() -> list[bool]:
+    """The first context started the world; the second and the third live in it, one within some ranks."""
+    from pgregistry.proof import prove
+
+    rank = int(os.environ["RANK"])
+    half = [0, 1] if rank < 2 else [2, 3]
+    with (
+        pgregistry.init(tensor=2) as one,
+        pgregistry.init(pipe=2) as two,
+        pgregistry.init(within=half) as three,
+        pgregistry.init(within=half) as four,
+    ):
+        return [list(prove(context)) == list(context.plan.modes) for context in (four, three, two, one)]
+
+
+def test_contexts_live_at_once_in_a_world_that_the_first_one_started() -> None:
+    assert run_ranks(4, inside_the_world_of_another, world=False) == [[True] * 4] * 4
 
 
 def worlds_in_a_row() -> list[bool]:
@@ -509,3 +531,72 @@ def one_half_is_wrong() -> Any:
 
 def test_a_difference_in_one_part_of_a_world_is_none_of_the_others_business() -> None:
     assert run_ranks(4, one_half_is_wrong) == ["refused"] * 2 + [(2, 3)] * 2
+
+
+def a_plan_that_fails_in_one_half() -> list[Any]:
+    """The ranks of a half look for one another there, also for one that has no plan; then all go on together."""
+    from pgregistry.proof import prove
+
+    rank, answers = dist.get_rank(), list[Any]()
+    half = [0, 1] if rank < 2 else [2, 3]
+    for tensor in (3 if rank == 1 else 2, 2):
+        try:
+            with pgregistry.init(within=iter(half), tensor=tensor, agree_timeout=30) as context:
+                answers.append(context["tensor"].ranks)
+        except (PlanMismatch, ConfigError) as error:
+            answers.append(f"{type(error).__name__}: {error}".splitlines()[0])
+    with pgregistry.init(agree_timeout=30) as context:
+        return [*answers, list(prove(context)) == list(context.plan.modes)]
+
+
+def test_a_plan_that_fails_within_some_ranks_is_told_to_these_and_to_no_others() -> None:
+    first, second, third, fourth = run_ranks(4, a_plan_that_fails_in_one_half)
+    assert first == ["PlanMismatch: The ranks disagree about what to build; nothing was created.", (0, 1), True]
+    assert second == ["ConfigError: tensor = 3 does not divide world size 2.", (0, 1), True]
+    assert third == fourth == [(2, 3), (2, 3), True]
+
+
+class Broken(Mapping[str, Any]):
+    """Settings that raise what nobody expects."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Any:
+        raise MemoryError("no memory")
+
+    def __len__(self) -> int:
+        return 1
+
+
+def told_to_all() -> str:
+    try:
+        pgregistry.init(**({"tensor": Broken()} if dist.get_rank() == 1 else {}))
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[-1].strip()}"
+    return "built"
+
+
+def test_an_error_that_nobody_expects_is_told_to_all_too() -> None:
+    mine = "MemoryError: no memory"
+    assert run_ranks(2, told_to_all) == [f"PlanMismatch: rank 1: failed with {mine}", mine]
+
+
+def interrupted() -> list[str]:
+    """The last rank comes when the first has been interrupted in its wait for it."""
+    rank, answers = dist.get_rank(), []
+    if rank == 0:
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    time.sleep(2 if rank == 2 else 0)
+    for _ in range(2):
+        try:
+            with pgregistry.init(agree_timeout=30, build_timeout=30):
+                answers.append("built")
+        except (KeyboardInterrupt, pgregistry.BuildError) as error:
+            answers.append(f"{type(error).__name__}: {error}")
+    return answers
+
+
+def test_a_rank_that_is_interrupted_while_it_waits_is_no_longer_waited_for() -> None:
+    said = "BuildError: Rank 0 failed while process groups were built: KeyboardInterrupt: "
+    assert run_ranks(3, interrupted) == [["KeyboardInterrupt: ", "built"], [said, "built"], [said, "built"]]

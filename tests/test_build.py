@@ -38,6 +38,19 @@ def test_every_group_of_every_mode_is_wired_to_the_right_ranks(world: int, sizes
     assert run_ranks(world, prove_all, sizes) == [list(pgregistry.plan(world, **keywords).modes)] * world
 
 
+def prove_all_in_detail(sizes: dict[str, Any]) -> list[str]:
+    import torch.distributed as dist
+
+    dist.set_debug_level(dist.DebugLevel.DETAIL)
+    return prove_all(sizes)
+
+
+def test_every_group_is_wired_right_where_torch_wraps_process_groups_to_check_them() -> None:
+    sizes = {"tensor": 2, "pipe": 2, "nettest": 3, "zero1": {"dedicated": True}, "build_timeout": 20}
+    modes = list(pgregistry.plan(8, tensor=2, pipe=2, nettest=3).modes)
+    assert run_ranks(8, prove_all_in_detail, sizes) == [modes] * 8
+
+
 def test_a_world_is_started_from_the_environment_of_a_launcher() -> None:
     assert run_ranks(4, prove_all, {"tensor": 2, "only": ["data", "tensor"]}, world=False) == [["data", "tensor"]] * 4
 
@@ -316,3 +329,57 @@ def test_a_plugin_that_raises_in_ready_is_named_and_nothing_is_left(distribution
     ready_plugins(distribution)
     said = "plugin 'late', pgregistry-late 1 raised RuntimeError in pgregistry_ready: no disk"
     assert run_ranks(2, see_ready, env={"FAIL": "late"}) == [(said, True)] * 2
+
+
+def timeout_of_the_store() -> str:
+    import torch.distributed as dist
+
+    with pgregistry.init(build_timeout=20):
+        world = dist.group.WORLD
+        assert world is not None
+        return str(world.get_group_store().timeout)
+
+
+def test_what_torch_connects_later_waits_longer_than_building_may_take() -> None:
+    assert run_ranks(2, timeout_of_the_store, world=False) == ["0:30:00"] * 2
+
+
+def times_that_cannot_be() -> list[str]:
+    said = []
+    for name in ("agree_timeout", "build_timeout"):
+        with pytest.raises(ConfigError) as raised:
+            pgregistry.init(**{name: None})
+        said.append(str(raised.value))
+    return said
+
+
+def test_no_time_at_all_is_refused() -> None:
+    (said,) = run_ranks(1, times_that_cannot_be)
+    assert said == [f"init() has {name}_timeout=None; it takes a number of seconds." for name in ("agree", "build")]
+
+
+def one_fails_where_torch_waits() -> Any:
+    """The last rank raises at its second process group; the others are in torch, which waits for half an hour."""
+    import torch.distributed as dist
+    from torch.testing._internal.distributed import fake_pg  # noqa: F401 - registers the backend "fake"
+
+    from pgregistry import private
+
+    dist.init_process_group("cpu:gloo,cuda:fake")  # as a plain init_process_group() has it beside a GPU
+    answers, before, make, calls = [prove_all({"tensor": 2})], alive(), private.make, iter((False, True))
+    if dist.get_rank() == 3:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(private, "make", lambda *args: 1 / 0 if next(calls) else make(*args))
+            with pytest.raises(BuildError) as raised:
+                pgregistry.init(tensor=2, nettest=3)
+    else:
+        with pytest.raises(BuildError) as raised:
+            pgregistry.init(tensor=2, nettest=3)
+    answers += [str(raised.value).rpartition(": ")[2], alive() == before, prove_all({"tensor": 2})]
+    dist.destroy_process_group()
+    return answers
+
+
+def test_a_rank_that_raises_frees_those_that_wait_in_torch_for_a_backend_beside_gloo() -> None:
+    modes = list(pgregistry.plan(4, tensor=2).modes)
+    assert run_ranks(4, one_fails_where_torch_waits, world=False) == [[modes, "division by zero", True, modes]] * 4
