@@ -30,7 +30,7 @@ OPEN: Final = "pgregistry/open"
 WHERE: Final = "pgregistry/where"
 #: How long a rank waits before it tries again, at first and at most, in seconds.
 PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
