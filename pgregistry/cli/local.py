@@ -23,6 +23,9 @@ def launch(count: int, worker: Callable[..., None], arguments: Sequence[Any], pr
     # interpreter for each rank would import torch each time. The fork server imports it once,
     # while this process does.
     forkserver.set_forkserver_preload([*preload])
+    # torch looks up the name of each peer, one after another: 5 s each where no name server answers.
+    os.environ.setdefault("RES_OPTIONS", "attempts:0")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # and warns that there is none
     forkserver.ensure_running()
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
