@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partialmethod
 from importlib import import_module
+from importlib.metadata import entry_points
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,10 @@ THREE = ("data", "pipe", "tensor")
 BARRIER = {"TORCH_DIST_INIT_BARRIER": "1"}
 FEW_CALLS = {"GLOO_ENABLE_STORE_V2_API": "1", "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER": "1"}
 #: What the fork server imports, so that no rank does; what is not installed is left out.
-IMPORTED = ("torch", "measure", "worlds", "pgregistry.start", "megatron.core.parallel_state")
+IMPORTED = (
+    *("torch", "measure", "worlds", "megatron.core.parallel_state", "pgregistry.start"),
+    *(point.module for point in entry_points(group="pgregistry")),
+)
 
 
 def sizes(world: int) -> dict[str, int]:
@@ -111,6 +116,9 @@ def _rank(pipe: Any, place: Mapping[str, str], function: Callable[..., Any], arg
     os.environ.update(place)
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 2)  # gloo and Megatron-Core have much to say
+    # Copying the pages that a fork shares with its server would cost more than all that is measured. This writes to
+    # all objects, so that a rank has them to itself, as a process that imported torch has.
+    gc.collect()
     pipe.send("here")
     pipe.recv()
     try:

@@ -14,9 +14,9 @@ def pack(data: Any) -> str:
     >>> unpack(pack({"tensor": [0, 1]}))
     {'tensor': [0, 1]}
     """
-    return base64.b85encode(zlib.compress(json.dumps(data).encode())).decode()
+    return base64.b64encode(zlib.compress(json.dumps(data).encode())).decode()
 
 
 def unpack(text: str) -> Any:
     """What `pack` was given."""
-    return json.loads(zlib.decompress(base64.b85decode(text)))
+    return json.loads(zlib.decompress(base64.b64decode(text)))

@@ -152,9 +152,10 @@ def _left(until: float) -> float:
 def _knock(address: str, port: int, until: float) -> str:
     """Wait until somebody listens: torch's own retries take up to twice the time and say so at length."""
     pause = PAUSE / 2
+    host: Any = address.encode() if address.isascii() else address  # Python takes 3 ms to get ready to encode one
     while True:
         try:
-            with socket.create_connection((address, port), timeout=_left(until)) as connection:
+            with socket.create_connection((host, port), timeout=_left(until)) as connection:
                 return str(connection.getsockname()[0])
         except OSError:
             if time.monotonic() >= until:

@@ -20,6 +20,7 @@ from pgregistry.errors import Problems
 from pgregistry.planner import make
 from pgregistry.registry import Registry
 from pgregistry.settings import gather
+from pgregistry.testing import write_distribution
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -110,6 +111,29 @@ def test_plugins_are_sorted_by_name_whatever_the_metadata_say(monkeypatch: pytes
     monkeypatch.setattr(importlib.metadata, "distributions", shuffled)
     assert [one.plugin for one in discover()] == [one.plugin for one in expected]
     assert [one.plugin.name for one in expected] == sorted(one.plugin.name for one in expected)
+
+
+@pytest.mark.parametrize("spelled", ["pgregistry-acme", "PGRegistry.Acme"])
+@pytest.mark.parametrize("points", [{}, {"newer": "acme_plugin"}])
+def test_the_first_distribution_of_a_name_on_the_path_hides_the_others(
+    points: dict[str, str], spelled: str, acme: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    acme(GOOD)
+    monkeypatch.syspath_prepend(write_distribution(tmp_path, spelled, points, {}, "0.2"))
+    installed = {point.name for point in importlib.metadata.entry_points(group="pgregistry")}
+    assert {one.plugin.name for one in discover()} == installed
+    assert "acme" not in installed
+    assert ("newer" in installed) == bool(points)
+
+
+def test_a_distribution_without_metadata_still_shows_its_plugins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    info = tmp_path / "left-1.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[pgregistry]\nleft = left_over\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert statuses()["left"][0] == "failed"
 
 
 def test_without_any_plugin_the_error_says_how_to_install() -> None:
