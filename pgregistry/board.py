@@ -18,7 +18,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
     Store,
 )
 
-from pgregistry.threads import in_thread
+from pgregistry.threads import Worker
 
 #: A server of torch takes a limited number of keys in one request, and takes longer for each the more there are.
 CHUNK: Final = 1024
@@ -62,6 +62,7 @@ class Board:
         self.ranks = ranks
         self.host = host
         self._silent = False
+        self._worker = Worker()
         self._whole = store  # torch keeps only the C++ half of a store made in Python
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
         self.store: Any = store
@@ -76,13 +77,13 @@ class Board:
     def _ask(self, question: Callable[[Any], Result], seconds: float = 0) -> Result:
         """What the store answers to a question that takes it so many seconds.
 
-        torch waits for ever where the host of a store was cut off, so the question is asked in a
-        thread, and no other is asked after one that got no answer.
+        torch waits for ever where the host of a store was cut off, so a thread asks, and no other
+        question after one that got no answer.
         """
         if self._silent:
             self._no_answer()
         with connected():
-            return in_thread(partial(question, self.store), self._no_answer, seconds + ANSWER)
+            return self._worker.do(partial(question, self.store), self._no_answer, seconds + ANSWER)
 
     def _no_answer(self) -> None:
         self._silent = True

@@ -1,12 +1,52 @@
-"""A job that may block in torch, in a thread of its own."""
+"""Jobs that may block in torch, in a thread of their own."""
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+
+class Worker:
+    """A thread that does one job after another; it starts with the first, and ends with the worker."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._started = False
+
+    def do(self, job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
+        """The result of a job, while the calling thread looks around; see `in_thread`."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=_work, args=(self._jobs,), daemon=True).start()
+        outcome: queue.SimpleQueue[tuple[BaseException | None, Any]] = queue.SimpleQueue()
+        self._jobs.put((job, outcome))
+        while True:
+            try:
+                failure, result = outcome.get(timeout=wait)
+            except queue.Empty:
+                look_around()
+                continue
+            if failure is not None:
+                raise failure
+            answer: Result = result
+            return answer
+
+    def __del__(self) -> None:
+        self._jobs.put(None)
+
+
+def _work(jobs: queue.SimpleQueue[Any]) -> None:
+    while (given := jobs.get()) is not None:
+        job, outcome = given
+        try:
+            outcome.put((None, job()))
+        except BaseException as error:
+            outcome.put((error, None))
+        del given, job, outcome  # a thread that waits for its next job keeps nothing of the last alive
 
 
 def in_thread(job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
@@ -22,21 +62,4 @@ def in_thread(job: Callable[[], Result], look_around: Callable[[], None], wait: 
     Raises:
         Exception: what the job raised, or `look_around`, at once; the job is left behind.
     """
-    outcome: list[Result] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(job())
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(wait)
-    while thread.is_alive():
-        look_around()
-        thread.join(wait)
-    if failures:
-        raise failures[0]
-    return outcome[0]
+    return Worker().do(job, look_around, wait)
