@@ -28,9 +28,11 @@ from pgregistry.threads import in_thread
 OPEN: Final = "pgregistry/open"
 #: The key in the store of torchrun's agent that says where rank 0 hosts its own.
 WHERE: Final = "pgregistry/where"
-#: How long a rank waits before it tries again, at first and at most, in seconds.
-PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 0.2
+#: How long a rank waits before it tries again, at least and at most, in seconds.
+PAUSE: Final = 0.03
+LONGEST_PAUSE: Final = 1.0
+#: How often all ranks together knock at a store that is not open yet, per second.
+KNOCKS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
     address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
     agent = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     meet = _host if launch.rank == 0 else partial(_join, launch.rank)
-    until, pause = time.monotonic() + seconds, PAUSE
+    until = time.monotonic() + seconds
     while True:
         try:
             return in_thread(
@@ -73,8 +75,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
             # An earlier store may be about to close, and nobody may listen where rank 0 was before a restart.
             again = isinstance(error, OSError | DistNetworkError | DistStoreError) and launch.rank != 0
             if again and time.monotonic() < until:
-                time.sleep(min(pause, _left(until)))
-                pause = min(1.5 * pause, LONGEST_PAUSE)
+                time.sleep(min(_pause(launch.world_size), _left(until)))
                 continue
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             if launch.rank == 0:
@@ -129,7 +130,7 @@ def _connection(store: Any, word: str, *, hosts: bool) -> Connection:
 
 def _reach(address: str, port: int, world_size: int, until: float) -> tuple[Any, str]:
     """A store that somebody hosts, and the address of this host as seen from there."""
-    mine = _knock(address, port, until)
+    mine = _knock(address, port, _pause(world_size), until)
     return _tcp(address, port, world_size, max(until, time.monotonic() + SLICE), hosts=False), mine
 
 
@@ -149,9 +150,12 @@ def _left(until: float) -> float:
     return max(until - time.monotonic(), 0.01)
 
 
-def _knock(address: str, port: int, until: float) -> str:
+def _pause(world_size: int) -> float:
+    return min(max(world_size / KNOCKS, PAUSE), LONGEST_PAUSE)
+
+
+def _knock(address: str, port: int, pause: float, until: float) -> str:
     """Wait until somebody listens: torch's own retries take up to twice the time and say so at length."""
-    pause = PAUSE / 2
     host: Any = address.encode() if address.isascii() else address  # Python takes 3 ms to get ready to encode one
     while True:
         try:
@@ -161,4 +165,3 @@ def _knock(address: str, port: int, until: float) -> str:
             if time.monotonic() >= until:
                 raise
         time.sleep(min(pause, _left(until)))
-        pause = min(1.5 * pause, LONGEST_PAUSE)
