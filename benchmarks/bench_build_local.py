@@ -44,79 +44,80 @@ def megatron(world: int, gloo: bool) -> list[Any]:
     return list(_world.pg_map)
 
 
-def as_many(count: int) -> list[Any]:
-    """Modes of a third party that share with no other, so that each rank has so many process groups."""
-    from pgregistry import Mode
-
-    over = ("data", "tensor", "pipe", ("data", "tensor"), ("pipe", "tensor"))
-    return [Mode(f"more {n}", over=over[n % len(over)], dedicated=True) for n in range(count)]
-
-
-def more(world: int, count: int) -> list[Any]:
-    return worlds.ours(world, worlds.SIX, as_many(count))
-
-
 def install(folder: str) -> str:
     """Put Megatron-Core into a folder without what it asks for; why not, if it cannot be imported."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, MEGATRON]
     done = subprocess.run(command, env=measure.environment(), capture_output=True, text=True)
     if done.returncode:
         return (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-    sys.path.append(folder)
     code = f"import sys; sys.path.append({folder!r}); from megatron.core import parallel_state"
     done = subprocess.run([sys.executable, "-c", code], env=measure.environment(), capture_output=True, text=True)
     return (done.stderr.strip().splitlines() or ["cannot be imported"])[-1] if done.returncode else ""
 
 
-def run_ways(world: int, ways: dict[str, tuple[Any, dict[str, str]]]) -> dict[str, list[dict[str, float]]]:
-    """By way: for each round, the seconds until the last rank was done, and the most of what ranks answer."""
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
-    for _ in range(ROUNDS[world]):
-        for name, (job, environ) in ways.items():
-            ran = worlds.run_ranks(world, job, environ=environ)
+#: Each way: what runs on a rank, with its arguments, and the environment.
+WAYS: dict[str, tuple[tuple[Any, ...], dict[str, str]]] = {
+    "pgregistry, 3 modes": (("ours", worlds.THREE), {}),
+    "pgregistry, 6 modes": (("ours", worlds.SIX), {}),
+    "pgregistry, 8 modes (bundled)": (("ours",), {}),
+    "init_device_mesh, 3 dimensions": (("mesh",), {}),
+    "  with the two variables of gloo that we set": (("mesh",), worlds.FEW_CALLS),
+    "init_device_mesh, 5 families": (("mesh_of_five",), {}),
+    "loop with new_group, 6 modes": (("loop",), {}),
+    "Megatron-Core": (("megatron", True), {}),
+    "Megatron-Core, no gloo duplicates": (("megatron", False), {}),
+}
+
+
+def run_ways(world: int, rounds: int, names: list[str], folder: str = "") -> dict[str, list[dict[str, float]]]:
+    """By way: for each round, the seconds until the last rank was done, and the most of what ranks answer.
+
+    Args:
+        world: How many ranks.
+        rounds: How often; the ways take turns.
+        names: Which ways.
+        folder: Where Megatron-Core is; its import makes every way slower, so it has a table of its own.
+    """
+    sys.path += [folder] * bool(folder)
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            (way, *arguments), environ = WAYS[name]
+            ran = worlds.run_ranks(world, partial(whole, way, world, *arguments), environ=environ)
             most = {key: max(answer[key] for answer in ran.answers) for key in ran.answers[0]}
             cpu = sum(answer["cpu"] for answer in ran.answers) / world
             results[name].append({**most, "seconds": most["ended"] - ran.begun, "cpu": cpu})
     return results
 
 
-def show(world: int, results: dict[str, list[dict[str, float]]], peers: dict[str, str], *notes: str) -> None:
+def show(world: int, results: dict[str, list[dict[str, float]]], aims: dict[str, str], *notes: str) -> None:
     times = {name: median(one["seconds"] for one in each) for name, each in results.items()}
-    mine = [name for name in times if name.startswith("pgregistry")]
+    mine = [name for name in times if name.startswith("pgregistry")][:2]
     rows = []
     for name, each in results.items():
-        versus = [f"{times[name] / times[one]:.2f} ×" if name not in mine else "" for one in mine[:2]]
+        versus = ["" if name.startswith("pgregistry") else f"{times[name] / times[one]:.2f} ×" for one in mine]
         numbers = [median(one[key] for one in each) for key in ("groups", "cpu", "private")]
         cells = (f"{numbers[0]:.0f}", measure.duration(numbers[1]), measure.mib(max(one["private"] for one in each)))
-        rows.append((name, measure.duration(times[name]), *versus, peers.get(name, ""), *cells))
-    short = [f"÷ {name.removeprefix('pgregistry, ')}" for name in mine[:2]]
+        rows.append((name, measure.duration(times[name]), *versus, aims.get(name, ""), *cells))
+    short = [f"÷ {name.removeprefix('pgregistry, ')}" for name in mine]
     columns = (f"{world} ranks, loopback", "time", *short, "aim", "groups", "CPU per rank", "private")
     measure.show(f"From process start to proved groups, {world} ranks", columns, rows, *notes)
 
 
 def main() -> None:
+    usual = [name for name in WAYS if not name.startswith("Megatron")]
+    for world, rounds in ROUNDS.items():
+        aim = "≥ 1.3 ×" if world == 64 else "≥ 2 ×"
+        results = measure.child(__file__, "run_ways", world, rounds, usual)
+        show(world, results, {name: aim for name in usual if name.startswith("init")})
     with tempfile.TemporaryDirectory() as folder:
-        missing = install(folder)
-        for world in ROUNDS:
-            ways: dict[str, tuple[Any, dict[str, str]]] = {
-                "pgregistry, 3 modes": (partial(whole, "ours", world, worlds.THREE), {}),
-                "pgregistry, 6 modes": (partial(whole, "ours", world, worlds.SIX), {}),
-                "pgregistry, 8 modes (bundled)": (partial(whole, "ours", world), {}),
-                "init_device_mesh, 3 dimensions": (partial(whole, "mesh", world), {}),
-                "  with the two variables of gloo that we set": (partial(whole, "mesh", world), worlds.FEW_CALLS),
-                "init_device_mesh, 5 families": (partial(whole, "mesh_of_five", world), {}),
-            }
-            aim = "≥ 1.3 ×" if world == 64 else "≥ 2 ×"
-            aims = {name: aim for name in ways if name.startswith("init")}
-            if world == 64:
-                ways["loop with new_group, 6 modes"] = (partial(whole, "loop", world), {})
-                if not missing:
-                    ways["Megatron-Core"] = (partial(whole, "megatron", world, True), {})
-                    ways["Megatron-Core, no gloo duplicates"] = (partial(whole, "megatron", world, False), {})
-                    aims |= {name: "≥ 4 ×" for name in ways if name.startswith("Megatron")}
-            notes = [f"Megatron-Core ({MEGATRON}) could NOT be measured here: {missing}"] if missing else []
-            show(world, run_ways(world, ways), aims, *notes)
+        if missing := install(folder):
+            print(f"Megatron-Core ({MEGATRON}) could NOT be measured here: {missing}")
+            return
+        beside = ["pgregistry, 6 modes", *(name for name in WAYS if name.startswith("Megatron"))]
+        results = measure.child(__file__, "run_ways", 64, ROUNDS[64], beside, folder)
+        show(64, results, dict.fromkeys(beside[1:], "≥ 4 ×"))
 
 
 if __name__ == "__main__":
-    main()
+    measure.run(main, {"run_ways": run_ways})
