@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pgregistry.board import Board, LostError
+from pgregistry.crossing import Crossing
 from pgregistry.errors import PlanMismatch
 from pgregistry.spans import spans
 from pgregistry.statement import Statement, disagreement, versions
@@ -24,6 +25,7 @@ SAME: Final = "="
 GO: Final = "go"
 GOOD: Final = "ok"
 DIFFER: Final = "differ"
+MISSING: Final = "missing "
 #: How long the others may take to come once it is known that somebody differs, in seconds.
 GRACE: Final = 5.0
 #: How long ranks that know of a difference wait to hear the last ones, in seconds.
@@ -56,7 +58,7 @@ def agree(board: Board, mine: Statement, seconds: float) -> None:
         elif board.count("same") == len(board.ranks):
             word = board.first(GO, GOOD)  # another may have given up just before
         else:
-            word = board.watch(GO, until, lambda: _log_missing(board)) or _give_up(board)
+            word = _wait(board, until) or _give_up(board)
     except LostError as error:
         raise PlanMismatch(
             f"Rank {board.rank}: {board.host}, which hosts the store, is gone before all ranks agreed ({error})."
@@ -65,8 +67,10 @@ def agree(board: Board, mine: Statement, seconds: float) -> None:
         _warn_versions(board, mine, reference)
     elif word == DIFFER:
         _raise_difference(board, reference, mine)
-    else:
+    elif word.startswith(MISSING):
         raise PlanMismatch(_who_was_missing(board, word, seconds))
+    else:
+        raise PlanMismatch(word)
 
 
 def leave(board: Board, *, hosts: bool, early: bool = False) -> None:
@@ -109,15 +113,25 @@ def _report(board: Board, ranks: Sequence[int], until: float) -> str:
 
 def _give_up(board: Board) -> str:
     """The time is up: say who is missing, unless the word was given already."""
-    return board.first(GO, f"missing {','.join(map(str, _missing(board)))}")
+    return board.first(GO, MISSING + ",".join(map(str, _missing(board))))
 
 
 def _missing(board: Board) -> list[int]:
     return [rank for rank in board.ranks if not board.has(_who(rank))]
 
 
-def _log_missing(board: Board) -> None:
-    """One line every few seconds, from the lowest rank that is there."""
+def _wait(board: Board, until: float) -> str | None:
+    """The word, or None when the time is up."""
+    crossing = Crossing(board)
+    try:
+        return board.watch(GO, until, lambda: _look_around(board, crossing))
+    finally:
+        crossing.end()
+
+
+def _look_around(board: Board, crossing: Crossing) -> None:
+    """Every few seconds; the lowest rank that is there says who is missing, and whether they wait elsewhere."""
+    crossing.say()
     for rank in board.ranks:
         if rank == board.rank:
             break
@@ -125,6 +139,9 @@ def _log_missing(board: Board) -> None:
             return
     if missing := _missing(board):
         log.warning("pgregistry: waiting for %s of %d to agree on the plan", spans(missing), len(board.ranks))
+        crossed, elsewhere = crossing.find(missing)
+        for name in (*elsewhere, board.name) if crossed else ():
+            board.first(GO, crossed, name)
 
 
 def _warn_versions(board: Board, mine: Statement, reference: Statement) -> None:
@@ -158,7 +175,7 @@ def _raise_difference(board: Board, reference: Statement, mine: Statement) -> No
 
 def _who_was_missing(board: Board, word: str, seconds: float) -> str:
     """The error of all ranks, those that came too late included."""
-    absent = [int(rank) for rank in word.removeprefix("missing ").split(",") if rank]
+    absent = [int(rank) for rank in word.removeprefix(MISSING).split(",") if rank]
     here = [rank for rank in board.ranks if rank not in absent]
     late = f"Rank {board.rank} came when the others had given up. " if board.rank in absent else ""
     return (

@@ -43,6 +43,7 @@ class Board:
     Attributes:
         rank: This rank.
         ranks: The ranks that take part, ascending.
+        everybody: Whether these are all ranks.
         name: A prefix that no other `init` among these ranks uses.
         store: The store, below that prefix.
         host: Who hosts the store, in words.
@@ -60,6 +61,7 @@ class Board:
     ) -> None:
         self.rank = rank
         self.ranks = ranks
+        self.everybody = everybody
         self.host = host
         self._silent = False
         self._worker = Worker()
@@ -69,6 +71,7 @@ class Board:
         call = self._ask(lambda store: store.add(f"{below}/{among}/calls/{rank}", 1))
         self.name = f"{below}/{among}/{call}"
         self.store = PrefixStore(self.name, store)
+        self._beside = PrefixStore(below, store)
 
     def another(self) -> Any:
         """The store, below the prefix, by a connection of its own: for who may wait in torch."""
@@ -97,9 +100,10 @@ class Board:
         """Write several keys in one call."""
         self._ask(lambda store: store.multi_set(list(values), list(values.values())))
 
-    def first(self, key: str, value: str) -> str:
-        """The value that the first rank gave to a key, which may be this one."""
-        return _text(self._ask(lambda store: store.compare_set(key, "", value)))
+    def first(self, key: str, value: str, name: str | None = None) -> str:
+        """The value that the first rank gave to a key, which may be this one; on another board, by its name."""
+        where = self.store if name is None else PrefixStore(name, self._whole)
+        return _text(self._ask(lambda _: where.compare_set(key, "", value)))
 
     def count(self, key: str, by: int = 1) -> int:
         """Add one to a number, and read it; or only read it, by 0."""
@@ -108,6 +112,15 @@ class Board:
     def has(self, key: str) -> bool:
         """Whether a key is there."""
         return bool(self._ask(lambda store: store.check([key])))
+
+    def post(self, text: str) -> None:
+        """Write where ranks of other boards read too, one text for each rank."""
+        self._ask(lambda _: self._beside.set(f"posted/{self.rank}", text))
+
+    def posted(self, rank: int) -> str:
+        """What a rank wrote there last; nothing if it never did."""
+        key, store = f"posted/{rank}", self._beside
+        return self._ask(lambda _: _text(store.get(key)) if store.check([key]) else "")
 
     def read(self, keys: Sequence[str], seconds: float) -> list[str] | None:
         """The values of keys, as soon as all are there; None if they are not within `seconds`."""

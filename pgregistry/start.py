@@ -143,6 +143,7 @@ def start(
         if len(ranks) < place.world_size:
             _tell_everyone(place, error)
         raise
+    everyone = board
     try:
         if place.owns_world:
             everyone = board if len(ranks) == place.world_size else place.board(range(place.world_size))
@@ -155,6 +156,8 @@ def start(
         confirm(board, run.build_timeout, "last")
     except BaseException as error:
         earlier = tell_failure(board, error)
+        if everyone is not board and built.world is None:
+            tell_failure(everyone, error)
         undo(built, abort=True)
         let_go(error)
         leave(board, hosts=place.hosts)

@@ -23,6 +23,7 @@ from pgregistry.board import Board
 from pgregistry.discovery import discover
 from pgregistry.lookout import confirm
 from pgregistry.planner import make
+from pgregistry.spans import spans
 from pgregistry.statement import Statement, failed, state
 
 
@@ -236,6 +237,62 @@ def test_ranks_that_never_come_are_named_by_all_others(
         f"{named} of 4 did not come within 1 s; nothing was created.\n"
         f"  Here were {here}. Look for the first error in the log of {named.lower()}, or raise agree_timeout."
     )
+
+
+def agree_within(lists: Mapping[int, Sequence[Sequence[int]]], size: int, late: Mapping[int, float]) -> dict[int, Any]:
+    """What `agree` returns or raises on ranks that call it once for each of their lists."""
+    store = dist.HashStore()
+
+    def one(rank: int) -> None:
+        for ranks in lists[rank]:
+            time.sleep(late.get(rank, 0))
+            mine = Board(Counting(store), rank, ranks, everybody=len(ranks) == size)
+            agree.agree(mine, says(size, within=None if mine.everybody else ranks), 60)
+
+    return as_ranks(one, sorted(lists))
+
+
+@pytest.mark.parametrize(
+    ("odd", "says_so"), [([0, 3], "ranks (0, 3)"), ([0, 1, 2, 3, 4, 5], "all ranks"), ([2, 3, 4], "ranks (2, 3, 4)")]
+)
+def test_ranks_that_wait_for_one_another_with_other_lists_of_within_are_told(
+    odd: list[int], says_so: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "SLICE", 0.3)
+    begun = time.monotonic()
+    outcome = agree_within({**{rank: [[0, 1, 2, 3]] for rank in range(3)}, 3: [odd]}, 6, {})
+    assert time.monotonic() - begun < 30
+    head = "The ranks disagree about what to build; nothing was created.\n  within:\n"
+    most, one = "ranks (0, 1, 2, 3)", f"    rank 3: {says_so}"
+    assert texts(outcome) <= {
+        f"{head}    ranks 0-2: {most}\n{one}",
+        *(f"{head}{one}\n    {spans(waiting)}: {most}" for waiting in ([0], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2])),
+    }
+
+
+def test_ranks_that_call_init_another_number_of_times_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "SLICE", 0.3)
+    store = dist.HashStore()
+    Board(store, 1, range(2), everybody=True)  # rank 1 alone, and then it is lost
+
+    def one(rank: int) -> None:
+        agree.agree(Board(Counting(store), rank, range(2), everybody=True), says(2), 60)
+
+    for rank, error in as_ranks(one, range(2)).items():
+        assert isinstance(error, PlanMismatch)
+        assert f"    rank {rank}: all ranks, call {rank + 1} of init\n" in f"{error}\n"
+
+
+def test_a_rank_that_waits_elsewhere_for_a_late_one_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "SLICE", 0.2)
+    lists = {0: [[0, 1]], 1: [[1, 2], [0, 1]], 2: [[1, 2]]}
+    assert agree_within(lists, 4, {2: 2}) == dict.fromkeys(range(3))
+
+
+def test_nothing_is_left_of_a_wait_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "SLICE", 0.2)
+    lists = {0: [[0, 1, 2], [0, 1]], 1: [[0, 1, 2], [0, 1]], 2: [[0, 1, 2]]}
+    assert agree_within(lists, 4, {1: 1.5, 2: 1.5}) == dict.fromkeys(range(3))
 
 
 def test_a_difference_is_told_before_ranks_that_are_late_have_come(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -517,6 +574,23 @@ def test_disjoint_parts_of_a_world_agree_on_different_plans_at_the_same_time() -
     answers = run_ranks(6, halves)
     assert answers[:2] == [(True, 1, (0, 1), True)] * 2
     assert answers[2:] == [(True, 2, (2, 3), True)] * 2 + [(True, 2, (4, 5), True)] * 2
+
+
+def with_two_lists() -> str:
+    """Ranks 0 to 3 should be one part, but rank 3 says something else; ranks 4 and 5 are another part."""
+    board.SLICE = 0.5  # type: ignore[misc]
+    within = {3: [0, 3], 4: [4, 5], 5: [4, 5]}.get(dist.get_rank(), [0, 1, 2, 3])
+    try:
+        pgregistry.init(within=within).close()
+    except PlanMismatch as error:
+        return str(error)
+    return ""
+
+
+def test_an_init_with_another_list_of_within_is_refused_on_all_its_ranks() -> None:
+    answers = run_ranks(6, with_two_lists)
+    assert all("  within:\n" in one for one in answers[:4])
+    assert answers[4:] == ["", ""]
 
 
 def one_half_is_wrong() -> Any:
