@@ -58,17 +58,17 @@ def only_these(folder: str) -> None:
 
 def way(name: str) -> Callable[[], object]:
     """One way to find plugins, with all that it needs imported."""
-    from pgregistry import hookspecs, registry
+    from pgregistry import discovery, hookspecs, registry
     from pgregistry.settings import Settings
 
     def with_pluggy() -> int:
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
-        return manager.load_setuptools_entrypoints(registry.ON_WHEN_INSTALLED)
+        return manager.load_setuptools_entrypoints(discovery.ON_WHEN_INSTALLED)
 
     ways: dict[str, Callable[[], object]] = {
         "entry_points": importlib.metadata.entry_points,
-        "discover": registry.discover,
+        "discover": discovery.discover,
         "load": lambda: registry.Registry.load(Settings()),
         "pluggy": with_pluggy,
     }
