@@ -1,8 +1,7 @@
 """Loopback, from the start of all processes to a proved collective in each group of each rank.
 
 Processes are forked from a server that has imported torch and whatever else is measured, so no
-import counts; one line shows what ours would cost. Megatron-Core is put into a temporary folder
-and uses the torch that is here.
+import counts. Megatron-Core is put into a temporary folder and uses the torch that is here.
 """
 
 from __future__ import annotations
