@@ -25,11 +25,17 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _end_of_ranks() -> Iterator[None]:
+    yield
+    if ranks.local_ranks.cache_info().currsize:
+        ranks.local_ranks().close()
+
+
 @pytest.fixture(scope="session")
-def local_ranks() -> Iterator[LocalRanks]:
+def local_ranks() -> LocalRanks:
     """The one process of ranks for tests that ask for the fixture `run_ranks` and for those that import it."""
-    with ranks.local_ranks() as server:
-        yield server
+    return ranks.local_ranks()
 
 
 @pytest.fixture
