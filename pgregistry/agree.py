@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from pgregistry.board import Board, LostError
-from pgregistry.crossing import Crossing
+from pgregistry.crossing import APART, Crossing
 from pgregistry.errors import PlanMismatch
 from pgregistry.spans import spans
 from pgregistry.statement import Statement, disagreement, versions
@@ -73,6 +74,12 @@ def agree(board: Board, mine: Statement, seconds: float) -> None:
         raise PlanMismatch(word)
 
 
+def tell_stopped(board: Board, error: BaseException) -> None:
+    """Tell ranks that still compare their plans that this one stopped."""
+    with suppress(LostError):
+        board.first(GO, f"Rank {board.rank} stopped while ranks compared their plans: {type(error).__name__}: {error}")
+
+
 def leave(board: Board, *, hosts: bool, early: bool = False) -> None:
     """Go, after an error; the rank that hosts the store goes last, so that all others read why.
 
@@ -124,9 +131,12 @@ def _wait(board: Board, until: float) -> str | None:
     """The word, or None when the time is up."""
     crossing = Crossing(board)
     try:
-        return board.watch(GO, until, lambda: _look_around(board, crossing))
+        word = board.watch(GO, until, lambda: _look_around(board, crossing))
     finally:
         crossing.end()
+    if word and word.startswith(APART) and not crossing.said:
+        return f"Rank {board.rank} came when the others gave up; it may call init() again. {word}"
+    return word
 
 
 def _look_around(board: Board, crossing: Crossing) -> None:

@@ -58,13 +58,13 @@ class Board:
         everybody: bool,
         host: str = "rank 0",
         below: str = "pgregistry",
+        worker: Worker | None = None,
     ) -> None:
         self.rank = rank
         self.ranks = ranks
         self.everybody = everybody
         self.host = host
-        self._silent = False
-        self._worker = Worker()
+        self._worker = worker or Worker()
         self._whole = store  # torch keeps only the C++ half of a store made in Python
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
         self.store: Any = store
@@ -83,14 +83,15 @@ class Board:
         torch waits for ever where the host of a store was cut off, so a thread asks, and no other
         question after one that got no answer.
         """
-        if self._silent:
-            self._no_answer()
-        with connected():
-            return self._worker.do(partial(question, self.store), self._no_answer, seconds + ANSWER)
+        if self._worker.given_up:
+            raise LostError("it gave no answer before")
 
-    def _no_answer(self) -> None:
-        self._silent = True
-        raise LostError(f"no answer for {ANSWER:g} s")
+        def give_up() -> None:
+            self._worker.given_up = True
+            raise LostError(f"no answer for {seconds + ANSWER:g} s")
+
+        with connected():
+            return self._worker.do(partial(question, self.store), give_up, seconds + ANSWER)
 
     def set(self, key: str, value: str) -> None:
         """Write a key; nobody waits for it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -29,7 +29,7 @@ def differences(here: Plan, there: Plan) -> Iterator[Difference]:
     if here.world_size != there.world_size:
         yield Difference("world size", str(here.world_size), str(there.world_size))
     if here.ranks != there.ranks:
-        yield Difference("within", within(here.ranks), within(there.ranks))
+        yield Difference("within", _within(here), _within(there))
     for name in sorted({*here.modes, *there.modes}):
         if name not in here or name not in there:
             yield Difference(f"mode {name}", _declared(here, name), _declared(there, name))
@@ -52,9 +52,8 @@ def differences(here: Plan, there: Plan) -> Iterator[Difference]:
         yield Difference("execution order", ", ".join(common[0]), ", ".join(common[1]))
 
 
-def within(ranks: Sequence[int] | None) -> str:
-    """A list of `within` for people."""
-    return "all ranks" if ranks is None else f"ranks {tuple(ranks)}"
+def _within(plan: Plan) -> str:
+    return "all ranks" if plan.ranks is None else f"ranks {plan.ranks}"
 
 
 def _declared(plan: Plan, name: str) -> str:

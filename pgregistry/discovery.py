@@ -8,7 +8,6 @@ and what is switched off is not even imported.
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -49,7 +48,10 @@ class Found:
 def discover() -> tuple[Found, ...]:
     """All installed plugins, sorted by name, duplicates included; none is imported."""
     found = []
-    for distribution, metadata in _with_plugins():
+    for distribution in _installed():
+        if ON_WHEN_INSTALLED not in (distribution.read_text("entry_points.txt") or ""):
+            continue  # most have none for us, and parsing those of all takes longest
+        metadata = distribution.metadata  # once: each access parses the whole file again
         for point in distribution.entry_points:
             if point.group in (ON_WHEN_INSTALLED, ON_WHEN_ENABLED):
                 plugin = Plugin(point.name, metadata["Name"], metadata["Version"])
@@ -57,26 +59,15 @@ def discover() -> tuple[Found, ...]:
     return tuple(sorted(found, key=lambda one: (one.plugin.name, one.plugin.distribution or "", one.entry_point.value)))
 
 
-def _with_plugins() -> Iterator[tuple[importlib.metadata.Distribution, importlib.metadata.PackageMetadata]]:
-    """The distributions that have plugins; where the path has two of one name, the first counts.
-
-    `importlib.metadata.entry_points` parses those of all, which takes twice the time: most have none for us.
-    """
+def _installed() -> Iterator[importlib.metadata.Distribution]:
+    """All distributions; where the path has two of one name, the first, as `importlib.metadata.entry_points` does."""
     seen = set[str]()
     for distribution in importlib.metadata.distributions():
-        if not _has_plugins(distribution):
-            continue
-        metadata = distribution.metadata  # once: each access parses the whole file again
-        if name := metadata["Name"]:  # one that is half removed has none
-            name = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
-            if name in seen or not _has_plugins(importlib.metadata.distribution(name)):
-                continue
+        # What `entry_points` goes by: the name of the folder, which needs no reading.
+        name = getattr(distribution, "_normalized_name", None) or distribution.metadata["Name"]
+        if name not in seen:
             seen.add(name)
-        yield distribution, metadata
-
-
-def _has_plugins(distribution: importlib.metadata.Distribution) -> bool:
-    return ON_WHEN_INSTALLED in (distribution.read_text("entry_points.txt") or "")
+            yield distribution
 
 
 def switched_off(found: Found, settings: Settings) -> str | None:

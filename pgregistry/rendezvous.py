@@ -31,8 +31,10 @@ WHERE: Final = "pgregistry/where"
 #: How long a rank waits before it tries again, at least and at most, in seconds.
 PAUSE: Final = 0.03
 LONGEST_PAUSE: Final = 1.0
-#: How often all ranks together knock at a store that is not open yet, per second.
+#: How often all ranks together knock at a store that is not open yet, per second, as far as the pauses allow.
 KNOCKS: Final = 1000
+#: How long one attempt to connect may take, in seconds; a packet that got lost is sent again after one.
+CONNECT: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
             return in_thread(
                 partial(meet, address, port, agent, launch.world_size, until), _silent, _left(until) + ANSWER
             )
-        except (OSError, OverflowError, RuntimeError) as error:
+        except (OSError, OverflowError, RuntimeError, UnicodeError) as error:
             # An earlier store may be about to close, and nobody may listen where rank 0 was before a restart.
             again = isinstance(error, OSError | DistNetworkError | DistStoreError) and launch.rank != 0
             if again and time.monotonic() < until:
@@ -116,7 +118,7 @@ def _join(rank: int, address: str, port: int, agent: bool, world_size: int, unti
             address, number = told.get(WHERE).decode().split()
         port = int(number)
     # Where the agent tells, it may tell where rank 0 was before a restart: ask again rather than wait there.
-    store, _ = _reach(address, port, world_size, min(until, time.monotonic() + PAUSE) if agent else until)
+    store, _ = _reach(address, port, world_size, until, patient=not agent)
     with waiting(store, min(_left(until), ANSWER)):
         word = store.get(OPEN).decode()
     if store.add(f"{word}/came/{rank}", 1) > 1:
@@ -128,9 +130,9 @@ def _connection(store: Any, word: str, *, hosts: bool) -> Connection:
     return Connection(PrefixStore(word, store), PrefixStore(word, store.clone()), hosts)
 
 
-def _reach(address: str, port: int, world_size: int, until: float) -> tuple[Any, str]:
+def _reach(address: str, port: int, world_size: int, until: float, *, patient: bool = True) -> tuple[Any, str]:
     """A store that somebody hosts, and the address of this host as seen from there."""
-    mine = _knock(address, port, _pause(world_size), until)
+    mine = _knock(address, port, _pause(world_size), until, patient=patient)
     return _tcp(address, port, world_size, max(until, time.monotonic() + SLICE), hosts=False), mine
 
 
@@ -154,14 +156,14 @@ def _pause(world_size: int) -> float:
     return min(max(world_size / KNOCKS, PAUSE), LONGEST_PAUSE)
 
 
-def _knock(address: str, port: int, pause: float, until: float) -> str:
+def _knock(address: str, port: int, pause: float, until: float, *, patient: bool) -> str:
     """Wait until somebody listens: torch's own retries take up to twice the time and say so at length."""
     host: Any = address.encode() if address.isascii() else address  # Python takes 3 ms to get ready to encode one
     while True:
         try:
-            with socket.create_connection((host, port), timeout=_left(until)) as connection:
+            with socket.create_connection((host, port), timeout=min(_left(until), CONNECT)) as connection:
                 return str(connection.getsockname()[0])
         except OSError:
-            if time.monotonic() >= until:
+            if not patient or time.monotonic() >= until:
                 raise
         time.sleep(min(pause, _left(until)))

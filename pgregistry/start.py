@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pgregistry.agree import agree, leave
+from pgregistry.agree import agree, leave, tell_stopped
 from pgregistry.axes import Mode
 from pgregistry.board import Board, environment
 from pgregistry.build import Built, build, how, let_go, undo, world_backend
@@ -129,7 +129,13 @@ def start(
             _tell_everyone(place, failure)
             raise failure
         if place.owns_world:
-            _start_world(place, run, place.board(range(place.world_size)), backend, built)
+            everyone = place.board(range(place.world_size))
+            try:
+                _start_world(place, run, everyone, backend, built)
+            except BaseException as error:
+                tell_failure(everyone, error)
+                part(everyone, hosts=place.hosts)
+                raise
         return ParallelContext(made.plan, place.rank, built, defaults)
     board = place.board(ranks)
     try:
@@ -138,6 +144,7 @@ def start(
             raise failure or ConfigError("There is no plan.")
     except BaseException as error:
         if not isinstance(error, PgregistryError):
+            tell_stopped(board, error)
             tell_failure(board, error)  # this rank may have agreed before it was interrupted
         leave(board, hosts=place.hosts, early=failure is not None)
         if len(ranks) < place.world_size:
@@ -156,11 +163,14 @@ def start(
         confirm(board, run.build_timeout, "last")
     except BaseException as error:
         earlier = tell_failure(board, error)
-        if everyone is not board and built.world is None:
+        tell_all = everyone is not board and built.world is None
+        if tell_all:
             tell_failure(everyone, error)
         undo(built, abort=True)
         let_go(error)
         leave(board, hosts=place.hosts)
+        if tell_all:
+            part(everyone, hosts=place.hosts)
         if earlier is not None and isinstance(error, PgregistryError):
             raise earlier from error  # what happened here only followed from it
         raise

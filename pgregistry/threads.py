@@ -11,17 +11,24 @@ Result = TypeVar("Result")
 
 
 class Worker:
-    """A thread that does one job after another; it starts with the first, and ends with the worker."""
+    """A thread that does one job after another; it starts with the first.
+
+    It ends, after the job that it does, when nothing refers to the worker any more, or with `end`.
+
+    Attributes:
+        given_up: Whether nobody waits for its job any more, so that it is of no use.
+    """
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._started = False
+        self.given_up = False
 
     def do(self, job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
         """The result of a job, while the calling thread looks around; see `in_thread`."""
         if not self._started:
-            self._started = True
             threading.Thread(target=_work, args=(self._jobs,), daemon=True).start()
+            self._started = True
         outcome: queue.SimpleQueue[tuple[BaseException | None, Any]] = queue.SimpleQueue()
         self._jobs.put((job, outcome))
         while True:
@@ -30,13 +37,19 @@ class Worker:
             except queue.Empty:
                 look_around()
                 continue
-            if failure is not None:
+            if failure is None:
+                answer: Result = result
+                return answer
+            try:
                 raise failure
-            answer: Result = result
-            return answer
+            finally:
+                del failure, self  # or the error would keep them alive, in a cycle
 
-    def __del__(self) -> None:
+    def end(self) -> None:
+        """End the thread after its job."""
         self._jobs.put(None)
+
+    __del__ = end
 
 
 def _work(jobs: queue.SimpleQueue[Any]) -> None:
@@ -62,4 +75,8 @@ def in_thread(job: Callable[[], Result], look_around: Callable[[], None], wait: 
     Raises:
         Exception: what the job raised, or `look_around`, at once; the job is left behind.
     """
-    return Worker().do(job, look_around, wait)
+    worker = Worker()
+    try:
+        return worker.do(job, look_around, wait)
+    finally:
+        worker.end()

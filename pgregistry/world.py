@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -23,7 +23,7 @@ from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMism
 from pgregistry.gloo import gloo_environment
 from pgregistry.lookout import check_others, lost, missing
 from pgregistry.rendezvous import connect
-from pgregistry.threads import in_thread
+from pgregistry.threads import Worker, in_thread
 
 #: How long a rank that waits for the default process group goes on before it looks whether one failed, in seconds.
 LOOK: Final = 0.5
@@ -75,6 +75,7 @@ class Place:
         hosts: Whether others may lose the store when this process ends.
         host: Who hosts the store, in words.
         local_rank: Which of its host's ranks this is; None where nobody says.
+        worker: Who asks the store, for all boards.
     """
 
     rank: int
@@ -83,8 +84,9 @@ class Place:
     aside: Any
     owns_world: bool
     hosts: bool
-    host: str = "the host of the store"
+    host: str = "another process"
     local_rank: int | None = None
+    worker: Worker = field(default_factory=Worker)
 
     def board(self, ranks: Sequence[int]) -> Board:
         """A corner of the store for one `init` among some ranks; PlanMismatch if the store is gone."""
@@ -92,7 +94,9 @@ class Place:
         # The world that is started has another store, where calls are counted anew; names must differ all the same.
         below = "pgregistry/start" if self.owns_world else "pgregistry"
         try:
-            return Board(self.aside, self.rank, ranks, everybody=everybody, host=self.host, below=below)
+            return Board(
+                self.aside, self.rank, ranks, everybody=everybody, host=self.host, below=below, worker=self.worker
+            )
         except LostError as error:
             raise PlanMismatch(
                 f"Rank {self.rank}: {self.host}, which hosts the store, is gone before all ranks agreed ({error})."

@@ -20,6 +20,7 @@ from ranks import run_ranks
 import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, PlanMismatch, Split, agree, board
 from pgregistry.board import Board
+from pgregistry.crossing import Crossing
 from pgregistry.discovery import discover
 from pgregistry.lookout import confirm
 from pgregistry.planner import make
@@ -253,7 +254,7 @@ def agree_within(lists: Mapping[int, Sequence[Sequence[int]]], size: int, late: 
 
 
 @pytest.mark.parametrize(
-    ("odd", "says_so"), [([0, 3], "ranks (0, 3)"), ([0, 1, 2, 3, 4, 5], "all ranks"), ([2, 3, 4], "ranks (2, 3, 4)")]
+    ("odd", "says_so"), [([0, 3], "ranks 0, 3"), ([0, 1, 2, 3, 4, 5], "all ranks"), ([2, 3, 4], "ranks 2-4")]
 )
 def test_ranks_that_wait_for_one_another_with_other_lists_of_within_are_told(
     odd: list[int], says_so: str, monkeypatch: pytest.MonkeyPatch
@@ -263,10 +264,13 @@ def test_ranks_that_wait_for_one_another_with_other_lists_of_within_are_told(
     outcome = agree_within({**{rank: [[0, 1, 2, 3]] for rank in range(3)}, 3: [odd]}, 6, {})
     assert time.monotonic() - begun < 30
     head = "The ranks disagree about what to build; nothing was created.\n  within:\n"
-    most, one = "ranks (0, 1, 2, 3)", f"    rank 3: {says_so}"
+    most, one = "ranks 0-3", f"    rank 3: {says_so}"
     assert texts(outcome) <= {
         f"{head}    ranks 0-2: {most}\n{one}",
-        *(f"{head}{one}\n    {spans(waiting)}: {most}" for waiting in ([0], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2])),
+        *(
+            f"{head}{one}\n    {spans(waiting)}: {most}"
+            for waiting in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2])
+        ),
     }
 
 
@@ -291,8 +295,53 @@ def test_a_rank_that_waits_elsewhere_for_a_late_one_is_waited_for(monkeypatch: p
 
 def test_nothing_is_left_of_a_wait_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board, "SLICE", 0.2)
-    lists = {0: [[0, 1, 2], [0, 1]], 1: [[0, 1, 2], [0, 1]], 2: [[0, 1, 2]]}
-    assert agree_within(lists, 4, {1: 1.5, 2: 1.5}) == dict.fromkeys(range(3))
+    store = dist.HashStore()
+
+    def one(rank: int) -> None:
+        # Rank 1 waits long for rank 2 in the first list, and rank 0 long for rank 1 in the second.
+        for ranks, pause in ([0, 1, 2], {2: 1.5}), ([0, 1], {1: 1.5}):
+            if rank in ranks:
+                time.sleep(pause.get(rank, 0))
+                agree.agree(Board(Counting(store), rank, ranks, everybody=False), says(4, within=ranks), 60)
+
+    assert as_ranks(one, range(3)) == dict.fromkeys(range(3))
+
+
+def test_what_a_rank_says_only_once_is_not_held_against_it() -> None:
+    store = dist.HashStore()
+    mine, other = Board(store, 0, [0, 1], everybody=False), Board(store, 1, [0, 1, 2], everybody=False)
+    here, there = Crossing(mine), Crossing(other)
+    there.say()
+    assert here.find([1]) == ("", [])
+    there.end()
+    assert here.find([1]) == ("", [])
+    Crossing(other).say()
+    assert here.find([1]) == ("", [])
+    text, names = here.find([1])
+    assert text.endswith("  within:\n    rank 0: ranks 0-1\n    rank 1: ranks 0-2")
+    assert names == [other.name]
+
+
+def interrupted_while_one_is_absent() -> str:
+    rank = dist.get_rank()
+    if rank == 2:
+        time.sleep(8)
+        return ""
+    if rank == 1:
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        pgregistry.init(agree_timeout=60)
+    except (PlanMismatch, KeyboardInterrupt) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def test_ranks_that_wait_hear_that_another_was_interrupted() -> None:
+    begun = time.monotonic()
+    zero, one, _ = run_ranks(3, interrupted_while_one_is_absent)
+    assert time.monotonic() - begun < 30
+    assert zero.startswith("PlanMismatch: Rank 1 stopped while ranks compared their plans: KeyboardInterrupt")
+    assert one == "KeyboardInterrupt: "
 
 
 def test_a_difference_is_told_before_ranks_that_are_late_have_come(monkeypatch: pytest.MonkeyPatch) -> None:

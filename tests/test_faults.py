@@ -986,18 +986,22 @@ def test_ranks_that_wait_for_a_world_hear_at_once_that_others_were_refused(first
         assert f"rank {first + 1}: 2 (keyword)" in text, text
 
 
-def a_world_that_one_cannot_join(odd: int) -> Any:
+def a_world_that_one_cannot_join(odd: int, alone: bool) -> Any:
+    """Two parts of two ranks, or one and two ranks that are in none."""
     rank, begun = int(os.environ["RANK"]), time.monotonic()
     if rank == odd:
         os.environ["GLOO_SOCKET_IFNAME"] = "none"
+    elif rank >= 2:
+        time.sleep(1)
     with pytest.raises(pgregistry.BuildError) as raised:
-        pgregistry.init(within=[rank // 2 * 2, rank // 2 * 2 + 1], build_timeout=60)
+        pgregistry.init(within=[0, 1] if alone else [rank // 2 * 2, rank // 2 * 2 + 1], build_timeout=60)
     return str(raised.value), time.monotonic() - begun, dist.is_initialized()
 
 
-@pytest.mark.parametrize("odd", [0, 3])
-def test_a_rank_that_cannot_join_the_world_tells_also_those_of_another_part(odd: int) -> None:
-    for rank, (text, seconds, world) in enumerate(run_ranks(4, a_world_that_one_cannot_join, odd, world=False)):
+@pytest.mark.parametrize(("odd", "alone"), [(0, False), (3, False), (0, True), (3, True)])
+def test_a_rank_that_cannot_join_the_world_tells_also_ranks_of_no_or_another_part(odd: int, alone: bool) -> None:
+    answers = run_ranks(4, a_world_that_one_cannot_join, odd, alone, world=False)
+    for rank, (text, seconds, world) in enumerate(answers):
         assert not world
         assert seconds < 20, text
         assert f"Rank {odd}{' of 4' if rank == odd else ' failed'}" in text, text

@@ -113,6 +113,18 @@ def test_plugins_are_sorted_by_name_whatever_the_metadata_say(monkeypatch: pytes
     assert [one.plugin.name for one in expected] == sorted(one.plugin.name for one in expected)
 
 
+def test_a_distribution_counts_by_the_name_of_its_folder_as_for_pythons_own_entry_points(
+    acme: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    acme(GOOD)
+    left = write_distribution(tmp_path, "pgregistry-acme", {"left": "acme_plugin"}, {})  # by a failed uninstall
+    (left / "pgregistry_acme-0.1.dist-info").rename(left / "~gregistry_acme-0.1.dist-info")
+    monkeypatch.syspath_prepend(left)
+    installed = [point.name for point in importlib.metadata.entry_points(group="pgregistry")]
+    assert {"acme", "left"} <= set(installed)
+    assert [one.plugin.name for one in discover()] == sorted(installed)
+
+
 @pytest.mark.parametrize("spelled", ["pgregistry-acme", "PGRegistry.Acme"])
 @pytest.mark.parametrize("points", [{}, {"newer": "acme_plugin"}])
 def test_the_first_distribution_of_a_name_on_the_path_hides_the_others(
