@@ -133,7 +133,8 @@ def _connection(store: Any, word: str, *, hosts: bool) -> Connection:
 def _reach(address: str, port: int, world_size: int, until: float, *, patient: bool = True) -> tuple[Any, str]:
     """A store that somebody hosts, and the address of this host as seen from there."""
     mine = _knock(address, port, _pause(world_size), until, patient=patient)
-    return _tcp(address, port, world_size, max(until, time.monotonic() + SLICE), hosts=False), mine
+    soon = time.monotonic() + SLICE  # torch goes on trying until then where the store closes just now
+    return _tcp(address, port, world_size, max(until, soon) if patient else soon, hosts=False), mine
 
 
 def _tcp(address: str, port: int, world_size: int, until: float, *, hosts: bool) -> Any:
