@@ -58,8 +58,10 @@ def only_these(folder: str) -> None:
 
 def way(name: str) -> Callable[[], object]:
     """One way to find plugins, with all that it needs imported."""
-    from pgregistry import discovery, hookspecs, registry
-    from pgregistry.settings import Settings
+    from pgregistry import hookspecs
+    from pgregistry.registry import discovery
+    from pgregistry.registry import manager as registry
+    from pgregistry.settings.merge import Settings
 
     def with_pluggy() -> int:
         manager = pluggy.PluginManager(hookspecs.PROJECT)

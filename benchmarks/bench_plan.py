@@ -37,8 +37,8 @@ def groups(plan: Any, *, world: bool) -> int:
 def ours(shape: tuple[int, int, int]) -> dict[str, float]:
     """Seconds of each step: once in this fresh process, then the median of many."""
     import pgregistry
-    from pgregistry.planner import make
-    from pgregistry.registry import discover
+    from pgregistry.planning.planner import make
+    from pgregistry.registry.manager import discover
 
     _, pipe, tensor = shape
     found = discover()

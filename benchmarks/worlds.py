@@ -30,7 +30,7 @@ BARRIER = {"TORCH_DIST_INIT_BARRIER": "1"}
 FEW_CALLS = {"GLOO_ENABLE_STORE_V2_API": "1", "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER": "1"}
 #: What the fork server imports, so that no rank does; what is not installed is left out.
 IMPORTED = (
-    *("torch", "measure", "worlds", "megatron.core.parallel_state", "pgregistry.start"),
+    *("torch", "measure", "worlds", "megatron.core.parallel_state", "pgregistry.runtime.initialize"),
     *(point.module for point in entry_points(group="pgregistry")),
 )
 
@@ -206,7 +206,7 @@ class Phases:
     @staticmethod
     def watch(store: Watched) -> Phases:
         """Have `pgregistry.init` tell when it builds."""
-        from pgregistry import start
+        from pgregistry.runtime import initialize as start
 
         build, phases = start.build, Phases()
 

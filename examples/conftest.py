@@ -12,7 +12,8 @@ import pytest
 
 HERE = Path(__file__).parent
 # Tests import the modules while they are collected.
-sys.path += [str(HERE.parent / "tests"), *(str(path.parent) for path in sorted(HERE.glob("*/pyproject.toml")))]
+sys.path += [str(HERE.parent / "tests" / "helpers")]
+sys.path += [*(str(path.parent) for path in sorted(HERE.glob("*/pyproject.toml")))]
 
 
 @pytest.fixture(scope="module", autouse=True)

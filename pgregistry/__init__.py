@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgregistry.axes import FULL, HOST, REST, WORLD, Axis, Mode, Split
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.hookspecs import hookimpl
-from pgregistry.isolated import plan_modes
-from pgregistry.plan import Plan
-from pgregistry.planner import plan
+from pgregistry.planning.isolated import plan_modes
+from pgregistry.planning.plan import Plan
+from pgregistry.planning.planner import plan
+from pgregistry.vocabulary import FULL, HOST, REST, WORLD, Axis, Mode, Split
 
 if TYPE_CHECKING:
-    from pgregistry.context import ParallelContext
-    from pgregistry.start import init
+    from pgregistry.runtime.context import ParallelContext
+    from pgregistry.runtime.initialize import init
 
 __all__ = [
     "FULL",
@@ -47,11 +47,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "init":
-        from pgregistry.start import init
+        from pgregistry.runtime.initialize import init
 
         return init
     if name == "ParallelContext":
-        from pgregistry.context import ParallelContext
+        from pgregistry.runtime.context import ParallelContext
 
         return ParallelContext
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

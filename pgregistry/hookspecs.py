@@ -14,9 +14,9 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from pgregistry.axes import Mode
-    from pgregistry.context import ParallelContext
-    from pgregistry.plan import Plan
+    from pgregistry.planning.plan import Plan
+    from pgregistry.runtime.context import ParallelContext
+    from pgregistry.vocabulary import Mode
 
 PROJECT: Final = "pgregistry"
 hookspec: Final = pluggy.HookspecMarker(PROJECT)

@@ -17,12 +17,12 @@ import click
 from pgregistry.cli.check import check_command
 from pgregistry.cli.new import new_command
 from pgregistry.cli.options import say
-from pgregistry.cli.planning import plan_command, plugins_command
+from pgregistry.cli.plan import plan_command, plugins_command
 from pgregistry.cli.smoke import smoke_command
 from pgregistry.errors import PgregistryError, Problems
-from pgregistry.registry import Registry
-from pgregistry.settings import gather
-from pgregistry.trace import tracing
+from pgregistry.registry.manager import Registry
+from pgregistry.registry.trace import tracing
+from pgregistry.settings.merge import gather
 
 
 class PluggableGroup(click.Group):

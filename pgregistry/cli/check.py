@@ -10,10 +10,10 @@ import click
 
 from pgregistry.cli.options import trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
-from pgregistry.planner import make
-from pgregistry.registry import Registry
-from pgregistry.settings import gather
-from pgregistry.trace import tracing
+from pgregistry.planning.planner import make
+from pgregistry.registry.manager import Registry
+from pgregistry.registry.trace import tracing
+from pgregistry.settings.merge import gather
 
 if TYPE_CHECKING:
     from pgregistry.testing.subject import Subject
@@ -29,7 +29,7 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
     Each property is tried at many world sizes without torch; then one plan is built on local
     gloo ranks. --trace tells of one plan of 8 ranks.
     """
-    from pgregistry.testing.ranks import LocalRanks  # much that no other command needs
+    from pgregistry.testing.ranks.local_ranks import LocalRanks  # much that no other command needs
     from pgregistry.testing.subject import Subject
 
     beside = [name for name in (only or "").replace(",", " ").split() if name] or None

@@ -14,12 +14,12 @@ from typing import Final
 import click
 
 from pgregistry.cli.options import trace_option
-from pgregistry.declare import default_sizes
 from pgregistry.errors import ConfigError, PgregistryError, Problems
-from pgregistry.registry import Registry
-from pgregistry.settings import gather
-from pgregistry.sources import RESERVED
-from pgregistry.trace import Trace, tracing
+from pgregistry.planning.declarations import default_sizes
+from pgregistry.registry.manager import Registry
+from pgregistry.registry.trace import Trace, tracing
+from pgregistry.settings.merge import gather
+from pgregistry.settings.sources import RESERVED
 
 #: The longest name with which no line of the files becomes too long.
 LONGEST: Final = 24

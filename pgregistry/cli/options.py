@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from pgregistry.errors import PgregistryError, PlanMismatch, Problems
-from pgregistry.sources import assignments
+from pgregistry.settings.sources import assignments
 
 ORIGIN: Final = "command line"
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgregistry import launcher
-from pgregistry.cli import tables
-from pgregistry.cli.local import launch
+from pgregistry.cli.local_ranks import launch
 from pgregistry.cli.options import command_line, plan_options, say, split_world_size
 from pgregistry.errors import PgregistryError, Problems
-from pgregistry.planner import make
+from pgregistry.planning.planner import make
+from pgregistry.settings import launcher
+from pgregistry.views import tables
 
 if TYPE_CHECKING:
-    from pgregistry.context import ParallelContext
+    from pgregistry.runtime.context import ParallelContext
 
 
 @click.command("smoke")
@@ -58,7 +58,7 @@ def smoke_command(
     except PgregistryError:
         plan(trace=trace)
         raise
-    preload = ("pgregistry.start", "pgregistry.proof", "pgregistry.cli.smoke")
+    preload = ("pgregistry.runtime.initialize", "pgregistry.runtime.verify", "pgregistry.cli.smoke")
     sys.exit(launch(nproc, worker, (typed, backend or "gloo", cpu, trace), preload))
 
 
@@ -74,9 +74,9 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | N
     """Build and prove, on one rank; rank 0 prints the table."""
     import torch
 
-    from pgregistry.proof import prove
-    from pgregistry.start import start
-    from pgregistry.world import Run
+    from pgregistry.runtime.default_group import Run
+    from pgregistry.runtime.initialize import start
+    from pgregistry.runtime.verify import prove
 
     problems.raise_any()
     torch.set_num_threads(1)
@@ -110,7 +110,7 @@ def _progress(context: ParallelContext) -> Iterator[Any]:
 
 
 def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> None:
-    from pgregistry.requests import distinct
+    from pgregistry.building.specs import distinct
 
     plan = context.plan
     process_groups = distinct(plan, context.defaults)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgregistry.testing.distribution import write_distribution
-from pgregistry.testing.ranks import LocalRanks, RanksFailed, run_ranks
+from pgregistry.testing.ranks.local_ranks import LocalRanks, RanksFailed, run_ranks
 
 if TYPE_CHECKING:
     from pgregistry.testing.conformance import PluginConformance

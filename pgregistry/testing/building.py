@@ -8,7 +8,7 @@ from typing import Any
 
 from pgregistry.errors import PgregistryError, listing
 from pgregistry.testing.case import Case, told
-from pgregistry.testing.ranks import RanksFailed
+from pgregistry.testing.ranks.local_ranks import RanksFailed
 from pgregistry.testing.subject import Subject
 
 
@@ -41,7 +41,7 @@ def build(subject: Subject) -> Iterator[str]:
 def build_and_prove(keywords: Mapping[str, Any]) -> list[str] | str:
     """On a rank: build, and the modes whose group was proved, or the error that says why not."""
     import pgregistry
-    from pgregistry.proof import prove
+    from pgregistry.runtime.verify import prove
 
     try:
         with pgregistry.init(**keywords, backend="gloo") as context:

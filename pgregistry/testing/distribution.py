@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pgregistry.discovery import ON_WHEN_ENABLED, ON_WHEN_INSTALLED
+from pgregistry.registry.discovery import ON_WHEN_ENABLED, ON_WHEN_INSTALLED
 
 
 def write_distribution(

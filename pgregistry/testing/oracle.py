@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from pgregistry.axes import WORLD, Axis, Mode, Part, Reference, Special
-from pgregistry.plan import Plan
+from pgregistry.planning.plan import Plan
+from pgregistry.vocabulary import WORLD, Axis, Mode, Part, Reference, Special
 
 Known: TypeAlias = "Axis | Part | Special"
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from pgregistry.axes import Part
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, listing
-from pgregistry.plan import Plan, PlannedMode
-from pgregistry.testing import fresh
+from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.testing import subprocess_plans as fresh
 from pgregistry.testing.building import build
 from pgregistry.testing.case import Case, Fault, at, told
 from pgregistry.testing.oracle import Oracle
 from pgregistry.testing.subject import Subject
+from pgregistry.vocabulary import Part
 
 SHOWN: Final = 3  # what is wrong, before it is cut short
 

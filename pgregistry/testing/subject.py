@@ -10,17 +10,17 @@ from itertools import product, zip_longest
 from math import prod
 from typing import Any, Final
 
-from pgregistry.axes import REST, Axis, Mode, Part
-from pgregistry.declare import walk
-from pgregistry.discovery import Found, discover
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
-from pgregistry.layout import divisors
-from pgregistry.plan import Plan
-from pgregistry.planner import make
-from pgregistry.registry import Registry
-from pgregistry.settings import gather
+from pgregistry.layouts.layout import divisors
+from pgregistry.planning.declarations import walk
+from pgregistry.planning.plan import Plan
+from pgregistry.planning.planner import make
+from pgregistry.registry.discovery import Found, discover
+from pgregistry.registry.manager import Registry
+from pgregistry.settings.merge import gather
 from pgregistry.testing.case import Case, Fault, at
-from pgregistry.testing.ranks import run_ranks
+from pgregistry.testing.ranks.local_ranks import run_ranks
+from pgregistry.vocabulary import REST, Axis, Mode, Part
 
 #: One rank, primes, and worlds with many divisors.
 WORLDS: Final = (1, 2, 3, 5, 7, 8, 12, 24, 96)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from pgregistry import PgregistryError, launcher
-from pgregistry.cli.local import launch
+from pgregistry import PgregistryError
+from pgregistry.cli.local_ranks import launch
 from pgregistry.cli.options import say
+from pgregistry.settings import launcher
 from pgregistry_nettest import collectives
 from pgregistry_nettest.settings import LEAST, Settings
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: What local ranks import before they start.
-PRELOAD: Final = ("pgregistry.start", "pgregistry_nettest.session", "pgregistry_nettest.command")
+PRELOAD: Final = ("pgregistry.runtime.initialize", "pgregistry_nettest.session", "pgregistry_nettest.command")
 #: How long ranks that have nothing to print stay for the one that has, in seconds.
 STAY: Final = 10.0
 
@@ -112,7 +113,7 @@ def _work(backend: str | None, options: dict[str, Any]) -> int:
     import torch
 
     import pgregistry
-    from pgregistry.board import LostError
+    from pgregistry.coordination.store import LostError
     from pgregistry_nettest.session import Session
     from pgregistry_nettest.settings import no_settings_of_the_run
 

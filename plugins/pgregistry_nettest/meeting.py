@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from pgregistry import BuildError
-from pgregistry.board import Board, LostError
-from pgregistry.packing import pack, unpack
+from pgregistry.coordination.codec import pack, unpack
+from pgregistry.coordination.store import Board, LostError
 from pgregistry.spans import spans
 
 #: From what each rank said to what all of them go by; a rank that said nothing is not in it.

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 import pgregistry
 from pgregistry import BuildError, ConfigError, Mode, ParallelContext, PlanMismatch
-from pgregistry.board import Board
+from pgregistry.coordination.store import Board
 from pgregistry.errors import PgregistryError
 from pgregistry.spans import spans
 from pgregistry_nettest.combine import combine, failed_everywhere

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pgregistry import ConfigError
-from pgregistry.arguments import LONGEST
 from pgregistry.errors import listing
 from pgregistry.spans import spans
+from pgregistry.values import LONGEST
 from pgregistry_nettest.collectives import WIDTH, check_ops, shown
 from pgregistry_nettest.report import Host, Report
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
-from pgregistry.cli import tables
 from pgregistry.spans import spans
+from pgregistry.views import tables
 from pgregistry_nettest.collectives import TYPE, size_of
 from pgregistry_nettest.report import Finding, Report
 from pgregistry_nettest.usual import cases

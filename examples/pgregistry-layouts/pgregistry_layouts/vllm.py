@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pgregistry import WORLD, ConfigError, Mode, Plan, Split, hookimpl, plan_modes
-from pgregistry.mesh import Mesh
+from pgregistry.planning.mesh import Mesh
 
 TP: Final = "tensor_model_parallel_size"
 PCP: Final = "prefill_context_model_parallel_size"

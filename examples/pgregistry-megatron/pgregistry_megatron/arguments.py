@@ -7,8 +7,8 @@ from math import prod
 from typing import Any, Final
 
 from pgregistry import ConfigError, Mode, Plan, plan_modes
-from pgregistry.axes import Part
-from pgregistry.mesh import Mesh
+from pgregistry.planning.mesh import Mesh
+from pgregistry.vocabulary import Part
 from pgregistry_megatron import groups
 from pgregistry_megatron.groups import DENSE, EXPERT, INSTANCES, ORDER
 

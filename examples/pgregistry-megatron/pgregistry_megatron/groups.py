@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from pgregistry import WORLD, Mode, Plan, Split, hookimpl
-from pgregistry.axes import OneOrMore, Part
+from pgregistry.vocabulary import OneOrMore, Part
 
 PREFIX: Final = "megatron_"
 ORDER: Final = ("tp", "cp", "ep", "dp", "pp")

@@ -14,7 +14,8 @@ from typing import Any
 from answers import answer, pause
 
 import pgregistry
-from pgregistry import gather, start
+from pgregistry.building import address_exchange as gather
+from pgregistry.runtime import initialize as start
 
 moment = sys.argv[1]
 logging.basicConfig(level=logging.WARNING)

@@ -8,7 +8,7 @@ from answers import answer
 
 import pgregistry
 from pgregistry import HOST, WORLD, Mode, Split
-from pgregistry.proof import prove
+from pgregistry.runtime.verify import prove
 
 NEAR = Mode("near", over=Split(WORLD, inner="near", size=HOST))
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from answers import answer, pause
 
 import pgregistry
-from pgregistry.proof import prove
+from pgregistry.runtime.verify import prove
 
 attempt, rank = int(os.environ["TORCHELASTIC_RESTART_COUNT"]), int(os.environ["RANK"])
 with pgregistry.init(timeout=5, agree_timeout=20, build_timeout=20) as context:

@@ -1,0 +1,1 @@
+"""Torch process groups from an agreed plan."""

@@ -1,0 +1,1 @@
+"""How ranks meet and agree: rendezvous, store, proposals, agreement."""

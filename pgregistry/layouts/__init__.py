@@ -1,0 +1,1 @@
+"""(size, stride) arithmetic and lazy groups."""

@@ -1,0 +1,1 @@
+"""Settings and modes to a plan; imports no torch."""

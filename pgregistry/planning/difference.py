@@ -1,0 +1,83 @@
+"""How two plans differ, in words that a user knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.sizes import DEFAULT, LEFT
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that two plans say differently."""
+
+    what: str
+    here: str
+    there: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.here} here, {self.there} there"
+
+
+def differences(here: Plan, there: Plan) -> Iterator[Difference]:
+    """Each difference that matters to the process groups, the causes first."""
+    if here.fingerprint == there.fingerprint:
+        return
+    if here.world_size != there.world_size:
+        yield Difference("world size", str(here.world_size), str(there.world_size))
+    if here.ranks != there.ranks:
+        yield Difference("within", _within(here), _within(there))
+    for name in sorted({*here.modes, *there.modes}):
+        if name not in here or name not in there:
+            yield Difference(f"mode {name}", _declared(here, name), _declared(there, name))
+    # What somebody said comes before what followed from it.
+    derived = {LEFT, DEFAULT}
+    for name in sorted(
+        {*here.sizes, *there.sizes},
+        key=lambda name: ({here.origins.get(name), there.origins.get(name)} <= derived, name),
+    ):
+        if here.sizes.get(name) != there.sizes.get(name):
+            yield Difference(f"size {name}", _size(here, name), _size(there, name))
+    large = [tuple(name for name in plan.order if plan.sizes[name] > 1) for plan in (here, there)]
+    if set(large[0]) == set(large[1]) and large[0] != large[1]:
+        yield Difference("order", ", ".join(large[0]), ", ".join(large[1]))
+    for mode in here.planned:
+        if mode.name in there:
+            yield from _modes(mode, there[mode.name])
+    common = [[name for name in plan.modes if name in here and name in there] for plan in (here, there)]
+    if common[0] != common[1]:
+        yield Difference("execution order", ", ".join(common[0]), ", ".join(common[1]))
+
+
+def _within(plan: Plan) -> str:
+    return "all ranks" if plan.ranks is None else f"ranks {plan.ranks}"
+
+
+def _declared(plan: Plan, name: str) -> str:
+    return str(plan[name].plugin) if name in plan else "none"
+
+
+def _size(plan: Plan, name: str) -> str:
+    return f"{plan.sizes[name]} ({plan.origins[name]})" if name in plan.sizes else "none"
+
+
+def _modes(here: PlannedMode, there: PlannedMode) -> Iterator[Difference]:
+    for key in ("dedicated", "backend", "timeout", "cpu", "options"):
+        mine, theirs = getattr(here, key), getattr(there, key)
+        if mine != theirs:
+            yield Difference(f"{key} of mode {here.name}", str(mine), str(theirs))
+    if here.groups == there.groups:
+        return
+    for index, (mine, theirs) in enumerate(zip_longest(here.groups, there.groups)):
+        if mine != theirs:
+            yield Difference(f"group {index} of mode {here.name}", _group(mine), _group(theirs))
+            return
+
+
+def _group(group: tuple[int, ...] | None) -> str:
+    if group is None:
+        return "missing"
+    return str(group) if len(group) <= 8 else f"({', '.join(map(str, group[:6]))}, … {len(group)} ranks)"

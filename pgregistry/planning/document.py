@@ -1,0 +1,149 @@
+"""A plan as a JSON document, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from pgregistry.errors import ConfigError
+from pgregistry.layouts.groups import ListedGroups, laid_out
+from pgregistry.layouts.layout import Layout, Ragged, merge
+from pgregistry.layouts.placement import place
+from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.registry.discovery import Plugin
+
+SCHEMA: Final = 1
+#: Up to this world size a document lists the groups of every mode.
+LISTED: Final = 4096
+
+
+def of_plan(
+    plan: Plan,
+    *,
+    mode: str | None = None,
+    rank: int | None = None,
+    keep_listed: bool = False,
+    list_all: bool = True,
+) -> dict[str, Any]:
+    """The document of a plan.
+
+    Args:
+        plan: The plan.
+        mode: Show this mode only, with its groups at any world size.
+        rank: Show the group of this rank instead of all groups.
+        keep_listed: List groups that have no closed form at any world size.
+        list_all: List those that have one too, as far as the world is small or one mode is meant.
+    """
+    shown = [plan[mode]] if mode is not None else plan.planned
+    document: dict[str, Any] = {"schema": SCHEMA, "world_size": plan.world_size, "order": list(plan.order)}
+    if plan.ranks is not None:
+        document["within"] = list(plan.ranks)
+    document["sizes"] = {name: {"size": size, "from": plan.origins[name]} for name, size in sorted(plan.sizes.items())}
+    document["fingerprint"] = plan.fingerprint
+    document["modes"] = [
+        _mode(
+            one,
+            rank,
+            listed=(list_all and (plan.world_size <= LISTED or mode is not None))
+            or (keep_listed and one.layout is None),
+        )
+        for one in shown
+    ]
+    return document
+
+
+def dumps(document: object) -> str:
+    """JSON as it is printed: one line, keys in the order in which they were made."""
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any]:
+    layout, factors = mode.layout, mode.factors()
+    entry: dict[str, Any] = {
+        "name": mode.name,
+        "plugin": mode.plugin.name,
+        "distribution": mode.plugin.distribution,
+        "version": mode.plugin.version,
+        "over": list(mode.over),
+        "layout": None if factors is None else [list(factor) for factor in factors],
+        "at": None if layout is None or layout.at is None else list(layout.at),
+        "ragged": layout is not None and layout.ragged is not None,
+        "group_count": len(mode.groups),
+        "group_sizes": {str(size): count for size, count in mode.groups.sizes().items()},
+    }
+    if rank is not None:
+        group = mode.group_of(rank)
+        entry["group"] = None if group is None else list(group)
+        if group is not None:
+            entry |= {"rank_in_group": group.index(rank), "group_index": mode.groups.index_of(rank)}
+    elif listed:
+        entry["groups"] = [list(group) for group in mode.groups]
+    # What is only sometimes said is only then shown.
+    if layout is not None and layout.ragged is not None:
+        ragged = layout.ragged
+        entry["ragged_run"] = {"whole": ragged.whole, "size": ragged.size, "stride": ragged.stride, "side": ragged.side}
+    for key in ("dedicated", "backend", "timeout", "cpu", "options"):
+        if (value := getattr(mode, key)) or (value is False and key == "cpu"):
+            entry[key] = value
+    return entry
+
+
+def to_plan(text: str) -> Plan:
+    """The plan of a complete document.
+
+    Raises:
+        ConfigError: if it is not such a document, or was changed since it was written.
+    """
+    try:
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise ConfigError(f"This plan has schema {document['schema']}; this version reads schema {SCHEMA}.")
+        within = document.get("within")
+        ranks = None if within is None else tuple(within)
+        plan = Plan(
+            world_size=document["world_size"],
+            order=tuple(document["order"]),
+            sizes={name: entry["size"] for name, entry in document["sizes"].items()},
+            origins={name: entry["from"] for name, entry in document["sizes"].items()},
+            ranks=ranks,
+            planned=tuple(_to_mode(entry, document["world_size"], ranks) for entry in document["modes"]),
+        )
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ConfigError(f"This is not the JSON of a plan: {type(error).__name__}: {error}.") from error
+    if plan.fingerprint != document.get("fingerprint"):
+        raise ConfigError(
+            f"This plan was changed after it was written: its fingerprint says {document.get('fingerprint')}, "
+            f"its groups say {plan.fingerprint}. A document with --mode or --rank is not a whole plan."
+        )
+    for mode, entry in zip(plan.planned, document["modes"], strict=True):
+        if mode.groups != entry.get("groups", mode.groups):
+            raise ConfigError(f"This plan was changed after it was written: mode {mode.name!r} has other groups.")
+    return plan
+
+
+def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | None) -> PlannedMode:
+    layout = None if entry["layout"] is None else _to_layout(entry, world_size if ranks is None else len(ranks))
+    groups = ListedGroups(entry["groups"]) if layout is None else place(laid_out(layout), ranks)
+    return PlannedMode(
+        name=entry["name"],
+        plugin=Plugin(entry["plugin"], entry["distribution"], entry["version"]),
+        over=tuple(entry["over"]),
+        layout=layout,
+        groups=groups,
+        dedicated=entry.get("dedicated", False),
+        backend=entry.get("backend"),
+        timeout=entry.get("timeout"),
+        cpu=entry.get("cpu"),
+        options=entry.get("options", {}),
+    )
+
+
+def _to_layout(entry: dict[str, Any], positions: int) -> Layout:
+    factors = [tuple(factor) for factor in entry["layout"]]
+    ragged = Ragged(**entry["ragged_run"]) if entry["ragged"] else None
+    if ragged is not None:
+        size, stride = ragged.size, ragged.stride
+        if ragged.side == "outer":
+            size, stride = -(-ragged.whole // ragged.size), ragged.size * ragged.stride
+        factors.remove((size, stride))
+    return Layout(positions, merge(factors), ragged, None if entry["at"] is None else tuple(entry["at"]))

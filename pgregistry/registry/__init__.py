@@ -1,0 +1,1 @@
+"""Which plugins are installed, which are on, and what they answer."""

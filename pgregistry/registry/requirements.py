@@ -1,0 +1,33 @@
+"""Distributions that a run requires, as `require = ["pgregistry-expert>=1"]`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+from pgregistry.errors import ConfigError, Problems
+from pgregistry.settings.merge import Settings
+
+
+def check_requirements(settings: Settings, problems: Problems) -> None:
+    """Add to `problems` each required distribution that is missing or has another version."""
+    if not settings.require:
+        return
+    from packaging.requirements import InvalidRequirement, Requirement  # costs 20 ms, needed rarely
+
+    for text, origin in settings.require.items():
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            problems.add(ConfigError(f"require: {text!r} ({origin}) is no requirement: {str(error).splitlines()[0]}."))
+            continue
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            found = " is not installed"
+        else:
+            if requirement.specifier.contains(version, prereleases=True):
+                continue
+            found = f", but {requirement.name} {version} is installed"
+        problems.add(ConfigError(f"require: {text!r} ({origin}){found}. Install it: pip install {text!r}."))

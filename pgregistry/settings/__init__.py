@@ -1,0 +1,1 @@
+"""Keywords, command line, environment and file, merged."""

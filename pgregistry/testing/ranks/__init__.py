@@ -1,0 +1,1 @@
+"""Local ranks for tests."""

@@ -1,0 +1,1 @@
+"""Every private torch call."""
