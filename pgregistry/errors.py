@@ -1,4 +1,4 @@
-"""The errors a user can meet: what is wrong, where each value came from, what to do."""
+"""The errors that a user can meet, and the wording that they share."""
 
 from __future__ import annotations
 
@@ -7,27 +7,70 @@ from collections.abc import Iterable
 
 
 class PgregistryError(Exception):
-    """Anything that pgregistry refuses or cannot do."""
+    """Base class of all errors of pgregistry.
+
+    >>> error = ConfigError("rank 9 is out of range.", ranks=[9])
+    >>> error.ranks, error.plugin, error.problems == (error,)
+    ((9,), None, True)
+
+    Args:
+        message: The text for people.
+        ranks: The ranks at fault, if the error is about ranks.
+        plugin: The name of the plugin at fault, if the error is about one.
+        problems: The single errors that this one reports together.
+
+    Attributes:
+        ranks: The ranks at fault, ascending; empty if the error is not about ranks.
+        plugin: The name of the plugin at fault, or None.
+    """
+
+    __module__ = "pgregistry"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        ranks: Iterable[int] = (),
+        plugin: str | None = None,
+        problems: Iterable[PgregistryError] = (),
+    ) -> None:
+        super().__init__(message)
+        self.ranks = tuple(sorted(ranks))
+        self.plugin = plugin
+        self._problems = tuple(problems)
+
+    @property
+    def problems(self) -> tuple[PgregistryError, ...]:
+        """Return the single errors that this one reports together; itself if it is one."""
+        return self._problems or (self,)
 
 
 class ConfigError(PgregistryError):
     """A value that the user gave cannot work: a size, a name, a file."""
 
+    __module__ = "pgregistry"
+
 
 class PluginError(PgregistryError):
-    """A plugin is wrong: it does not load, or what it declares cannot be."""
+    """A plugin is wrong: it does not load, or its declarations are invalid."""
+
+    __module__ = "pgregistry"
 
 
 class PlanMismatch(PgregistryError):  # noqa: N818 - it reads as what happened
-    """The ranks disagree about what to build, or one of them is missing."""
+    """The ranks disagree about the plan, or a rank is missing."""
+
+    __module__ = "pgregistry"
 
 
 class BuildError(PgregistryError):
-    """The plan is fine, but a process group of it could not be made or used."""
+    """The plan is valid, but one of its process groups could not be made or used."""
+
+    __module__ = "pgregistry"
 
 
 class Problems:
-    """Collects what is wrong, so that one error can tell a user all of it at once.
+    """Collects errors, so that one error can report all of them at once.
 
     >>> problems = Problems()
     >>> problems.raise_any()
@@ -36,7 +79,7 @@ class Problems:
     >>> problems.raise_any()
     Traceback (most recent call last):
         ...
-    pgregistry.errors.ConfigError: 2 problems:
+    pgregistry.ConfigError: 2 problems:
     - tensor = 3 does not divide 8.
     - Nothing is called 'tensr'.
     """
@@ -45,7 +88,7 @@ class Problems:
         self._found: list[PgregistryError] = []
 
     def add(self, problem: PgregistryError) -> None:
-        """Keep a problem for later, unless the same words were said already."""
+        """Keep a problem for later, unless one with the same text is there."""
         if str(problem) not in map(str, self._found):
             self._found.append(problem)
 
@@ -53,7 +96,7 @@ class Problems:
         return len(self._found)
 
     def raise_any(self) -> None:
-        """Raise all problems as one error; do nothing if there are none.
+        """Raise all problems as one error; return if there are none.
 
         Raises:
             PluginError: if all of them are about plugins.
@@ -65,11 +108,18 @@ class Problems:
             raise self._found[0]
         kind = PluginError if all(isinstance(p, PluginError) for p in self._found) else ConfigError
         lines = (str(problem).replace("\n", "\n  ") for problem in self._found)
-        raise kind("\n- ".join((f"{len(self._found)} problems:", *lines))) from self._found[0]
+        single = [one for problem in self._found for one in problem.problems]
+        plugins = {problem.plugin for problem in single}
+        raise kind(
+            "\n- ".join((f"{len(self._found)} problems:", *lines)),
+            ranks={rank for problem in single for rank in problem.ranks},
+            plugin=plugins.pop() if len(plugins) == 1 else None,
+            problems=single,
+        ) from self._found[0]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """One sentence that helps with a name nobody knows.
+    """Return one sentence that helps with an unknown name.
 
     >>> did_you_mean("tensr", ["data", "tensor"])
     "Did you mean 'tensor'?"
@@ -88,10 +138,26 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def listing(items: Iterable[object], last: str = "and") -> str:
-    """Items as a person would list them.
+    """Return items as a person would list them.
 
     >>> listing([1, 2, 4], "or")
     '1, 2 or 4'
     """
     words = [str(item) for item in items]
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def format_ranks(ranks: Iterable[int]) -> str:
+    """Return ranks as ranges, with the noun.
+
+    >>> format_ranks([0, 1, 2, 5]), format_ranks([3])
+    ('ranks 0-2, 5', 'rank 3')
+    """
+    runs: list[list[int]] = []
+    for rank in sorted(ranks):
+        if runs and rank == runs[-1][1] + 1:
+            runs[-1][1] = rank
+        else:
+            runs.append([rank, rank])
+    shown = ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in runs)
+    return f"rank{'' if len(runs) == 1 and runs[0][0] == runs[0][1] else 's'} {shown}"

@@ -8,8 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from pgregistry.building.specs import Request
 from pgregistry.coordination.store import Board, LostError
-from pgregistry.errors import BuildError
-from pgregistry.spans import spans
+from pgregistry.errors import BuildError, format_ranks
 
 Turn: TypeAlias = Literal["groups", "last"]
 
@@ -77,7 +76,7 @@ def missing(board: Board) -> str:
         gone = [rank for rank in board.ranks if not board.has(f"waiting/{rank}")]
     except LostError:
         return f"{board.host}, which hosts the store, is gone."
-    return f"{spans(gone).capitalize()} did not answer." if gone else "All ranks are there."
+    return f"{format_ranks(gone).capitalize()} did not answer." if gone else "All ranks are there."
 
 
 def check_others(board: Board) -> None:

@@ -17,8 +17,7 @@ from typing import Final
 from pgregistry.coordination.proposal import Statement, disagreement, versions
 from pgregistry.coordination.store import Board, LostError
 from pgregistry.coordination.within_conflicts import APART, Crossing
-from pgregistry.errors import PlanMismatch
-from pgregistry.spans import spans
+from pgregistry.errors import PlanMismatch, format_ranks
 
 log = logging.getLogger("pgregistry")
 
@@ -148,7 +147,7 @@ def _look_around(board: Board, crossing: Crossing) -> None:
         if board.has(_who(rank)):
             return
     if missing := _missing(board):
-        log.warning("pgregistry: waiting for %s of %d to agree on the plan", spans(missing), len(board.ranks))
+        log.warning("pgregistry: waiting for %s of %d to agree on the plan", format_ranks(missing), len(board.ranks))
         crossed, elsewhere = crossing.find(missing)
         for name in (*elsewhere, board.name) if crossed else ():
             board.first(GO, crossed, name)
@@ -189,7 +188,7 @@ def _who_was_missing(board: Board, word: str, seconds: float) -> str:
     here = [rank for rank in board.ranks if rank not in absent]
     late = f"Rank {board.rank} came when the others had given up. " if board.rank in absent else ""
     return (
-        f"{late}{spans(absent).capitalize()} of {len(board.ranks)} did not come within {seconds:g} s; "
-        f"nothing was created.\n  Here were {spans(here)}. "
-        f"Look for the first error in the log of {spans(absent)}, or raise agree_timeout."
+        f"{late}{format_ranks(absent).capitalize()} of {len(board.ranks)} did not come within {seconds:g} s; "
+        f"nothing was created.\n  Here were {format_ranks(here)}. "
+        f"Look for the first error in the log of {format_ranks(absent)}, or raise agree_timeout."
     )

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from pgregistry.coordination.codec import pack, unpack
+from pgregistry.errors import format_ranks
 from pgregistry.planning import difference, document
 from pgregistry.planning.plan import Plan
-from pgregistry.spans import spans
 
 #: Variables that torch, gloo and NCCL read when they connect, and that must be equal everywhere.
 WIRE: Final = (
@@ -143,8 +143,8 @@ def disagreement(statements: Mapping[int, Statement], absent: Sequence[int]) -> 
     for ranks in ordered[1:]:
         what, theirs, ours = first_difference(statements[ranks[0]], most)
         lines.append(f"  {what}:")
-        lines.append(f"    {spans(ordered[0])}: {ours}")
-        lines.append(f"    {spans(ranks)}: {theirs}")
+        lines.append(f"    {format_ranks(ordered[0])}: {ours}")
+        lines.append(f"    {format_ranks(ranks)}: {theirs}")
     if absent:
-        lines.append(f"  not here yet: {spans(absent)}")
+        lines.append(f"  not here yet: {format_ranks(absent)}")
     return "\n".join(line.replace("\n", "\n      ") for line in lines)

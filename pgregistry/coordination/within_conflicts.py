@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final, TypeAlias
 
 from pgregistry.coordination.store import Board, LostError
-from pgregistry.spans import spans
+from pgregistry.errors import format_ranks
 
 #: The ranks of a list as runs, first and last; None for all ranks.
 Runs: TypeAlias = list[list[int]] | None
@@ -68,7 +68,7 @@ class Crossing:
         sides = {_text(*mine, same): here}
         for rank, (name, theirs) in lasting.items():
             sides.setdefault(_text(name, theirs, same), []).append(rank)
-        lines = [f"    {spans(ranks)}: {said}" for said, ranks in sides.items()]
+        lines = [f"    {format_ranks(ranks)}: {said}" for said, ranks in sides.items()]
         return APART + "\n".join(lines), [name for name, _ in lasting.values()]
 
     def _runs(self) -> Runs:
@@ -86,5 +86,5 @@ def _runs(ranks: Iterable[int]) -> list[list[int]]:
 
 
 def _text(name: str, runs: Runs, tell_call: bool) -> str:
-    ranks = "all ranks" if runs is None else spans(rank for low, high in runs for rank in range(low, high + 1))
+    ranks = "all ranks" if runs is None else format_ranks(rank for low, high in runs for rank in range(low, high + 1))
     return ranks + f", call {name.rpartition('/')[2]} of init" * tell_call

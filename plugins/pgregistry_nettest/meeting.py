@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from pgregistry import BuildError
 from pgregistry.coordination.codec import pack, unpack
 from pgregistry.coordination.store import Board, LostError
-from pgregistry.spans import spans
+from pgregistry.errors import format_ranks
 
 #: From what each rank said to what all of them go by; a rank that said nothing is not in it.
 Conclude: TypeAlias = Callable[[Mapping[int, Any]], Any]
@@ -70,7 +70,7 @@ class Meeting:
         if board.rank in absent:
             raise BuildError(
                 f"Rank {board.rank} came too late to be counted {what} of the network test; "
-                f"{spans(set(present) - set(absent))} went on without it."
+                f"{format_ranks(set(present) - set(absent))} went on without it."
             )
         self.absent |= dict.fromkeys(absent, what)
         return conclusion

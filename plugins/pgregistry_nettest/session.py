@@ -13,8 +13,7 @@ import torch.distributed as dist
 import pgregistry
 from pgregistry import BuildError, ConfigError, Mode, ParallelContext, PlanMismatch
 from pgregistry.coordination.store import Board
-from pgregistry.errors import PgregistryError
-from pgregistry.spans import spans
+from pgregistry.errors import PgregistryError, format_ranks
 from pgregistry_nettest.combine import combine, failed_everywhere
 from pgregistry_nettest.measure import Sample, collective, device_of, exchange, sample
 from pgregistry_nettest.meeting import Conclude, Meeting
@@ -62,7 +61,7 @@ class Session:
         everyone = range(context.plan.world_size)
         self._ranks = list(everyone) if context.plan.ranks is None else sorted(context.plan.ranks)
         if context.rank not in self._ranks:
-            raise ConfigError(f"Rank {context.rank} is not in the context, which lives on {spans(self._ranks)}.")
+            raise ConfigError(f"Rank {context.rank} is not in the context, which lives on {format_ranks(self._ranks)}.")
         self._begun = time.monotonic()
         self._context = context
         self._settings = settings
@@ -115,7 +114,9 @@ class Session:
         """On the first rank: whether there can be a test, and of which hosts."""
         try:
             if absent := set(self.meeting.present) - said.keys():
-                raise PlanMismatch(f"{spans(absent).capitalize()} did not come to the network test in {COME:g} s.")
+                raise PlanMismatch(
+                    f"{format_ranks(absent).capitalize()} did not come to the network test in {COME:g} s."
+                )
             if differs := difference({rank: one["settings"] for rank, one in said.items()}):
                 raise PlanMismatch(differs)
             for one in said.values():

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pgregistry import ConfigError
-from pgregistry.errors import listing
-from pgregistry.spans import spans
+from pgregistry.errors import format_ranks, listing
 from pgregistry.values import LONGEST
 from pgregistry_nettest.collectives import WIDTH, check_ops, shown
 from pgregistry_nettest.report import Host, Report
@@ -71,7 +70,7 @@ def difference(said: Mapping[int, Mapping[str, Any]]) -> str | None:
         for rank, settings in sorted(said.items()):
             sides.setdefault(repr(settings[name]), []).append(rank)
         if len(sides) > 1:
-            lines = (f"    {spans(ranks)}: {value}" for value, ranks in sides.items())
+            lines = (f"    {format_ranks(ranks)}: {value}" for value, ranks in sides.items())
             return "\n".join((f"The ranks disagree about the network test; nothing was measured.\n  {name}:", *lines))
     return None
 

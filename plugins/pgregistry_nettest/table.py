@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from pgregistry.spans import spans
+from pgregistry.errors import format_ranks
 from pgregistry.views import tables
 from pgregistry_nettest.collectives import TYPE, size_of
 from pgregistry_nettest.report import Finding, Report
@@ -49,6 +49,6 @@ def _lines(finding: Finding, report: Report) -> list[str]:
         who = f"all {len(report.hosts)} hosts"
     else:
         who = " and ".join(f"host {number} ({report.hosts[number].name})" for number in finding.hosts)
-        who += f", {spans(finding.ranks)}"
+        who += f", {format_ranks(finding.ranks)}"
     times = "" if finding.factor is None else f": {finding.factor:.1f} times the usual time"
     return [f"{finding.kind.upper()}  {who}{times}", *(f"  {sentence}" for sentence in finding.evidence)]

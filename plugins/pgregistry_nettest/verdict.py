@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from pgregistry.spans import spans
+from pgregistry.errors import format_ranks
 from pgregistry_nettest.collectives import bus_factor, shown
 from pgregistry_nettest.report import Finding, Host, Kind, Measurement, Report
 from pgregistry_nettest.suspects import PARTNERS, Suspects, suspects
@@ -58,7 +58,7 @@ def judge(
     findings += _failed(compared, findings, hosts, rounds)
     notes = []
     if cleared := sorted(found.ranks.keys() - guilty - missing.keys()):
-        notes.append(f"Slow in groups, but not in pairs with good hosts, so not named: {spans(cleared)}.")
+        notes.append(f"Slow in groups, but not in pairs with good hosts, so not named: {format_ranks(cleared)}.")
     if (count := len(_hosts_of(guilty, hosts))) > slow:
         notes.append(f"Only slow = {slow} can be told apart surely, and {count} seem to be; try --slow {count}.")
     if baseline is None:
@@ -180,7 +180,7 @@ def duration(seconds: float) -> str:
 def _missing(missing: Mapping[int, str], hosts: Sequence[Host]) -> Iterable[Finding]:
     for number in _hosts_of(missing, hosts):
         ranks = tuple(rank for rank in hosts[number].ranks if rank in missing)
-        evidence = dict.fromkeys(f"{spans([rank])} did not answer {missing[rank]}" for rank in ranks)
+        evidence = dict.fromkeys(f"{format_ranks([rank])} did not answer {missing[rank]}" for rank in ranks)
         yield Finding("missing ranks", (number,), ranks, None, tuple(evidence)[:SENTENCES])
 
 

@@ -25,9 +25,9 @@ from pgregistry.coordination import store as board
 from pgregistry.coordination.proposal import Statement, failed, state
 from pgregistry.coordination.store import Board
 from pgregistry.coordination.within_conflicts import Crossing
+from pgregistry.errors import format_ranks
 from pgregistry.planning.planner import make
 from pgregistry.registry.discovery import discover
-from pgregistry.spans import spans
 
 
 class Counting(dist.Store):
@@ -270,7 +270,7 @@ def test_ranks_that_wait_for_one_another_with_other_lists_of_within_are_told(
     assert texts(outcome) <= {
         f"{head}    ranks 0-2: {most}\n{one}",
         *(
-            f"{head}{one}\n    {spans(waiting)}: {most}"
+            f"{head}{one}\n    {format_ranks(waiting)}: {most}"
             for waiting in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2])
         ),
     }

@@ -14,7 +14,8 @@ import pytest
 import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, Split
 from pgregistry.coordination import proposal as statement
-from pgregistry.coordination.proposal import Statement, disagreement, failed, first_difference, spans, state, versions
+from pgregistry.coordination.proposal import Statement, disagreement, failed, first_difference, state, versions
+from pgregistry.errors import format_ranks
 
 BUNDLED = dict.fromkeys("data dummy global model nettest pipe tensor zero1".split(), "pgregistry 0.1.0")
 RUN = {"backend": "gloo", "timeout": "torch's default", "cpu": "False"}
@@ -354,7 +355,7 @@ def test_an_error_of_several_lines_stays_below_the_rank_that_has_it() -> None:
     ],
 )
 def test_ranks_are_shown_as_runs(ranks: Any, text: str) -> None:
-    assert spans(ranks) == text
+    assert format_ranks(ranks) == text
 
 
 def test_what_is_told_is_json_that_tools_can_read() -> None:
