@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgregistry.cli.local_ranks import launch
 from pgregistry.cli.options import command_line, plan_options, say, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import make
@@ -58,8 +57,10 @@ def smoke_command(
     except PgregistryError:
         plan(trace=trace)
         raise
+    from pgregistry.testing import launch_ranks
+
     preload = ("pgregistry.runtime.initialize", "pgregistry.runtime.verify", "pgregistry.cli.smoke")
-    sys.exit(launch(nproc, worker, (typed, backend or "gloo", cpu, trace), preload))
+    sys.exit(launch_ranks(nproc, worker, (typed, backend or "gloo", cpu, trace), preload=preload))
 
 
 def worker(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgregistry.testing.distribution import write_distribution
+from pgregistry.testing.ranks.launch import launch_ranks
 from pgregistry.testing.ranks.local_ranks import LocalRanks, RanksFailed, run_ranks
 
 if TYPE_CHECKING:
     from pgregistry.testing.conformance import PluginConformance
 
-__all__ = ["LocalRanks", "PluginConformance", "RanksFailed", "run_ranks", "write_distribution"]
+__all__ = ["LocalRanks", "PluginConformance", "RanksFailed", "launch_ranks", "run_ranks", "write_distribution"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from pgregistry import PgregistryError
-from pgregistry.cli.local_ranks import launch
 from pgregistry.cli.options import say
 from pgregistry.settings import launcher
 from pgregistry_nettest import collectives
@@ -95,7 +94,9 @@ def nettest_command(nproc: int | None, backend: str | None, **options: Any) -> N
         if launcher.read(os.environ) is None:
             raise click.UsageError("Say --nproc N, or start this with torchrun.")
         sys.exit(_work(backend, options))
-    sys.exit(launch(nproc, worker, (backend or "gloo", options), PRELOAD))
+    from pgregistry.testing import launch_ranks
+
+    sys.exit(launch_ranks(nproc, worker, (backend or "gloo", options), preload=PRELOAD))
 
 
 def worker(backend: str | None, options: dict[str, Any]) -> None:

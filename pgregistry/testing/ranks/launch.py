@@ -1,0 +1,61 @@
+"""Start local ranks for a command that has `--nproc`: torch's launcher, without its delays."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
+from typing import Any
+
+
+def launch_ranks(
+    count: int, function: Callable[..., None], arguments: Sequence[Any] = (), *, preload: Sequence[str] = ()
+) -> int:
+    """Run a function on `count` local ranks, in an environment like torchrun's, and return the exit status.
+
+        sys.exit(launch_ranks(8, work, ("gloo",), preload=["my_tool.work"]))  # inside a click command
+
+    The ranks write to the terminal of this process. A rank that raises PgregistryError, or that is to end
+    with another status than 0, calls `sys.exit` itself.
+
+    Args:
+        count: How many ranks to start.
+        function: A function of a module, which each rank imports.
+        arguments: Its arguments, the same on every rank. They are pickled.
+        preload: Modules that the ranks need and that take long to import. They are imported once.
+
+    Returns:
+        0 if every rank ended well, 3 if one ended with 3 (the ranks disagree), else 1.
+    """
+    # A fork of this process could deadlock beside the launcher's store thread, and a fresh
+    # interpreter for each rank would import torch each time. The fork server imports it once,
+    # while this process does.
+    forkserver.set_forkserver_preload([*preload])
+    # torch looks up the name of each peer, one after another: 5 s each if no name server answers.
+    os.environ.setdefault("RES_OPTIONS", "attempts:0")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns that there is no name server
+    forkserver.ensure_running()
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the ranks print their own errors
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        run_id=f"pgregistry-{os.getpid()}",
+        max_restarts=0,
+        start_method="forkserver",
+    )
+    try:
+        elastic_launch(config, function)(*arguments)
+    except ChildFailedError as error:
+        return 3 if any(failure.exitcode == 3 for failure in error.failures.values()) else 1
+    return 0
