@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from pgregistry import Plan, plan_modes
-from pgregistry.planning.plan import PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
 
 HERE: Final = Path(__file__).parent
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.hookspecs import hookimpl
 from pgregistry.planning.isolated import plan_modes
-from pgregistry.planning.plan import Plan
 from pgregistry.planning.planner import plan
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.vocabulary import FULL, HOST, REST, WORLD, Axis, Mode, Split
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from pgregistry.planning.plan import Plan
+    from pgregistry.planning.plans.plan import Plan
     from pgregistry.runtime.context import ParallelContext
     from pgregistry.vocabulary import Mode
 

@@ -22,7 +22,7 @@ from pgregistry.building.watchdog import LOOK, Lookout, lost
 from pgregistry.coordination.store import Board, LostError, waiting
 from pgregistry.coordination.worker import in_thread
 from pgregistry.errors import BuildError
-from pgregistry.planning.plan import Plan
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import group_creation as private
 
 

@@ -15,7 +15,7 @@ from pgregistry.building.watchdog import LOOK, Lookout
 from pgregistry.coordination.store import SLICE, Board
 from pgregistry.coordination.worker import in_thread
 from pgregistry.errors import BuildError
-from pgregistry.planning.plan import Plan
+from pgregistry.planning.plans.plan import Plan
 
 
 def by_public_calls(

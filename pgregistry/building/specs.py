@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import click
 
 from pgregistry.cli.options import command_line, plan_options, split_world_size, trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems
-from pgregistry.planning import document
 from pgregistry.planning.declarations import default_sizes
 from pgregistry.planning.planner import make
+from pgregistry.planning.plans import document
 from pgregistry.registry.manager import Registry, Status
 from pgregistry.registry.trace import tracing
 from pgregistry.settings import launcher

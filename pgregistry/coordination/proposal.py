@@ -10,8 +10,8 @@ from typing import Final
 
 from pgregistry.coordination.codec import pack, unpack
 from pgregistry.errors import format_ranks
-from pgregistry.planning import difference, document
-from pgregistry.planning.plan import Plan
+from pgregistry.planning.plans import difference, document
+from pgregistry.planning.plans.plan import Plan
 
 #: Variables that torch, gloo and NCCL read when they connect, and that must be equal everywhere.
 WIRE: Final = (

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 from pgregistry.errors import ConfigError, PluginError, Problems
-from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.discovery import Plugin
 from pgregistry.registry.manager import Registry
 

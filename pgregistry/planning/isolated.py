@@ -8,8 +8,8 @@ from typing import Any
 
 from pgregistry import values as arguments
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
-from pgregistry.planning.plan import Plan
 from pgregistry.planning.planner import make
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings.sources import RESERVED, reserved
 from pgregistry.vocabulary import Mode
 

@@ -14,7 +14,8 @@ from pgregistry.planning.declarations import Declarations, Declared, declare, la
 from pgregistry.planning.listed import listed
 from pgregistry.planning.mesh import Mesh
 from pgregistry.planning.nesting import check_order, nest
-from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.sizes import resolve
 from pgregistry.registry.discovery import Found, Plugin
 from pgregistry.registry.manager import Registry

@@ -11,7 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from pgregistry.building.build import Built, undo
 from pgregistry.building.specs import Defaults
 from pgregistry.errors import BuildError, ConfigError, did_you_mean
-from pgregistry.planning.plan import Plan
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime import device_mesh as meshes
 from pgregistry.runtime.handle import Handle
 

@@ -16,7 +16,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from pgregistry.errors import BuildError, ConfigError
 from pgregistry.layouts.groups import LayoutGroups
 from pgregistry.layouts.layout import Factors, Layout
-from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.handle import Handle
 
 

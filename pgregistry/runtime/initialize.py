@@ -19,8 +19,8 @@ from pgregistry.coordination.agreement import agree, leave, tell_stopped
 from pgregistry.coordination.proposal import WIRE, Statement, failed, state
 from pgregistry.coordination.store import Board, environment
 from pgregistry.errors import ConfigError, PgregistryError, Problems
-from pgregistry.planning.plan import Plan
 from pgregistry.planning.planner import Made, make, ranks_within
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.context import ParallelContext
 from pgregistry.runtime.default_group import Place, Run, default_backend, part, start_world
 from pgregistry.vocabulary import Mode

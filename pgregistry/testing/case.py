@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgregistry.errors import PgregistryError, PluginError
-from pgregistry.planning.plan import Plan
+from pgregistry.planning.plans.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

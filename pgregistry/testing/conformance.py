@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pgregistry.planning.plan import Plan
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.testing.properties import PROPERTIES
 from pgregistry.testing.subject import WORLDS, Subject
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from pgregistry.planning.plan import Plan
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.vocabulary import WORLD, Axis, Mode, Part, Reference, Special
 
 Known: TypeAlias = "Axis | Part | Special"

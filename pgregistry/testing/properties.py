@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any, Final
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, listing
-from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.testing import subprocess_plans as fresh
 from pgregistry.testing.building import build
 from pgregistry.testing.case import Case, Fault, at, told

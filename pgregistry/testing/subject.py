@@ -13,8 +13,8 @@ from typing import Any, Final
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 from pgregistry.layouts.layout import divisors
 from pgregistry.planning.declarations import walk
-from pgregistry.planning.plan import Plan
 from pgregistry.planning.planner import make
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.discovery import Found, discover
 from pgregistry.registry.manager import Registry
 from pgregistry.settings.merge import gather

@@ -9,7 +9,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 
 SHOWN: Final = 8  # ranks of one group, before they are cut short
 

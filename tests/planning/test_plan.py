@@ -18,8 +18,8 @@ from origin import EIGHT
 import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, PgregistryError, Plan, PluginError, Split
 from pgregistry.layouts.groups import Groups
-from pgregistry.planning.document import of_plan
 from pgregistry.planning.planner import make
+from pgregistry.planning.plans.document import of_plan
 from pgregistry.registry.discovery import discover
 
 SIXTEEN = {"tensor": 2, "pipe": 2, "zero1": 2, "nettest": 3}

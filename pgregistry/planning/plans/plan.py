@@ -6,87 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pgregistry.errors import ConfigError, did_you_mean
-from pgregistry.layouts.groups import Groups, LayoutGroups
-from pgregistry.layouts.layout import Factors, Layout
-from pgregistry.layouts.placement import PlacedGroups, closed_form
-from pgregistry.registry.discovery import Plugin
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedMode:
-    """One mode of a plan.
-
-    Attributes:
-        name: The mode's name.
-        plugin: Who declares it.
-        over: What varies inside a group, as shown to people.
-        layout: The groups in closed form; None for those that a function listed.
-        groups: A lazy sequence of rank tuples, ascending by first rank.
-        dedicated: Whether it refuses to share process groups.
-        backend, timeout, cpu: What the mode or the run says; None for the run's default.
-        options: Backend options, from `pgregistry_process_group_options`.
-    """
-
-    name: str
-    plugin: Plugin
-    over: tuple[str, ...]
-    layout: Layout | None
-    groups: Groups
-    dedicated: bool = False
-    backend: str | None = None
-    timeout: float | None = None
-    cpu: bool | None = None
-    options: Mapping[str, object] = field(default_factory=dict)
-
-    def group_of(self, rank: int) -> tuple[int, ...] | None:
-        """The group that a rank is in; None for a rank that is in no group of this mode."""
-        return self.groups.group_of(rank)
-
-    def factors(self) -> Factors | None:
-        """The canonical (size, stride) pairs, outermost first, a ragged one at its full size."""
-        if self.layout is None:
-            return None
-        ragged = self.layout.ragged
-        extra = [(ragged.size, ragged.stride)] if ragged and ragged.side == "inner" else []
-        if ragged and ragged.side == "outer":
-            extra = [(-(-ragged.whole // ragged.size), ragged.size * ragged.stride)]
-        return tuple(sorted((*self.layout.factors, *extra), key=lambda factor: -factor[1]))
-
-    def identity(self, world_size: int) -> list[object]:
-        """What makes this mode what it is: equal where the same process groups would be built."""
-        return [
-            self.name,
-            _plain(_canonical(self.groups, world_size)),
-            self.dedicated,
-            self.backend,
-            self.timeout,
-            _plain(self.options),
-            self.cpu,
-        ]
-
-
-def _canonical(groups: Groups, world_size: int) -> object:
-    """Groups in the form that they have however they were said."""
-    if not groups:
-        return []
-    if isinstance(groups, LayoutGroups):
-        return groups.layout.canonical()
-    if isinstance(groups, PlacedGroups) and isinstance(groups.positions, LayoutGroups):
-        return [groups.positions.layout.canonical(), groups.ranks]
-    layout = closed_form(groups, world_size)
-    return list(groups) if layout is None else layout.canonical()
-
-
-def _plain(value: object) -> Any:
-    """A value as JSON would have it."""
-    return json.loads(json.dumps(value, default=_slots, sort_keys=True))
-
-
-def _slots(value: Any) -> list[object]:
-    return [getattr(value, name) for name in value.__slots__]
+from pgregistry.planning.plans.mode import PlannedMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +73,7 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan as one JSON document; `Plan.from_json` makes an equal plan of it."""
-        from pgregistry.planning import document
+        from pgregistry.planning.plans import document
 
         return document.dumps(document.of_plan(self, keep_listed=True))
 
@@ -162,7 +84,7 @@ class Plan:
         Raises:
             ConfigError: if the text is not such a document, or was changed.
         """
-        from pgregistry.planning import document
+        from pgregistry.planning.plans import document
 
         return document.to_plan(text)
 
@@ -180,6 +102,6 @@ class Plan:
         group 0 of mode model: (0, 1) here, (0, 1, 2, 3) there
         group 0 of mode zero1: (0, 2, 4, 6) here, (0, 4) there
         """
-        from pgregistry.planning import difference
+        from pgregistry.planning.plans import difference
 
         return tuple(map(str, difference.differences(self, other)))

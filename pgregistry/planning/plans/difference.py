@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.sizes import DEFAULT, LEFT
 
 

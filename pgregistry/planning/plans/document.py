@@ -9,7 +9,8 @@ from pgregistry.errors import ConfigError
 from pgregistry.layouts.groups import ListedGroups, laid_out
 from pgregistry.layouts.layout import Layout, Ragged, merge
 from pgregistry.layouts.placement import place
-from pgregistry.planning.plan import Plan, PlannedMode
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.discovery import Plugin
 
 SCHEMA: Final = 1

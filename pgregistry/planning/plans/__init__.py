@@ -1,0 +1,1 @@
+"""A plan as data: its modes, its JSON document, and how two plans differ."""
