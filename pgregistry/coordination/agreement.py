@@ -1,9 +1,9 @@
-"""One plan on all ranks, or an error on all ranks: compared through the store before anything is built.
+"""One plan on all ranks, or one error on all ranks: compared through the store before anything is built.
 
-Each rank makes five calls. The first rank's statement becomes the reference; every rank compares
-its own with it, says so, and is counted where it is the same; the one that makes the count full
-gives the word. Where somebody differs, that rank gives it, when all have spoken or some seconds
-later; then every rank reads who said what and raises the same error.
+Each rank makes five calls. The summary of the first rank becomes the reference. Every rank compares
+its own with it, signs the roster, and is counted with the result. The rank that completes the count
+decides. If all are the same, all go on. If not, ranks that differ publish their whole proposals, one
+rank reads those and writes the text, and every rank raises it.
 """
 
 from __future__ import annotations
@@ -11,184 +11,211 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
-from pgregistry.coordination.proposal import Statement, disagreement, versions
-from pgregistry.coordination.store import Board, LostError
-from pgregistry.coordination.within_conflicts import APART, Crossing
+from pgregistry.coordination.decision import Decision, Reason, Roster
+from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement
+from pgregistry.coordination.store import LostError, ScopedStore
 from pgregistry.errors import PlanMismatch, format_ranks
 
 log = logging.getLogger("pgregistry")
 
-SAME: Final = "="
-GO: Final = "go"
-GOOD: Final = "ok"
-DIFFER: Final = "differ"
-MISSING: Final = "missing "
-#: How long the others may take to come once it is known that somebody differs, in seconds.
+#: Seconds that ranks which differ wait for the others before they decide without them.
 GRACE: Final = 5.0
-#: How long ranks that know of a difference wait to hear the last ones, in seconds.
+#: Seconds that the rank which composes the text waits for ranks that come just now.
 MOMENT: Final = 1.0
-#: How long the rank that hosts the store stays for the others to read why, in seconds.
+#: Seconds for which the rank that hosts the store stays after an error, so that the others can read why.
 LEAVE: Final = 2.0
 
+#: Counts are fields of one number in the store, so that one call changes one and reads all.
+BITS: Final = 20
 
-def agree(board: Board, mine: Statement, seconds: float) -> None:
-    """Return when all ranks of the board say the same.
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many ranks have come, how many of them differ, and how many have left after an error.
+
+    >>> Tally.of(3 + (1 << BITS))
+    Tally(came=3, differ=1, left=0)
+    """
+
+    came: int
+    differ: int
+    left: int
+
+    @staticmethod
+    def of(number: int) -> Tally:
+        """Return the counts in the number that the store holds."""
+        mask = (1 << BITS) - 1
+        return Tally(number & mask, number >> BITS & mask, number >> 2 * BITS)
+
+
+class Agreement:
+    """The agreement of one rank with the others of its scope.
 
     Args:
-        board: The corner of the store of this `init`.
-        mine: What this rank would build.
-        seconds: How long the others may take to come.
-
-    Raises:
-        PlanMismatch: on every rank, if one says something else or does not come.
+        scope: The scope of this `init`.
+        mine: The proposal of this rank.
+        seconds: How long the other ranks may take to come.
     """
-    until = time.monotonic() + seconds
-    try:
-        reference = Statement.decode(board.first("reference", mine.encode()))
-        same = reference.digest == mine.digest
-        board.set(_who(board.rank), SAME if same else mine.encode())
-        if mine.error:
-            board.first(GO, DIFFER)  # whoever waits need not; this rank raises its own error
-            return
+
+    def __init__(self, scope: ScopedStore, mine: Proposal, seconds: float) -> None:
+        self._scope = scope
+        self._mine = mine
+        self._summary = mine.summary(scope.rank)
+        self._reference: Summary | None = None
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
+        self._decision = Decision(scope, "agreement")
+        self._roster = Roster(scope, "roster")
+        self._logs: bool | None = None  # whether this is the rank that logs; None until it has waited
+
+    def reach(self) -> None:
+        """Return when all ranks propose the same.
+
+        A rank whose planning failed returns at once, and is to raise its own error.
+
+        Raises:
+            PlanMismatch: on every rank, with one text, if one proposes something else or does not come.
+        """
+        try:
+            word = self._compare()
+            if word == "go":
+                self._warn_of_versions()
+            elif self._mine.error is None:
+                reason = self._reason(word)
+                raise PlanMismatch(reason.text, ranks=reason.ranks)
+        except LostError as error:
+            raise PlanMismatch(
+                f"Rank {self._scope.rank}: {self._scope.host}, which hosts the store, is gone before all ranks "
+                f"agreed ({error})."
+            ) from error
+
+    def stop(self, error: BaseException) -> None:
+        """Publish that this rank stops, for ranks that still compare their plans."""
+        rank = self._scope.rank
+        text = f"Rank {rank} stopped while ranks compared their plans: {type(error).__name__}: {error}"
+        try:
+            self._decision.fail(Reason(text, (rank,)))
+        except LostError as lost:
+            log.debug("the stop of rank %d could not be published: %s", rank, lost)
+
+    def leave(self, *, hosts: bool) -> None:
+        """Leave after an error. The rank that hosts the store leaves last, so that all others read why.
+
+        Args:
+            hosts: Whether this rank hosts the store.
+        """
+        scope = self._scope
+        try:
+            tally = Tally.of(scope.add("tally", 1 << 2 * BITS))
+            scope.set(f"left/{tally.left}", "")
+            # Where planning failed on this rank the others may not have come yet.
+            early = self._mine.error is not None
+            others = len(scope.ranks) if early else tally.came
+            if hosts and tally.left < others:
+                scope.wait_for(f"left/{others}", time.monotonic() + LEAVE + (GRACE if early else 0))
+        except LostError as lost:
+            log.debug("rank %d leaves a store that is gone: %s", scope.rank, lost)
+
+    def _compare(self) -> str:
+        """Take part with this rank's summary, and return the word that all ranks hold."""
+        scope, mine = self._scope, self._mine
+        if mine.error is None:
+            self._reference = Summary.decode(scope.set_if_absent("reference", self._summary.encode()))
+        same = self._reference is not None and self._reference.digest == mine.digest
         if not same:
-            word = _report(board, _expected(board, reference, mine), min(until, time.monotonic() + GRACE))
-        elif board.count("same") == len(board.ranks):
-            word = board.first(GO, GOOD)  # another may have given up just before
-        else:
-            word = _wait(board, until) or _give_up(board)
-    except LostError as error:
-        raise PlanMismatch(
-            f"Rank {board.rank}: {board.host}, which hosts the store, is gone before all ranks agreed ({error})."
-        ) from error
-    if word == GOOD:
-        _warn_versions(board, mine, reference)
-    elif word == DIFFER:
-        _raise_difference(board, reference, mine)
-    elif word.startswith(MISSING):
-        raise PlanMismatch(_who_was_missing(board, word, seconds))
-    else:
-        raise PlanMismatch(word)
+            scope.set(_proposal(scope.rank), mine.encode())
+        self._roster.sign("" if same else mine.digest)
+        tally = Tally.of(scope.add("tally", 1 if same else 1 + (1 << BITS)))
+        complete = tally.came >= self._expected()
+        if complete:
+            if tally.differ:
+                scope.set("all here", "")
+            return self._decision.take("differ" if tally.differ else "go")
+        if mine.error is not None:
+            return self._decision.take("differ")  # the others need not wait
+        if not same:
+            until = min(self._until, time.monotonic() + GRACE)
+            return self._decision.wait(until) or self._decision.take("differ")
+        return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
 
+    def _expected(self) -> int:
+        """Return how many ranks can come: if world sizes differ, those that all sides count."""
+        known = min(one.world_size for one in (self._reference, self._mine) if one is not None)
+        return sum(rank < known for rank in self._scope.ranks)
 
-def tell_stopped(board: Board, error: BaseException) -> None:
-    """Tell ranks that still compare their plans that this one stopped."""
-    with suppress(LostError):
-        board.first(GO, f"Rank {board.rank} stopped while ranks compared their plans: {type(error).__name__}: {error}")
+    def _look_around(self) -> None:
+        """Log which ranks are missing, every few seconds, on one of the ranks that wait."""
+        if self._logs is None:
+            self._logs = self._scope.add("logging", 1) == 1
+        if self._logs and (missing := self._roster.missing()):
+            log.warning(
+                "pgregistry: waiting for %s of %d to agree on the plan", format_ranks(missing), len(self._scope.ranks)
+            )
 
+    def _reason(self, word: str) -> Reason:
+        if word == "missing":
+            return self._decision.reason(word, self._missing)
+        if word == "differ" and self._reference is not None and self._reference.rank == self._scope.rank:
+            self._scope.set(_proposal(self._scope.rank), self._mine.encode())  # only now it is needed
+        return self._decision.reason(word, self._difference)
 
-def leave(board: Board, *, hosts: bool, early: bool = False) -> None:
-    """Go, after an error; the rank that hosts the store goes last, so that all others read why.
-
-    Args:
-        board: Where the others read.
-        hosts: Whether this rank hosts the store.
-        early: Whether the others may not have come yet.
-    """
-    try:
-        board.count("left")
-        if not hosts:
-            return
-        if early:
-            board.read([_who(rank) for rank in board.ranks], GRACE)
-        here = len(board.ranks) - len(_missing(board))
-        until = time.monotonic() + LEAVE
-        while board.count("left", by=0) < here and time.monotonic() < until:
-            time.sleep(0.02)
-    except (LostError, RuntimeError):
-        return
-
-
-def _who(rank: int) -> str:
-    return f"who/{rank}"
-
-
-def _expected(board: Board, reference: Statement, mine: Statement) -> Sequence[int]:
-    """The ranks that can be waited for: where world sizes differ, those that all sides know of."""
-    known = min(reference.world_size, mine.world_size)
-    return [rank for rank in board.ranks if rank < known]
-
-
-def _report(board: Board, ranks: Sequence[int], until: float) -> str:
-    """Tell all that this rank differs, as soon as all have spoken."""
-    board.read([_who(rank) for rank in ranks], max(until - time.monotonic(), 0))
-    return board.first(GO, DIFFER)
-
-
-def _give_up(board: Board) -> str:
-    """The time is up: say who is missing, unless the word was given already."""
-    return board.first(GO, MISSING + ",".join(map(str, _missing(board))))
-
-
-def _missing(board: Board) -> list[int]:
-    return [rank for rank in board.ranks if not board.has(_who(rank))]
-
-
-def _wait(board: Board, until: float) -> str | None:
-    """The word, or None when the time is up."""
-    crossing = Crossing(board)
-    try:
-        word = board.watch(GO, until, lambda: _look_around(board, crossing))
-    finally:
-        crossing.end()
-    if word and word.startswith(APART) and not crossing.said:
-        return f"Rank {board.rank} came when the others gave up; it may call init() again. {word}"
-    return word
-
-
-def _look_around(board: Board, crossing: Crossing) -> None:
-    """Every few seconds; the lowest rank that is there says who is missing, and whether they wait elsewhere."""
-    crossing.say()
-    for rank in board.ranks:
-        if rank == board.rank:
-            break
-        if board.has(_who(rank)):
-            return
-    if missing := _missing(board):
-        log.warning("pgregistry: waiting for %s of %d to agree on the plan", format_ranks(missing), len(board.ranks))
-        crossed, elsewhere = crossing.find(missing)
-        for name in (*elsewhere, board.name) if crossed else ():
-            board.first(GO, crossed, name)
-
-
-def _warn_versions(board: Board, mine: Statement, reference: Statement) -> None:
-    for plugin, here, there in versions(mine, reference):
-        log.warning(
-            "pgregistry: plugin %r is %s on rank %d and %s on another; the plan is the same.",
-            *(plugin, here, board.rank, there),
+    def _missing(self) -> Reason:
+        ranks = self._scope.ranks
+        here = self._roster.signed()
+        missing = tuple(rank for rank in ranks if rank not in here)
+        if not missing:
+            return Reason(
+                f"The last of {len(ranks)} ranks came when {self._seconds:g} s were over; nothing was created. "
+                "Call init() again, or raise agree_timeout."
+            )
+        return Reason(
+            f"{format_ranks(missing).capitalize()} of {len(ranks)} did not come within {self._seconds:g} s; "
+            f"nothing was created.\n  Here were {format_ranks(here)}. Look for the first error in the log of "
+            f"{format_ranks(missing)}, or raise agree_timeout.",
+            missing,
         )
 
+    def _difference(self) -> Reason:
+        """Return the ranks on each side, and what differs: the only rank that reads what the others proposed."""
+        scope = self._scope
+        scope.wait_for("all here", time.monotonic() + MOMENT)
+        reference = self._reference.digest if self._reference else ""
+        here = {rank: digest or reference for rank, digest in self._roster.signed().items()}
+        sides: dict[str, list[int]] = {}
+        for rank in sorted(here):
+            sides.setdefault(here[rank], []).append(rank)
+        ordered = dict(sorted(sides.items(), key=lambda side: (-len(side[1]), side[1][0])))
+        proposals = {scope.rank: self._mine} | self._read(
+            [self._spokesman(digest, ranks) for digest, ranks in ordered.items() if digest != self._mine.digest]
+        )
+        known = min(proposal.world_size for proposal in proposals.values())
+        missing = [rank for rank in scope.ranks if rank not in here and rank < known]
+        most = next(iter(ordered))
+        at_fault = tuple(rank for rank, digest in here.items() if digest != most)
+        return Reason(disagreement(proposals, ordered, missing), (*at_fault, *missing))
 
-def _raise_difference(board: Board, reference: Statement, mine: Statement) -> None:
-    """Say on every rank who said what."""
-    try:
-        # A rank whose own plan failed does not wait for the others to speak; a moment more names all.
-        board.read([_who(rank) for rank in _expected(board, reference, mine)], MOMENT)
-        absent = _missing(board)
-        here = [rank for rank in board.ranks if rank not in absent]
-        said = board.read([_who(rank) for rank in here], LEAVE) or []
-    except LostError as error:
-        raise PlanMismatch(
-            f"Rank {board.rank}: the ranks disagree, but {board.host}, which hosts the store, was gone before this "
-            f"rank could read who ({error})."
-        ) from error
-    statements = {
-        rank: reference if text == SAME else Statement.decode(text) for rank, text in zip(here, said, strict=False)
-    }
-    statements.setdefault(board.rank, mine)
-    known = min(one.world_size for one in statements.values())
-    raise PlanMismatch(disagreement(statements, [rank for rank in absent if rank < known]))
+    def _spokesman(self, digest: str, ranks: Sequence[int]) -> int:
+        """Return the rank of a side that publishes its whole proposal."""
+        reference = self._reference
+        return reference.rank if reference is not None and reference.digest == digest else ranks[0]
+
+    def _read(self, ranks: Sequence[int]) -> dict[int, Proposal]:
+        texts = self._scope.read([_proposal(rank) for rank in ranks], LEAVE) if ranks else []
+        if texts is None:
+            log.debug("the proposals of %s were not published in time", format_ranks(ranks))
+            return {}
+        return {rank: Proposal.decode(text) for rank, text in zip(ranks, texts, strict=True)}
+
+    def _warn_of_versions(self) -> None:
+        for plugin, here, there in different_versions(self._summary, self._reference or self._summary):
+            log.warning(
+                "pgregistry: plugin %r is %s on rank %d and %s on another; the plan is the same.",
+                *(plugin, here, self._scope.rank, there),
+            )
 
 
-def _who_was_missing(board: Board, word: str, seconds: float) -> str:
-    """The error of all ranks, those that came too late included."""
-    absent = [int(rank) for rank in word.removeprefix(MISSING).split(",") if rank]
-    here = [rank for rank in board.ranks if rank not in absent]
-    late = f"Rank {board.rank} came when the others had given up. " if board.rank in absent else ""
-    return (
-        f"{late}{format_ranks(absent).capitalize()} of {len(board.ranks)} did not come within {seconds:g} s; "
-        f"nothing was created.\n  Here were {format_ranks(here)}. "
-        f"Look for the first error in the log of {format_ranks(absent)}, or raise agree_timeout."
-    )
+def _proposal(rank: int) -> str:
+    return f"proposal/{rank}"

@@ -1,4 +1,4 @@
-"""What a rank says of its plan before anything is built, and how two ranks' statements differ."""
+"""What one rank would build, as it is compared with the other ranks before anything is built."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from pgregistry.coordination.codec import pack, unpack
+from pgregistry.coordination.store import decode, encode
 from pgregistry.errors import format_ranks
 from pgregistry.planning.plans import difference, document
 from pgregistry.planning.plans.plan import Plan
 
-#: Variables that torch, gloo and NCCL read when they connect, and that must be equal everywhere.
+#: Variables that torch, gloo and NCCL read when they connect. They must be equal on all ranks.
 WIRE: Final = (
     "GLOO_DEVICE_TRANSPORT",
     "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER",
@@ -26,23 +26,49 @@ WIRE: Final = (
     "TORCH_DIST_INIT_BARRIER",
     "TORCH_GLOO_LAZY_INIT",
 )
-#: Whose modes are given as objects.
+#: The plugin of modes that are given as objects.
 EXTRA: Final = "extra"
-#: Above this many bytes the groups of a mode that lists them are not told, only their digest.
+#: Bytes above which the JSON of a plan (its listed groups) is not sent, only its digest.
 LARGEST: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """What one rank would build.
+class Summary:
+    """The part of a proposal that every rank reads: what shows that two ranks agree.
 
     Attributes:
-        world_size: The world size that it was told.
-        digest: Equal where the same would be built in the same way.
-        error: Why its own plan failed; then there is no digest of a plan.
-        plan: The JSON of its plan; None where that is too large to tell.
+        rank: The rank that proposes.
+        world_size: The world size that it was given.
+        digest: Equal if the same would be built in the same way.
+        versions: For each active plugin its distribution and version. They may differ.
+    """
+
+    rank: int
+    world_size: int
+    digest: str
+    versions: Mapping[str, str]
+
+    def encode(self) -> str:
+        """Return the summary as text for the store."""
+        return encode([self.rank, self.world_size, self.digest, dict(self.versions)])
+
+    @staticmethod
+    def decode(text: str) -> Summary:
+        """Return the summary that `encode` made text of."""
+        return Summary(*decode(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one rank would build, whole: it is sent only where ranks differ.
+
+    Attributes:
+        world_size: The world size that it was given.
+        digest: Equal if the same would be built in the same way.
+        error: The error with which planning failed. There is no plan then.
+        plan: The JSON of the plan, or None if that is too large to send.
         plugins: For each installed plugin its distribution and version, or why it is off.
-        run: What the run says beside the plan: backend, timeout, cpu.
+        run: The run's settings beside the plan: backend, timeout, cpu.
         wire: The environment variables that change how ranks connect.
     """
 
@@ -55,39 +81,43 @@ class Statement:
     wire: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> str:
-        """The statement as text for the store."""
-        return pack(asdict(self))
+        """Return the proposal as text for the store."""
+        return encode(asdict(self))
 
     @staticmethod
-    def decode(text: str) -> Statement:
-        """The statement that `encode` made."""
-        return Statement(**unpack(text))
+    def decode(text: str) -> Proposal:
+        """Return the proposal that `encode` made text of."""
+        return Proposal(**decode(text))
+
+    def summary(self, rank: int) -> Summary:
+        """Return the part that every rank reads."""
+        return Summary(rank, self.world_size, self.digest, self.plugins)
 
 
-def state(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str]) -> Statement:
-    """What a rank with a plan says."""
-    told = document.dumps(document.of_plan(plan, keep_listed=True, list_all=False))
+def propose(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str]) -> Proposal:
+    """Return the proposal of a rank that has a plan."""
+    text = document.dumps(document.of_plan(plan, keep_listed=True, list_all=False))
     parts = [plan.fingerprint, sorted(run.items()), sorted(wire.items())]
     digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
-    return Statement(
+    return Proposal(
         world_size=plan.world_size,
         digest=digest,
-        plan=told if len(told) <= LARGEST else None,
+        plan=text if len(text) <= LARGEST else None,
         plugins=dict(plugins),
         run=dict(run),
         wire=dict(wire),
     )
 
 
-def failed(world_size: int, error: Exception) -> Statement:
-    """What a rank says whose own plan failed."""
+def propose_failure(world_size: int, error: BaseException) -> Proposal:
+    """Return the proposal of a rank whose planning failed."""
     text = f"{type(error).__name__}: {error}"
     digest = hashlib.blake2b(f"{world_size} {text}".encode(), digest_size=12).hexdigest()
-    return Statement(world_size=world_size, digest=digest, error=text)
+    return Proposal(world_size=world_size, digest=digest, error=text)
 
 
-def first_difference(here: Statement, there: Statement) -> tuple[str, str, str]:
-    """(what, here, there) for the first thing that differs, causes before consequences."""
+def first_difference(here: Proposal, there: Proposal) -> tuple[str, str, str]:
+    """Return (what, here, there) for the first thing that differs, causes before consequences."""
     if here.error or there.error:
         return "the plan", _outcome(here), _outcome(there)
     if here.world_size != there.world_size:
@@ -106,45 +136,53 @@ def first_difference(here: Statement, there: Statement) -> tuple[str, str, str]:
     return "the plan", f"digest {here.digest}", f"digest {there.digest}"
 
 
-def _outcome(one: Statement) -> str:
+def _outcome(one: Proposal) -> str:
     return f"failed with {one.error}" if one.error else "no error"
 
 
-def _why(text: str, plan: Plan, statement: Statement, other: Plan) -> str:
-    """Why a mode is not there, from what became of its plugin."""
+def _why(text: str, plan: Plan, proposal: Proposal, other: Plan) -> str:
+    """Add why a mode is not there: the state of its plugin on that rank."""
     if text != "none":
         return text
     missing = {mode.plugin.name for mode in other.planned} - {mode.plugin.name for mode in plan.planned}
     reasons = [
         "extra= has no such mode"
         if name == EXTRA
-        else f"plugin {name!r} is {statement.plugins.get(name, 'not installed')}"
+        else f"plugin {name!r} is {proposal.plugins.get(name, 'not installed')}"
         for name in sorted(missing)
     ]
     return f"none ({'; '.join(reasons)})" if reasons else "none"
 
 
-def versions(here: Statement, there: Statement) -> list[tuple[str, str, str]]:
-    """(plugin, here, there) where both have a plugin in different versions."""
-    common = sorted({*here.plugins} & {*there.plugins})
+def different_versions(here: Summary, there: Summary) -> list[tuple[str, str, str]]:
+    """Return (plugin, here, there) for each plugin that both have in different versions."""
+    common = sorted({*here.versions} & {*there.versions})
     return [
-        (name, here.plugins[name], there.plugins[name]) for name in common if here.plugins[name] != there.plugins[name]
+        (name, here.versions[name], there.versions[name])
+        for name in common
+        if here.versions[name] != there.versions[name]
     ]
 
 
-def disagreement(statements: Mapping[int, Statement], absent: Sequence[int]) -> str:
-    """Who says what, for people: the ranks on each side and the first thing that differs."""
-    sides: dict[str, list[int]] = {}
-    for rank, one in sorted(statements.items()):
-        sides.setdefault(one.digest, []).append(rank)
-    ordered = sorted(sides.values(), key=lambda ranks: (-len(ranks), ranks[0]))
-    most = statements[ordered[0][0]]
+def disagreement(proposals: Mapping[int, Proposal], sides: Mapping[str, Sequence[int]], missing: Sequence[int]) -> str:
+    """Return the text of a disagreement: the ranks on each side, and the first thing that differs.
+
+    Args:
+        proposals: One proposal or more of each side, by rank.
+        sides: The ranks of each digest, the largest side first.
+        missing: Ranks that have not come yet.
+    """
+    by_digest = {proposal.digest: proposal for proposal in proposals.values()}
+    (most, most_ranks), *others = sides.items()
     lines = ["The ranks disagree about what to build; nothing was created."]
-    for ranks in ordered[1:]:
-        what, theirs, ours = first_difference(statements[ranks[0]], most)
+    for digest, ranks in others:
+        if digest in by_digest and most in by_digest:
+            what, theirs, ours = first_difference(by_digest[digest], by_digest[most])
+        else:  # the rank that had the text is gone
+            what, theirs, ours = "the plan", f"digest {digest}", f"digest {most}"
         lines.append(f"  {what}:")
-        lines.append(f"    {format_ranks(ordered[0])}: {ours}")
+        lines.append(f"    {format_ranks(most_ranks)}: {ours}")
         lines.append(f"    {format_ranks(ranks)}: {theirs}")
-    if absent:
-        lines.append(f"  not here yet: {format_ranks(absent)}")
+    if missing:
+        lines.append(f"  not here yet: {format_ranks(missing)}")
     return "\n".join(line.replace("\n", "\n      ") for line in lines)

@@ -1,10 +1,13 @@
-"""The store as ranks use it before and while they build: a corner of its own for each `init`."""
+"""The store under a prefix of its own for each `init`, with a time limit on every call."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,33 +23,29 @@ from torch.distributed import (  # type: ignore[attr-defined]
 
 from pgregistry.coordination.worker import Worker
 
-#: A server of torch takes a limited number of keys in one request, and takes longer for each the more there are.
+#: Keys in one request. A server of torch limits their number, and takes longer for each the more there are.
 CHUNK: Final = 1024
-#: How long one wait takes before a rank looks around, in seconds.
+#: Seconds that one wait takes before the rank looks around.
 SLICE: Final = 5.0
-#: How long a store may take to answer what it need not wait for, in seconds; then its host is cut off.
+#: Seconds in which a store must answer a call that does not wait. After that its host counts as cut off.
 ANSWER: Final = 15.0
 
 Result = TypeVar("Result")
 
 
 class LostError(Exception):
-    """The store does not answer any more: the process that hosts it is gone."""
+    """The store does not answer any more, because the process that hosts it is gone or cut off."""
 
 
-class Board:
+class ScopedStore:
     """The keys of one `init` among some ranks.
-
-    Each rank counts its own calls of `init` in the store, so keys of an earlier call are never
-    met, also where the store outlives the world (torchrun's agent hosts one).
 
     Attributes:
         rank: This rank.
         ranks: The ranks that take part, ascending.
-        everybody: Whether these are all ranks.
         name: A prefix that no other `init` among these ranks uses.
-        store: The store, below that prefix.
-        host: Who hosts the store, in words.
+        store: The store below that prefix.
+        host: The process that hosts the store, in words.
     """
 
     def __init__(
@@ -55,33 +54,62 @@ class Board:
         rank: int,
         ranks: Sequence[int],
         *,
-        everybody: bool,
+        name: str,
         host: str = "rank 0",
-        below: str = "pgregistry",
         worker: Worker | None = None,
     ) -> None:
         self.rank = rank
         self.ranks = ranks
-        self.everybody = everybody
+        self.name = name
         self.host = host
+        self.store: Any = PrefixStore(name, store)
+        self._whole = store  # torch keeps only the C++ half of a store that is written in Python
         self._worker = worker or Worker()
-        self._whole = store  # torch keeps only the C++ half of a store made in Python
+
+    @classmethod
+    def open(
+        cls,
+        store: Store,
+        rank: int,
+        ranks: Sequence[int],
+        *,
+        everybody: bool,
+        host: str = "rank 0",
+        below: str = "pgregistry",
+        worker: Worker | None = None,
+    ) -> ScopedStore:
+        """Return the scope of this rank's next `init` among these ranks; one call.
+
+        Each rank counts its calls of `init` in the store, so keys of an earlier call are never met,
+        not even in a store that outlives the world (torchrun's agent hosts one).
+
+        Args:
+            store: The store that all ranks reach.
+            rank: This rank.
+            ranks: The ranks that take part.
+            everybody: Whether these are all ranks of the world.
+            host: The process that hosts the store, in words.
+            below: A prefix for all scopes.
+            worker: The thread that makes the calls, for several scopes of one `init`.
+        """
+        worker = worker or Worker()
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
-        self.store: Any = store
-        call = self._ask(lambda store: store.add(f"{below}/{among}/calls/{rank}", 1))
-        self.name = f"{below}/{among}/{call}"
-        self.store = PrefixStore(self.name, store)
-        self._beside = PrefixStore(below, store)
+        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, worker=worker)
+        call = outer.add(f"calls/{rank}", 1)
+        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, worker=worker)
 
-    def another(self) -> Any:
-        """The store, below the prefix, by a connection of its own: for who may wait in torch."""
-        return PrefixStore(self.name, another(self._whole))
+    def second_connection(self) -> Any:
+        """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
+        return PrefixStore(self.name, second_connection(self._whole))
 
-    def _ask(self, question: Callable[[Any], Result], seconds: float = 0) -> Result:
-        """What the store answers to a question that takes it so many seconds.
+    def _call(self, question: Callable[[Any], Result], seconds: float = 0) -> Result:
+        """Run a question on the store, which may take `seconds`, in the worker's thread.
 
-        torch waits for ever where the host of a store was cut off, so a thread asks, and no other
-        question after one that got no answer.
+        torch waits for ever if the host of a store was cut off. So a thread asks, and it is given no
+        other question after one that got no answer.
+
+        Raises:
+            LostError: if there is no answer within `seconds` + `ANSWER`.
         """
         if self._worker.given_up:
             raise LostError("it gave no answer before")
@@ -91,51 +119,56 @@ class Board:
             raise LostError(f"no answer for {seconds + ANSWER:g} s")
 
         with connected():
-            return self._worker.do(partial(question, self.store), give_up, seconds + ANSWER)
+            return self._worker.run(partial(question, self.store), give_up, seconds + ANSWER)
 
     def set(self, key: str, value: str) -> None:
-        """Write a key; nobody waits for it."""
-        self._ask(lambda store: store.set(key, value))
+        """Write a key."""
+        self._call(lambda store: store.set(key, value))
 
-    def write(self, values: Mapping[str, str]) -> None:
-        """Write several keys in one call."""
-        self._ask(lambda store: store.multi_set(list(values), list(values.values())))
+    def set_many(self, values: Mapping[str, str]) -> None:
+        """Write several keys, `CHUNK` in one call."""
+        for keys in chunks(list(values)):
+            self._call(lambda store, keys=keys: store.multi_set(keys, [values[key] for key in keys]))
 
-    def first(self, key: str, value: str, name: str | None = None) -> str:
-        """The value that the first rank gave to a key, which may be this one; on another board, by its name."""
-        where = self.store if name is None else PrefixStore(name, self._whole)
-        return _text(self._ask(lambda _: where.compare_set(key, "", value)))
+    def set_if_absent(self, key: str, value: str) -> str:
+        """Write a key unless it is there, and return its value: compare-and-set."""
+        return _text(self._call(lambda store: store.compare_set(key, "", value)))
 
-    def count(self, key: str, by: int = 1) -> int:
-        """Add one to a number, and read it; or only read it, by 0."""
-        return int(self._ask(lambda store: store.add(key, by)))
+    def append(self, key: str, text: str) -> None:
+        """Append text to the value of a key."""
+        self._call(lambda store: store.append(key, text))
+
+    def add(self, key: str, by: int) -> int:
+        """Add to the number in a key, and return the sum."""
+        return int(self._call(lambda store: store.add(key, by)))
 
     def has(self, key: str) -> bool:
-        """Whether a key is there."""
-        return bool(self._ask(lambda store: store.check([key])))
+        """Return whether a key is there."""
+        return bool(self._call(lambda store: store.check([key])))
 
-    def post(self, text: str) -> None:
-        """Write where ranks of other boards read too, one text for each rank."""
-        self._ask(lambda _: self._beside.set(f"posted/{self.rank}", text))
-
-    def posted(self, rank: int) -> str:
-        """What a rank wrote there last; nothing if it never did."""
-        key, store = f"posted/{rank}", self._beside
-        return self._ask(lambda _: _text(store.get(key)) if store.check([key]) else "")
+    def delete(self, key: str) -> None:
+        """Delete a key."""
+        self._call(lambda store: store.delete_key(key))
 
     def read(self, keys: Sequence[str], seconds: float) -> list[str] | None:
-        """The values of keys, as soon as all are there; None if they are not within `seconds`."""
+        """Return the values of keys as soon as all are there, or None after `seconds`."""
         deadline, values = time.monotonic() + seconds, list[str]()
         for chunk in chunks(keys):
             left = max(deadline - time.monotonic(), 0.001)
-            got = self._ask(partial(_get, chunk, left), left)
+            got = self._call(partial(_get, chunk, left), left)
             if got is None:
                 return None
             values += map(_text, got)
         return values
 
-    def watch(self, key: str, until: float, look_around: Callable[[], None] = lambda: None) -> str | None:
-        """The value of a key; None at the time `until`. Looks around every few seconds meanwhile."""
+    def wait_for(self, key: str, until: float, look_around: Callable[[], None] = lambda: None) -> str | None:
+        """Return the value of a key as soon as it is there, or None at the time `until`.
+
+        Args:
+            key: The key.
+            until: A time of `time.monotonic()`.
+            look_around: Called every `SLICE` seconds meanwhile.
+        """
         while (left := until - time.monotonic()) > 0:
             values = self.read([key], min(left, SLICE))
             if values is not None:
@@ -144,17 +177,31 @@ class Board:
         return None
 
 
-def another(store: Any) -> Any:
-    """The same store by another connection, where it has such a thing: one that waits blocks all its users."""
+def second_connection(store: Any) -> Any:
+    """Return the same store over another connection, if it has one: a call that waits blocks all users of one."""
     try:
         return store.clone()
-    except RuntimeError:  # a store made in Python has none
+    except RuntimeError:  # a store that is written in Python, or one that keeps files, has none
         return store
 
 
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Keys in runs that one request can hold."""
+    """Return keys in runs that one request can hold."""
     return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
+
+
+def encode(data: Any) -> str:
+    """Return JSON data as short text for the store.
+
+    >>> decode(encode({"tensor": [0, 1]}))
+    {'tensor': [0, 1]}
+    """
+    return base64.b64encode(zlib.compress(json.dumps(data).encode())).decode()
+
+
+def decode(text: str) -> Any:
+    """Return the data that `encode` was given."""
+    return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 def _get(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
@@ -172,13 +219,13 @@ def _text(value: bytes | str) -> str:
 
 
 def timed_out(error: RuntimeError) -> bool:
-    """Whether a store only says that a key did not come in time; each kind says it in its own words."""
+    """Return whether an error of a store only means that a key did not come in time; each kind words it its own way."""
     return isinstance(error, DistStoreError) or (type(error) is RuntimeError and str(error).startswith("Timeout"))
 
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Turn torch's word for a lost connection into ours; a plain timeout passes through."""
+    """Turn torch's error for a lost connection into `LostError`; a plain timeout passes through."""
     try:
         yield
     except DistNetworkError as error:
@@ -187,7 +234,7 @@ def connected() -> Iterator[None]:
 
 @contextmanager
 def waiting(store: Any, seconds: float) -> Iterator[None]:
-    """Set how long the store waits, and set it back: a `get` has no timeout of its own."""
+    """Set how long the store waits, and restore it: a `get` has no timeout of its own."""
     before = store.timeout
     store.set_timeout(timedelta(seconds=seconds))
     try:
@@ -197,5 +244,5 @@ def waiting(store: Any, seconds: float) -> Iterator[None]:
 
 
 def environment(names: Iterable[str]) -> dict[str, str]:
-    """Those of some environment variables that are set."""
+    """Return those of some environment variables that are set."""
     return {name: os.environ[name] for name in sorted(names) if name in os.environ}

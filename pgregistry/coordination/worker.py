@@ -1,4 +1,4 @@
-"""Jobs that may block in torch, in a thread of their own."""
+"""A thread for calls that may block in torch, and that the caller can abandon."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Result = TypeVar("Result")
 
 
 class Worker:
-    """A thread that does one job after another; it starts with the first.
+    """A thread that runs one job after another. It starts with the first.
 
-    It ends, after the job that it does, when nothing refers to the worker any more, or with `end`.
+    It ends, after the job that it runs, when nothing refers to the worker any more, or with `end`.
 
     Attributes:
-        given_up: Whether nobody waits for its job any more, so that it is of no use.
+        given_up: Whether its job was abandoned, so that the thread may be blocked for ever.
     """
 
     def __init__(self) -> None:
@@ -24,8 +24,8 @@ class Worker:
         self._started = False
         self.given_up = False
 
-    def do(self, job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
-        """The result of a job, while the calling thread looks around; see `in_thread`."""
+    def run(self, job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
+        """Return the result of a job, while the calling thread looks around; see `run_abandonable`."""
         if not self._started:
             threading.Thread(target=_work, args=(self._jobs,), daemon=True).start()
             self._started = True
@@ -62,21 +62,21 @@ def _work(jobs: queue.SimpleQueue[Any]) -> None:
         del given, job, outcome  # a thread that waits for its next job keeps nothing of the last alive
 
 
-def in_thread(job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
-    """The result of a job that may block in torch, while this thread looks around.
+def run_abandonable(job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
+    """Return the result of a job that may block in torch, while the calling thread looks around.
 
-        in_thread(lambda: 2, lambda: None, 0.1)  # 2
+        run_abandonable(lambda: 2, lambda: None, 0.1)  # 2
 
     Args:
-        job: What may block.
-        look_around: Called every `wait` seconds; it raises where there is nothing to wait for.
+        job: A function that may block.
+        look_around: Called every `wait` seconds. It raises when there is nothing to wait for.
         wait: In seconds.
 
     Raises:
-        Exception: what the job raised, or `look_around`, at once; the job is left behind.
+        Exception: the error of the job, or that of `look_around`, at once. The job is then abandoned.
     """
     worker = Worker()
     try:
-        return worker.do(job, look_around, wait)
+        return worker.run(job, look_around, wait)
     finally:
         worker.end()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -14,16 +16,19 @@ import torch.distributed as dist
 
 from pgregistry.building.build import Built, build, how, let_go, undo, world_backend
 from pgregistry.building.specs import Defaults
-from pgregistry.building.watchdog import confirm, tell_failure
-from pgregistry.coordination.agreement import agree, leave, tell_stopped
-from pgregistry.coordination.proposal import WIRE, Statement, failed, state
-from pgregistry.coordination.store import Board, environment
-from pgregistry.errors import ConfigError, PgregistryError, Problems
-from pgregistry.planning.planner import Made, make, ranks_within
+from pgregistry.coordination.agreement import Agreement
+from pgregistry.coordination.barrier import announce_failure, barrier
+from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
+from pgregistry.coordination.store import ScopedStore, environment
+from pgregistry.errors import BuildError, ConfigError, PgregistryError, Problems
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.planning.planner import Made, make, ranks_within
 from pgregistry.runtime.context import ParallelContext
-from pgregistry.runtime.default_group import Place, Run, default_backend, part, start_world
+from pgregistry.runtime.default_group import default_backend, leave_world, start_default_group
+from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
 from pgregistry.vocabulary import Mode
+
+log = logging.getLogger("pgregistry")
 
 
 def init(
@@ -47,8 +52,8 @@ def init(
 ) -> ParallelContext:
     """Make the process groups of every mode, on every rank of the world.
 
-    Starts the default process group from the launcher's environment (torchrun, Slurm, MPI), or
-    uses the one that is there.
+    Starts the default process group from the launcher's environment (torchrun, Slurm, MPI), or uses
+    the existing one.
 
         with pgregistry.init(tensor=2, pipe=2) as context:
             dist.all_reduce(x, group=context["tensor"].group)
@@ -61,20 +66,20 @@ def init(
         config: A TOML file with the same names.
         extra: Modes that no plugin declares.
         within: Ranks that the plan lives on.
-        ranks_per_host: How many ranks one host has.
+        ranks_per_host: The number of ranks on one host.
         require: Distributions that must be installed.
-        backend: The torch backend of process groups whose mode names none; None for the one of
-            the accelerator, or gloo without one.
+        backend: The torch backend of modes that name none. None is that of the accelerator, or gloo without one.
         device: Bind the default process group to this device (torch's `device_id`).
-        timeout: The timeout of process groups whose mode says none, in seconds.
+        timeout: The timeout of process groups whose mode gives none, in seconds.
         cpu: Give every mode a gloo process group beside one of another backend.
         agree_timeout: How long ranks may take to come, in seconds.
-        build_timeout: How long building may take, in seconds.
+        build_timeout: How long the build may take, in seconds.
         **sizes: Sizes by name, as `tensor=2`.
 
     Raises:
         ConfigError: if the sizes, names or files given cannot work.
-        PluginError: if a plugin cannot.
+        PluginError: if a plugin fails.
+        PlanMismatch: if the ranks disagree about the plan, or one does not come.
         BuildError: if torch could not make a process group.
     """
     keywords: dict[str, Any] = {
@@ -89,7 +94,7 @@ def init(
         "require": require,
         **sizes,
     }
-    run = Run(
+    options = InitOptions(
         backend=backend,
         device=device,
         timeout=timeout,
@@ -97,107 +102,189 @@ def init(
         agree_timeout=agree_timeout,
         build_timeout=build_timeout,
     )
-    return start(keywords, run)
+    return initialize(keywords, options)
 
 
-def start(
+def initialize(
     keywords: Mapping[str, Any],
-    run: Run,
+    options: InitOptions,
     *,
     command_line: Mapping[str, Any] | None = None,
     trace: bool | None = None,
 ) -> ParallelContext:
-    """`init`, with the settings of a command line too; only the first rank traces."""
-    place = Place.find(run)
-    made: Made | None = None
-    failure: Exception | None = None
-    backend = run.backend or (world_backend() if dist.is_initialized() else default_backend())
-    try:
-        run.check()
-        trace = trace if place.rank == 0 else False
-        made = make(place.world_size, keywords, command_line=command_line, backend=backend, trace=trace)
-        _check_placement(made.plan)
-    except Exception as error:  # whatever it is: the others wait for this rank
-        made, failure = None, error
-    ranks = _taking_part(keywords.get("within"), place.world_size)
-    defaults = Defaults(backend, run.timeout, run.cpu)
-    built = Built(excepthook=sys.excepthook if place.owns_world else None)
-    if place.rank not in ranks:
-        # The plan is none of this rank's business, but the world is.
-        if made is None:
-            failure = failure or ConfigError("There is no plan.")
-            _tell_everyone(place, failure)
-            raise failure
-        if place.owns_world:
-            everyone = place.board(range(place.world_size))
-            try:
-                _start_world(place, run, everyone, backend, built)
-            except BaseException as error:
-                tell_failure(everyone, error)
-                part(everyone, hosts=place.hosts)
-                raise
-        return ParallelContext(made.plan, place.rank, built, defaults)
-    board = place.board(ranks)
-    try:
-        agree(board, _statement(made, failure, place, run, backend), run.patience())
-        if made is None:
-            raise failure or ConfigError("There is no plan.")
-    except BaseException as error:
-        if not isinstance(error, PgregistryError):
-            tell_stopped(board, error)
-            tell_failure(board, error)  # this rank may have agreed before it was interrupted
-        leave(board, hosts=place.hosts, early=failure is not None)
-        if len(ranks) < place.world_size:
-            _tell_everyone(place, error)
-        raise
-    everyone = board
-    try:
-        if place.owns_world:
-            everyone = board if len(ranks) == place.world_size else place.board(range(place.world_size))
-            _start_world(place, run, everyone, backend, built)
-        build(made.plan, board, defaults, built, seconds=run.build_timeout)
-        context = ParallelContext(made.plan, place.rank, built, defaults)
-        if made.registry.implementing("pgregistry_ready"):
-            confirm(board, run.build_timeout, "groups")
-            made.registry.tell("pgregistry_ready", _plugin_order(made), context=context)
-        confirm(board, run.build_timeout, "last")
-    except BaseException as error:
-        earlier = tell_failure(board, error)
-        tell_all = everyone is not board and built.world is None
-        if tell_all:
-            tell_failure(everyone, error)
-        undo(built, abort=True)
-        let_go(error)
-        leave(board, hosts=place.hosts)
-        if tell_all:
-            part(everyone, hosts=place.hosts)
-        if earlier is not None and isinstance(error, PgregistryError):
-            raise earlier from error  # what happened here only followed from it
-        raise
+    """Do what `init` does, with the settings of a command line too; only the first rank traces."""
+    process = find_process(options)
+    attempt = _Attempt.at(process, keywords, options, command_line, trace)
+    run = _Run(process, attempt.ranks)
+    with _announcing_failure(run):
+        if process.rank in attempt.ranks:
+            run.agreement = Agreement(run.scope(), attempt.proposal(process, options), options.patience())
+            run.agreement.reach()
+        plan = attempt.plan()
+        run.agreed = True
+        if process.owns_world:
+            run.start_world(options, attempt.backend)
+        if process.rank in attempt.ranks:
+            build(plan, run.scope(), attempt.defaults, run.groups, seconds=options.build_timeout)
+        context = ParallelContext(plan, process.rank, run.groups, attempt.defaults)
+        if process.rank in attempt.ranks:
+            attempt.call_ready_hooks(context, run.scope(), options.build_timeout)
+            barrier(run.scope(), options.build_timeout, "outcome")
     return context
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What planning came to on this rank: a plan, or the error that it has yet to raise.
+
+    Planning never raises by itself, because the other ranks wait for this one.
+    """
+
+    made: Made | None
+    failure: BaseException | None
+    ranks: Sequence[int]
+    backend: str
+    defaults: Defaults
+
+    @staticmethod
+    def at(
+        process: ProcessInfo,
+        keywords: Mapping[str, Any],
+        options: InitOptions,
+        command_line: Mapping[str, Any] | None,
+        trace: bool | None,
+    ) -> _Attempt:
+        made: Made | None = None
+        failure: BaseException | None = None
+        backend = options.backend or (world_backend() if dist.is_initialized() else default_backend())
+        try:
+            options.check()
+            trace = trace if process.rank == 0 else False
+            made = make(process.world_size, keywords, command_line=command_line, backend=backend, trace=trace)
+            _check_placement(made.plan)
+        except BaseException as error:  # an interrupt too: the other ranks wait for this one
+            made, failure = None, error
+        ranks = _taking_part(keywords.get("within"), process.world_size)
+        return _Attempt(made, failure, ranks, backend, Defaults(backend, options.timeout, options.cpu))
+
+    def plan(self) -> Plan:
+        """Return the plan, or raise the error of planning."""
+        if self.made is None:
+            raise self.failure or ConfigError("There is no plan.")
+        return self.made.plan
+
+    def proposal(self, process: ProcessInfo, options: InitOptions) -> Proposal:
+        if self.made is None:
+            return propose_failure(process.world_size, self.failure or ConfigError("no plan"))
+        registry = self.made.registry
+        plugins = {
+            status.found.plugin.name: status.reason
+            or f"{status.found.plugin.distribution} {status.found.plugin.version}"
+            for status in registry.statuses
+        }
+        world = dist.group.WORLD
+        bound = options.device is not None if world is None else world.bound_device_id is not None
+        settings = {
+            "backend": self.backend,
+            "timeout": "torch's default" if options.timeout is None else f"{options.timeout:g} s",
+            "cpu": str(options.cpu),
+            "world": "started by init" if process.owns_world else "there before init",
+            "building": how(bound=bound and str(options.device) != "cpu"),
+            "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
+        }
+        return propose(self.made.plan, plugins, settings, environment(WIRE))
+
+    def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore, seconds: float) -> None:
+        """Call the hooks when the process groups of all ranks exist."""
+        if self.made is not None and self.made.registry.implementing("pgregistry_ready"):
+            barrier(scope, seconds, "groups")
+            order = [mode.plugin.name for mode in self.made.plan.planned]
+            self.made.registry.tell("pgregistry_ready", order, context=context)
+
+
+@dataclass(slots=True)
+class _Run:
+    """How far one `init` has come on this rank: what must be undone, and which ranks must be told, if it fails.
+
+    Attributes:
+        process: This process.
+        ranks: The ranks that compare a plan and build it.
+        agreement: The comparison, once it has begun.
+        agreed: Whether this rank has a plan that all ranks agree on.
+        groups: The process groups so far.
+    """
+
+    process: ProcessInfo
+    ranks: Sequence[int]
+    agreement: Agreement | None = None
+    agreed: bool = False
+    groups: Built = field(default_factory=Built)
+    _scopes: dict[bool, ScopedStore] = field(default_factory=dict)
+
+    def scope(self, *, everyone: bool = False) -> ScopedStore:
+        """Return the scope of the ranks that build, or of all ranks of the world; often they are one."""
+        everyone = everyone or len(self.ranks) == self.process.world_size
+        if everyone not in self._scopes:
+            self._scopes[everyone] = self.process.scope(range(self.process.world_size) if everyone else self.ranks)
+        return self._scopes[everyone]
+
+    def start_world(self, options: InitOptions, backend: str) -> None:
+        """Start the default process group, with the ranks outside of `within` too."""
+        everyone = self.scope(everyone=True)
+        self.groups.excepthook = sys.excepthook
+        self.groups.world = start_default_group(self.process, options, everyone, backend)
+        self.groups.farewell = partial(leave_world, everyone, hosts=self.process.hosts)
+
+
+    @property
+    def waited_for(self) -> bool:
+        """Return whether ranks that build something else, or nothing, wait for this one to start the world with them."""
+        return self.process.owns_world and self.groups.world is None and len(self.ranks) < self.process.world_size
+
+
+@contextmanager
+def _announcing_failure(run: _Run) -> Iterator[None]:
+    """Publish whatever ends `init` on this rank, destroy what was built, and leave the store, its host last.
+
+    If another rank failed first, its error is raised here too: the error of this rank only followed from it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        first = _announce(run, error)
+        waited_for = run.waited_for
+        undo(run.groups, abort=True)
+        let_go(error)
+        if run.agreement is not None:
+            run.agreement.leave(hosts=run.process.hosts)
+        if waited_for:
+            leave_world(run.scope(everyone=True), hosts=run.process.hosts)
+        if first is not None and isinstance(error, PgregistryError):
+            raise first from error
+        raise
+
+
+def _announce(run: _Run, error: BaseException) -> BuildError | None:
+    """Publish an error wherever ranks wait for this one; return the error of a rank that failed first."""
+    first = None
+    # A mismatch, and an error of planning, are published by the agreement. An interrupt may come at any moment.
+    unexpected = not isinstance(error, PgregistryError)
+    if run.agreement is not None:
+        if unexpected and not run.agreed:
+            run.agreement.stop(error)
+        if unexpected or run.agreed:
+            first = announce_failure(run.scope(), error)
+    if run.waited_for:
+        announce_failure(run.scope(everyone=True), error)
+    return first
+
+
 def _taking_part(within: object, world_size: int) -> Sequence[int]:
-    """The ranks that compare a plan; where there is none, those among whom the others look for this one."""
+    """Return the ranks that compare a plan. If there is no plan, these are where the others look for this rank."""
     try:
         return sorted(ranks_within(world_size, within, Problems()) or range(world_size))
     except PgregistryError:
         return range(world_size)
-
-
-def _tell_everyone(place: Place, error: BaseException) -> None:
-    """Tell ranks outside of `within` that the world which they wait for will not start."""
-    if not place.owns_world:
-        return
-    with suppress(PgregistryError):
-        everyone = place.board(range(place.world_size))
-        tell_failure(everyone, error)
-        part(everyone, hosts=place.hosts)
-
-
-def _start_world(place: Place, run: Run, everyone: Board, backend: str, built: Built) -> None:
-    built.world = start_world(place, run, everyone, backend)
-    built.farewell = partial(part, everyone, hosts=place.hosts)
 
 
 def _check_placement(plan: Plan) -> None:
@@ -210,31 +297,7 @@ def _check_placement(plan: Plan) -> None:
         for group in mode.groups:
             if list(group) != sorted(group, key=position.__getitem__):
                 raise ConfigError(
-                    f"within = {ranks} places the ranks of group {group} of mode {mode.name!r} in another order than "
-                    "theirs, but a process group numbers its ranks in ascending order. Place only whole groups "
-                    "differently."
+                    f"within = {ranks} gives the ranks of group {group} of mode {mode.name!r} another order than "
+                    "ascending, but a process group numbers its ranks in ascending order. Only whole groups may be "
+                    "placed differently."
                 )
-
-
-def _statement(made: Made | None, failure: Exception | None, place: Place, run: Run, backend: str) -> Statement:
-    if made is None:
-        return failed(place.world_size, failure or ConfigError("no plan"))
-    plugins = {
-        status.found.plugin.name: status.reason or f"{status.found.plugin.distribution} {status.found.plugin.version}"
-        for status in made.registry.statuses
-    }
-    world = dist.group.WORLD
-    bound = run.device is not None if world is None else world.bound_device_id is not None
-    told = {
-        "backend": backend,
-        "timeout": "torch's default" if run.timeout is None else f"{run.timeout:g} s",
-        "cpu": str(run.cpu),
-        "world": "started by init" if place.owns_world else "there before init",
-        "building": how(bound=bound and str(run.device) != "cpu"),
-        "ready hooks": ", ".join(made.registry.implementing("pgregistry_ready")) or "none",
-    }
-    return state(made.plan, plugins, told, environment(WIRE))
-
-
-def _plugin_order(made: Made) -> list[str]:
-    return [mode.plugin.name for mode in made.plan.planned]

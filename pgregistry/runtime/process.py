@@ -1,0 +1,134 @@
+"""This process among all ranks: its rank, the store that all reach, and the run's settings beside the plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from pgregistry.building.build import how
+from pgregistry.coordination.rendezvous import connect
+from pgregistry.coordination.store import LostError, ScopedStore, second_connection
+from pgregistry.coordination.worker import Worker
+from pgregistry.errors import ConfigError, PlanMismatch, PluginError
+from pgregistry.settings import launcher
+from pgregistry.values import LONGEST, check_backend, check_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class InitOptions:
+    """What `init` takes beside the plan; times are in seconds."""
+
+    backend: str | None = None
+    device: torch.device | str | int | None = None
+    timeout: float | None = None
+    cpu: bool = False
+    agree_timeout: float = 300
+    build_timeout: float = 300
+
+    def patience(self) -> float:
+        """Return `agree_timeout`, or the default if that is invalid: a rank that fails takes part all the same."""
+        valid = isinstance(self.agree_timeout, int | float) and 0 < self.agree_timeout <= LONGEST
+        return self.agree_timeout if valid else 300
+
+    def check(self) -> None:
+        """Raise ConfigError if a value is invalid."""
+        try:
+            check_backend(self.backend, "init()")
+            for name in ("timeout", "agree_timeout", "build_timeout"):
+                if check_timeout(getattr(self, name), "init()", name) is None and name != "timeout":
+                    raise ConfigError(f"init() has {name}=None; it must be a number of seconds.")
+        except PluginError as error:
+            raise ConfigError(str(error)) from None
+        try:
+            torch.device("cpu" if self.device is None else self.device)
+        except (RuntimeError, TypeError) as error:
+            raise ConfigError(
+                f"device = {self.device!r} is not a torch device: {str(error).splitlines()[0]}"
+            ) from error
+        if not isinstance(self.cpu, bool):
+            raise ConfigError(f"init() has cpu={self.cpu!r}; it must be True or False.")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """This process among all ranks.
+
+    Attributes:
+        rank: Its rank.
+        world_size: How many ranks there are.
+        store: The launcher's store, or that of the existing world.
+        aside: The same store over another connection, for calls beside torch, which may block the first.
+        owns_world: Whether `init` is to start the default process group.
+        hosts: Whether other ranks may lose the store when this process ends.
+        host: The process that hosts the store, in words.
+        local_rank: Its rank among those of its host, or None if the launcher does not set it.
+        worker: The thread that makes the store calls of all scopes.
+    """
+
+    rank: int
+    world_size: int
+    store: Any
+    aside: Any
+    owns_world: bool
+    hosts: bool
+    host: str = "another process"
+    local_rank: int | None = None
+    worker: Worker = field(default_factory=Worker)
+
+    def scope(self, ranks: Sequence[int]) -> ScopedStore:
+        """Return the scope of this `init` among some ranks.
+
+        Raises:
+            PlanMismatch: if the store is gone.
+        """
+        everybody = len(ranks) == self.world_size
+        # The world that is started has another store, where calls are counted anew; names must differ all the same.
+        below = "pgregistry/start" if self.owns_world else "pgregistry"
+        try:
+            return ScopedStore.open(
+                self.aside, self.rank, ranks, everybody=everybody, host=self.host, below=below, worker=self.worker
+            )
+        except LostError as error:
+            raise PlanMismatch(
+                f"Rank {self.rank}: {self.host}, which hosts the store, is gone before all ranks agreed ({error})."
+            ) from error
+
+
+def find_process(options: InitOptions) -> ProcessInfo:
+    """Find this process in the existing world, or in the environment that its launcher set.
+
+    Raises:
+        ConfigError: if neither gives a rank.
+        PlanMismatch: if the store does not answer.
+    """
+    world = dist.group.WORLD
+    if dist.is_initialized() and world is not None:
+        rank, store = dist.get_rank(), world.get_group_store()
+        bound = world.bound_device_id is not None
+        aside = second_connection(store) if how(bound=bound) == "public" else store
+        return ProcessInfo(rank, dist.get_world_size(), store, aside, owns_world=False, hosts=rank == 0)
+    launch = launcher.read(os.environ)
+    if launch is None:
+        known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
+        raise ConfigError(
+            f"No launcher has set the rank of this process (known: {known}; others may set RANK and WORLD_SIZE).\n"
+            "Start it with torchrun --nproc-per-node N …, or call torch.distributed.init_process_group first."
+        )
+    if advice := launcher.rendezvous_advice(launch, os.environ):
+        raise ConfigError(f"{advice}.")
+    connection = connect(launch, os.environ, options.patience())
+    return ProcessInfo(
+        rank=launch.rank,
+        world_size=launch.world_size,
+        store=connection.store,
+        aside=connection.aside,
+        owns_world=True,
+        hosts=connection.hosts,
+        host="rank 0",
+        local_rank=launch.local_rank,
+    )
