@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.building.watchdog import GONE, LOOK, Lookout, addresses
-from pgregistry.coordination.codec import pack, unpack
-from pgregistry.coordination.store import SLICE, Board
+from pgregistry.building.watchdog import LOOK, Lookout
+from pgregistry.coordination.barrier import GONE, address_key
+from pgregistry.coordination.store import SLICE, ScopedStore, decode, encode
 
 #: How long a thread waits before it asks again for what comes after the exchange, in seconds.
 PAUSE: Final = 0.002
@@ -31,7 +31,7 @@ class GatheringStore(Store):
     straight to the store.
     """
 
-    def __init__(self, board: Board, peers: Sequence[int]) -> None:
+    def __init__(self, board: ScopedStore, peers: Sequence[int]) -> None:
         super().__init__()
         self._board = board
         self._peers = peers
@@ -110,13 +110,13 @@ class GatheringStore(Store):
             while not self._changed.wait_for(lambda: self._waiting >= alive(), timeout=lookout.next(SLICE)):
                 lookout()
             self._state = "told"
-        told = pack({key: value.decode("latin-1") for key, value in self._known.items()})
-        self._board.set(addresses(self._board.rank), told)
-        keys = [addresses(peer) for peer in self._peers]
+        told = encode({key: value.decode("latin-1") for key, value in self._known.items()})
+        self._board.set(address_key(self._board.rank), told)
+        keys = [address_key(peer) for peer in self._peers]
         while (found := self._board.read(keys, lookout.next(SLICE))) is None or GONE in found:
             lookout()
         for one in found:
-            self._known |= {key: value.encode("latin-1") for key, value in unpack(one).items()}
+            self._known |= {key: value.encode("latin-1") for key, value in decode(one).items()}
         self._end("known")
 
     def give_up(self) -> None:

@@ -18,9 +18,10 @@ from pgregistry.building.by_public_calls import by_public_calls
 from pgregistry.building.gloo import gloo_environment
 from pgregistry.building.options import torch_options
 from pgregistry.building.specs import Defaults, Request, of_rank, to_gloo, world_request
-from pgregistry.building.watchdog import LOOK, Lookout, lost
-from pgregistry.coordination.store import Board, LostError, waiting
-from pgregistry.coordination.worker import in_thread
+from pgregistry.building.watchdog import LOOK, Lookout
+from pgregistry.coordination.barrier import lost
+from pgregistry.coordination.store import LostError, ScopedStore, waiting
+from pgregistry.coordination.worker import run_abandonable
 from pgregistry.errors import BuildError
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import group_creation as private
@@ -71,7 +72,7 @@ def how(*, bound: bool) -> str:
     return "name"
 
 
-def build(plan: Plan, board: Board, defaults: Defaults, built: Built, *, seconds: float) -> None:
+def build(plan: Plan, board: ScopedStore, defaults: Defaults, built: Built, *, seconds: float) -> None:
     """Make the process groups of a plan that this rank is in; all ranks of the board take part.
 
     Args:
@@ -107,7 +108,7 @@ def build(plan: Plan, board: Board, defaults: Defaults, built: Built, *, seconds
 
 def _make(
     plan: Plan,
-    board: Board,
+    board: ScopedStore,
     defaults: Defaults,
     known: dict[Request, dist.ProcessGroup],
     new: Sequence[Request],
@@ -122,7 +123,11 @@ def _make(
 
 
 def _by_name(
-    requests: Sequence[Request], board: Board, known: dict[Request, dist.ProcessGroup], built: Built, lookout: Lookout
+    requests: Sequence[Request],
+    board: ScopedStore,
+    known: dict[Request, dist.ProcessGroup],
+    built: Built,
+    lookout: Lookout,
 ) -> None:
     gloo = [request for request in requests if request.backend == "gloo"]
     store = GatheringStore(board, sorted({rank for request in gloo for rank in request.ranks} - {board.rank}))
@@ -151,7 +156,7 @@ def _by_name(
 
 def _in_turn(
     requests: Sequence[Request],
-    board: Board,
+    board: ScopedStore,
     make: Callable[[Request, Any], dist.ProcessGroup],
     known: dict[Request, dist.ProcessGroup],
     lookout: Lookout,
@@ -159,7 +164,7 @@ def _in_turn(
     """Make those that have gloo beside another backend, which keeps the store: torch waits for their members."""
     if not requests:
         return
-    store, given_up = board.another(), Event()
+    store, given_up = board.second_connection(), Event()
 
     def one_by_one() -> None:
         with waiting(store, lookout.seconds):
@@ -168,7 +173,7 @@ def _in_turn(
                     known[request] = make(request, store)
 
     try:
-        in_thread(one_by_one, lookout, LOOK)
+        run_abandonable(one_by_one, lookout, LOOK)
     except BaseException:
         given_up.set()
         raise

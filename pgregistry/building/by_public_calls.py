@@ -12,15 +12,15 @@ import torch.distributed as dist
 from pgregistry.building.options import torch_options
 from pgregistry.building.specs import Defaults, Request, of_world
 from pgregistry.building.watchdog import LOOK, Lookout
-from pgregistry.coordination.store import SLICE, Board
-from pgregistry.coordination.worker import in_thread
+from pgregistry.coordination.store import SLICE, ScopedStore
+from pgregistry.coordination.worker import run_abandonable
 from pgregistry.errors import BuildError
 from pgregistry.planning.plans.plan import Plan
 
 
 def by_public_calls(
     plan: Plan,
-    board: Board,
+    board: ScopedStore,
     defaults: Defaults,
     known: dict[Request, dist.ProcessGroup],
     made: list[dist.ProcessGroup],
@@ -42,7 +42,9 @@ def by_public_calls(
     board.set(f"made/{board.rank}", str(dist.get_pg_count()))
     while (counts := board.read([f"made/{rank}" for rank in board.ranks], lookout.next(SLICE))) is None:
         lookout()
-    in_thread(partial(_all_of, plan, board.rank, max(map(int, counts)), defaults, known, made, lookout), lookout, LOOK)
+    run_abandonable(
+        partial(_all_of, plan, board.rank, max(map(int, counts)), defaults, known, made, lookout), lookout, LOOK
+    )
 
 
 def _all_of(

@@ -75,14 +75,14 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | N
     """Build and prove, on one rank; rank 0 prints the table."""
     import torch
 
-    from pgregistry.runtime.default_group import Run
-    from pgregistry.runtime.initialize import start
+    from pgregistry.runtime.initialize import initialize
+    from pgregistry.runtime.process import InitOptions
     from pgregistry.runtime.verify import prove
 
     problems.raise_any()
     torch.set_num_threads(1)
     begun = time.perf_counter()
-    with start({}, Run(backend=backend, cpu=cpu), command_line=typed, trace=trace) as context:
+    with initialize({}, InitOptions(backend=backend, cpu=cpu), command_line=typed, trace=trace) as context:
         seconds = dict.fromkeys(context.plan.modes, 0.0) | context.built.seconds
         with _progress(context) as advance:
             last = time.perf_counter()

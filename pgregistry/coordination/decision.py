@@ -104,7 +104,7 @@ class Roster:
 
 
 class RollCall:
-    """A question to all ranks, asked when time is up: which of them are still there?"""
+    """A question to all ranks, asked when time is up: which of them are still there."""
 
     def __init__(self, scope: ScopedStore, name: str) -> None:
         self._scope = scope

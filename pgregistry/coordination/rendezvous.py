@@ -20,7 +20,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
 )
 
 from pgregistry.coordination.store import ANSWER, SLICE, waiting
-from pgregistry.coordination.worker import in_thread
+from pgregistry.coordination.worker import run_abandonable
 from pgregistry.errors import PlanMismatch
 from pgregistry.settings.launcher import Launch
 
@@ -70,7 +70,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
     until = time.monotonic() + seconds
     while True:
         try:
-            return in_thread(
+            return run_abandonable(
                 partial(meet, address, port, agent, launch.world_size, until), _silent, _left(until) + ANSWER
             )
         except (OSError, OverflowError, RuntimeError, UnicodeError) as error:

@@ -128,7 +128,7 @@ class ScopedStore:
     def set_many(self, values: Mapping[str, str]) -> None:
         """Write several keys, `CHUNK` in one call."""
         for keys in chunks(list(values)):
-            self._call(lambda store, keys=keys: store.multi_set(keys, [values[key] for key in keys]))
+            self._call(partial(_set, keys, [values[key] for key in keys]))
 
     def set_if_absent(self, key: str, value: str) -> str:
         """Write a key unless it is there, and return its value: compare-and-set."""
@@ -202,6 +202,10 @@ def encode(data: Any) -> str:
 def decode(text: str) -> Any:
     """Return the data that `encode` was given."""
     return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
+def _set(keys: Sequence[str], values: Sequence[str], store: Any) -> None:
+    store.multi_set(keys, values)
 
 
 def _get(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:

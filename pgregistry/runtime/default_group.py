@@ -111,4 +111,3 @@ def leave_world(scope: ScopedStore, *, hosts: bool) -> None:
             scope.wait_for("all left world", time.monotonic() + LEAVE)
     except LostError as error:
         log.debug("rank %d leaves a world whose store is gone: %s", scope.rank, error)
-

@@ -21,8 +21,8 @@ from pgregistry.coordination.barrier import announce_failure, barrier
 from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
 from pgregistry.coordination.store import ScopedStore, environment
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, Problems
-from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.planner import Made, make, ranks_within
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.context import ParallelContext
 from pgregistry.runtime.default_group import default_backend, leave_world, start_default_group
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
@@ -235,10 +235,9 @@ class _Run:
         self.groups.world = start_default_group(self.process, options, everyone, backend)
         self.groups.farewell = partial(leave_world, everyone, hosts=self.process.hosts)
 
-
     @property
     def waited_for(self) -> bool:
-        """Return whether ranks that build something else, or nothing, wait for this one to start the world with them."""
+        """Return whether ranks that do not build with this one wait for it to start the world."""
         return self.process.owns_world and self.groups.world is None and len(self.ranks) < self.process.world_size
 
 

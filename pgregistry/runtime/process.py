@@ -1,4 +1,4 @@
-"""This process among all ranks: its rank, the store that all reach, and the run's settings beside the plan."""
+"""The place of this process among all ranks, and the run's settings beside the plan."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class InitOptions:
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """This process among all ranks.
+    """The place of this process among all ranks.
 
     Attributes:
         rank: Its rank.

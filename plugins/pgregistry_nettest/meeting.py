@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from pgregistry import BuildError
-from pgregistry.coordination.codec import pack, unpack
-from pgregistry.coordination.store import Board, LostError
+from pgregistry.coordination.store import LostError, ScopedStore, decode, encode
 from pgregistry.errors import format_ranks
 
 #: From what each rank said to what all of them go by; a rank that said nothing is not in it.
@@ -26,7 +25,7 @@ class Meeting:
         absent: Ranks that did not come to an earlier conclusion, with its name.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: ScopedStore) -> None:
         self.board = board
         self.absent: dict[int, str] = {}
 
@@ -54,19 +53,19 @@ class Meeting:
         """
         board, present = self.board, self.present
         try:
-            board.set(f"{what}/{board.rank}", pack(part))
+            board.set(f"{what}/{board.rank}", encode(part))
             text = None
             if board.rank != present[0]:
                 # If it is the first rank that is missing, the second one is heard a moment later.
                 longer = 1.0 if board.rank == present[1] else 2.0
-                text = board.watch(what, time.monotonic() + 2 * patience + longer)
+                text = board.wait_for(what, time.monotonic() + 2 * patience + longer)
             if text is None:
-                text = board.first(what, pack(self._conclusion(what, conclude, patience)))
+                text = board.set_if_absent(what, encode(self._conclusion(what, conclude, patience)))
         except LostError as error:
             raise BuildError(
                 f"Rank {board.rank}: {board.host}, which hosts the store, is gone during the network test ({error})."
             ) from error
-        absent, conclusion = unpack(text)
+        absent, conclusion = decode(text)
         if board.rank in absent:
             raise BuildError(
                 f"Rank {board.rank} came too late to be counted {what} of the network test; "
@@ -83,5 +82,5 @@ class Meeting:
         if parts is None:
             here = [rank for rank, key in zip(present, keys, strict=True) if board.has(key)]
             parts = board.read([f"{what}/{rank}" for rank in here], patience) or []
-        said = {rank: unpack(part) for rank, part in zip(here, parts, strict=False)}
+        said = {rank: decode(part) for rank, part in zip(here, parts, strict=False)}
         return sorted(set(present) - said.keys()), conclude(said)

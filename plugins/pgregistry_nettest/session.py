@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 import pgregistry
 from pgregistry import BuildError, ConfigError, Mode, ParallelContext, PlanMismatch
-from pgregistry.coordination.store import Board
+from pgregistry.coordination.store import ScopedStore
 from pgregistry.errors import PgregistryError, format_ranks
 from pgregistry_nettest.combine import combine, failed_everywhere
 from pgregistry_nettest.measure import Sample, collective, device_of, exchange, sample
@@ -69,7 +69,9 @@ class Session:
         self._progress = progress
         self._world = world
         self._device = device_of(world).type
-        board = Board(world.get_group_store(), context.rank, self._ranks, everybody=len(self._ranks) == len(everyone))
+        board = ScopedStore.open(
+            world.get_group_store(), context.rank, self._ranks, everybody=len(self._ranks) == len(everyone)
+        )
         self.meeting = Meeting(board)
         self._hosts: tuple[Host, ...] = ()
         self._baseline: Report | None = None

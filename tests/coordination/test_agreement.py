@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
+from pgregistry.coordination.within_conflicts import Crossing
 from ranks import run_ranks
 
 import pgregistry
@@ -24,7 +25,6 @@ from pgregistry.coordination import agreement as agree
 from pgregistry.coordination import store as board
 from pgregistry.coordination.proposal import Statement, failed, state
 from pgregistry.coordination.store import Board
-from pgregistry.coordination.within_conflicts import Crossing
 from pgregistry.errors import format_ranks
 from pgregistry.planning.planner import make
 from pgregistry.registry.discovery import discover
