@@ -1,4 +1,7 @@
-"""Checks of what plugin authors and users pass, each with a message that shows the value."""
+"""Checks of values that plugin authors and users pass; each error shows the value.
+
+Each check raises PluginError, or the class that is passed as `error` if a user gave the value.
+"""
 
 from __future__ import annotations
 
@@ -7,64 +10,83 @@ import operator
 from collections.abc import Iterable
 from typing import Any, Final
 
-from pgregistry.errors import PluginError
+from pgregistry.errors import PgregistryError, PluginError
 
-#: A year, in seconds: torch keeps timeouts in milliseconds, and nobody waits longer.
+#: One year in seconds; torch keeps timeouts in milliseconds.
 LONGEST: Final = 366 * 24 * 3600
-#: Beyond this the arithmetic of groups is no longer done at once, and no world is so large.
+#: The largest world, size and position: beyond it the arithmetic of groups is no longer fast.
 LARGEST: Final = 1 << 40
 
 
-def check_timeout(timeout: object, what: str, name: str = "timeout") -> float | None:
-    """The timeout in seconds, or None; PluginError for what cannot be one."""
+def check_timeout(
+    timeout: object, what: str, name: str = "timeout", *, error: type[PgregistryError] = PluginError
+) -> float | None:
+    """Return the timeout in seconds, or None if none is given.
+
+    >>> check_timeout(60, "Mode('tensor')")
+    60.0
+    """
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0.001 <= timeout <= LONGEST:
-        raise PluginError(f"{what} has {name}={timeout!r}; it takes a number of seconds from 0.001 to {LONGEST}.")
+        raise error(f"{what} has {name}={shown(timeout)}; it must be a number of seconds from 0.001 to {LONGEST}.")
     return float(timeout)
 
 
-def check_backend(backend: object, what: str) -> str | None:
-    """The backend's name, or None; PluginError for what cannot be one."""
+def check_backend(backend: object, what: str, *, error: type[PgregistryError] = PluginError) -> str | None:
+    """Return the backend's name in lower case, or None if none is given."""
     if backend is None:
         return None
     if not isinstance(backend, str) or not backend:
-        raise PluginError(f"{what} has backend={backend!r}; it takes the name of a torch backend, as 'gloo'.")
+        raise error(f"{what} has backend={shown(backend)}; it must be the name of a torch backend, such as 'gloo'.")
     return backend.lower()
 
 
-def flag(key: str, value: object, what: str) -> bool:
-    """True or False as given; PluginError for anything else."""
+def check_flag(key: str, value: object, what: str) -> bool:
+    """Return `value` if it is True or False."""
     if not isinstance(value, bool):
-        raise PluginError(f"{what} has {key}={value!r}; it takes True or False.")
+        raise PluginError(f"{what} has {key}={shown(value)}; it must be True or False.")
     return value
 
 
 def check_size_name(name: object, what: str) -> None:
-    """Refuse a name that users could not write as a keyword."""
+    """Raise PluginError if users could not write the name as a keyword argument."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
-        raise PluginError(f"{what}: {name!r} cannot name a size, which users write as a keyword argument (tensor=2).")
+        raise PluginError(
+            f"{what}: {shown(name)} cannot name a size; it must be an identifier and not a keyword of Python, "
+            "because users write it as an argument (tensor=2)."
+        )
 
 
-def names(names: str | Iterable[str]) -> tuple[str, ...]:
-    """One name or several, as a tuple."""
-    given = (names,) if isinstance(names, str) else names
-    listed = tuple(given) if isinstance(given, Iterable) else (None,)
-    if not all(isinstance(name, str) for name in listed):
-        raise PluginError(f"{names!r} is neither a name nor a list of names.")
-    return listed
+def check_default_size(size: object, special: tuple[object, ...], what: str) -> None:
+    """Raise PluginError if `size` is not a number, the name of another size or one of `special`."""
+    named = isinstance(size, str) and bool(size)
+    number = isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= LARGEST
+    if not named and not number and all(size is not one for one in special):
+        allowed = ", ".join(map(repr, special))
+        raise PluginError(
+            f"{what} has size={shown(size)}; it must be a number from 1, {allowed} or the name of a size."
+        )
 
 
-def positions(at: int | Iterable[int], what: str) -> tuple[int, ...]:
-    """One position or several, each once."""
-    positions = (at,) if isinstance(at, int) else tuple(at)
-    if not positions or any(isinstance(p, bool) or not isinstance(p, int) for p in positions):
-        raise PluginError(f"{what} has at={at!r}; it takes positions in a group, as (0, -1).")
+def check_names(key: str, given: object, what: str) -> tuple[str, ...]:
+    """Return one name or several as a tuple."""
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in names):
+        raise PluginError(f"{what} has {key}={shown(given)}; it must be a name or a list of names.")
+    return names
+
+
+def check_positions(at: object, what: str) -> tuple[int, ...]:
+    """Return one position of a group or several, each once."""
+    positions = tuple(at) if isinstance(at, Iterable) else (at,)
+    if not positions or any(isinstance(p, bool) or not isinstance(p, int) or abs(p) > LARGEST for p in positions):
+        raise PluginError(f"{what} has at={shown(at)}; it must be positions in a group, such as (0, -1).")
     return tuple(dict.fromkeys(positions))
 
 
 def whole_number(value: Any) -> int | None:
-    """A whole number of any kind (numpy's too) as an int; None for what is none, such as True or 2.0."""
+    """Return `value` as an int if it is an integer (numpy's included), else None. Bools are not integers here."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -72,9 +94,9 @@ def whole_number(value: Any) -> int | None:
 
 
 def shown(value: object) -> str:
-    """A value for a message; the middle of a very long one is left out."""
+    """Return a value as text for a message, without the middle of a very long one."""
     try:
         text = repr(value)
-    except ValueError:  # Python does not write out whole numbers of thousands of digits
+    except ValueError:  # Python does not convert integers of thousands of digits
         return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:40]}… ({len(text)} characters)"

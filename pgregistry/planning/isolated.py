@@ -61,7 +61,7 @@ def plan_modes(
     plan = make(world_size, keywords, environ={}, found=(), problems=problems, origin="argument").plan
     if keep is None:
         return plan
-    kept = set(arguments.names(keep))
+    kept = set(arguments.check_names("keep", keep, "plan_modes()"))
     for name in sorted(kept.difference(plan.modes)):
         problems.add(ConfigError(f"keep: there is no mode {name!r} (argument). {did_you_mean(name, plan.modes)}"))
     problems.raise_any()

@@ -420,7 +420,10 @@ WRONG_MODES = [
         "return Mode('acme', over=())",
         f": pgregistry_modes returned {Mode('acme', over=())!r}; yield each Mode.",
     ),
-    ("yield Mode('acme', over=(), at=())", ": Mode('acme') has at=(); it takes positions in a group, as (0, -1)."),
+    (
+        "yield Mode('acme', over=(), at=())",
+        ": Mode('acme') has at=(); it must be positions in a group, such as (0, -1).",
+    ),
 ]
 
 
