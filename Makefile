@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint coverage docs bench clean
 
 demo: $(READY)
 	$(BIN)/pgregistry smoke --nproc 8 pipe=2 tensor=2 zero1=2 nettest=3
@@ -11,7 +11,7 @@ demo: $(READY)
 test: $(READY) lint
 	$(BIN)/pytest -q -n 2
 
-# What takes minutes: the fault matrix, and several hosts (network namespaces, where they are allowed; -rs says why not).
+# What takes minutes: the fault matrix, what builds environments, and several hosts (network namespaces; -rs says why not).
 test-all: $(READY)
 	$(BIN)/pytest -q -rs -n 2 -m slow tests
 
@@ -21,17 +21,26 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Which lines and branches `make test` runs. It counts this process and its workers, not ranks, which are processes of their own.
+coverage: $(READY)
+	$(BIN)/pytest -q -n 2 --cov --cov-report=term
+
+# The pages that are generated.
+docs: $(READY)
+	$(BIN)/python examples/generate_layouts_page.py > docs/layouts.md
+
 bench: $(READY)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf .venv build dist .*_cache
+	rm -rf .venv build dist .coverage .*_cache
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; say make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "pgregistry needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1); say make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt hatchling editables
-	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt --upgrade pip
+	$(BIN)/python -m pip install -q -c constraints.txt hatchling editables
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e . --group dev
 	@touch $(READY)
