@@ -49,9 +49,11 @@ ALL = (
     *RUN,
     "examples/pgregistry-expert/README.md",
     "docs/README.md",
+    "docs/comparison.md",
     "docs/reliability.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "RELEASING.md",
     "plugins/README.md",
 )
 
@@ -277,8 +279,9 @@ def test_the_readme_names_the_two_commands_and_the_makefile_has_them() -> None:
     assert {command.removeprefix("make ") for command in typed} <= set(targets)
 
 
-def test_the_readme_says_the_exit_codes_that_the_commands_beside_them_have(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = re.findall(r"^\| (\d) \| .+ \| `pgregistry (.+)` \|$", sections("README.md")["Exit codes"], re.MULTILINE)
+def test_the_reference_has_the_exit_codes_of_the_commands_beside_them(capsys: pytest.CaptureFixture[str]) -> None:
+    text = sections("docs/reference.md")["Exit codes"]
+    rows = re.findall(r"^\| (\d) \| .+ \| `pgregistry (.+)` \|$", text, re.MULTILINE)
     assert {code for code, _ in rows} == {"0", "1", "2"}
     assert [(str(cli.run(shlex.split(command))), command) for _, command in rows] == rows
     assert cli.run(["plan", "4"]) == 0
@@ -343,11 +346,11 @@ def test_the_patch_that_adds_a_mode_is_all_that_it_takes(tmp_path: Path) -> None
     assert shown["modes"][0]["distribution"] == "pgregistry"
     same = pgregistry.plan(8, tensor=2, only=EIGHT)
     assert {name: groups[name] for name in EIGHT} == {name: list(map(list, same[name].groups)) for name in EIGHT}
-    added = "plugins/pgregistry_shard.py", "tests/test_shard.py"
+    added = "plugins/pgregistry_shard.py", "tests/plugins/test_shard.py"
     python("ruff", "check", "--no-cache", *added)
     python("ruff", "format", "--no-cache", "--check", *added)
-    index = "tests/test_docs.py::test_every_bundled_mode_is_in_the_index_with_its_groups"
-    assert " passed" in python("pytest", "-q", "-p", "no:cacheprovider", "tests/test_shard.py", index)
+    index = "tests/docs/test_docs.py::test_every_bundled_mode_is_in_the_index_with_its_groups"
+    assert " passed" in python("pytest", "-q", "-p", "no:cacheprovider", "tests/plugins/test_shard.py", index)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -362,7 +365,9 @@ def test_the_index_of_the_documentation_names_each_page_once() -> None:
     assert sorted(named) == sorted([*pages, "../README.md"])
 
 
-def test_contributing_has_a_line_for_each_module() -> None:
-    layout = sections("CONTRIBUTING.md")["Layout"]
-    modules = [path.name for path in (ROOT / "pgregistry").glob("*.py") if not path.name.startswith("_")]
-    assert [module for module in sorted(modules) if f"`{module}`" not in layout] == []
+def test_contributing_has_a_line_for_each_room_and_file_beside_them() -> None:
+    rows = re.findall(r"^\| (`.+`) \| \S", sections("CONTRIBUTING.md")["Map"], re.MULTILINE)
+    package = ROOT / "pgregistry"
+    files = {path.name for path in package.glob("*.py") if not path.name.startswith("_")}
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert sorted(re.findall(r"`(\S+)`", " ".join(rows))) == sorted(files | rooms)
