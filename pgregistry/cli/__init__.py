@@ -22,7 +22,7 @@ from pgregistry.cli.smoke import smoke_command
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.trace import tracing
-from pgregistry.settings.merge import gather
+from pgregistry.settings.merge import read_settings
 
 
 class PluggableGroup(click.Group):
@@ -36,7 +36,7 @@ class PluggableGroup(click.Group):
             return
         self._asked = True
         problems, failures = Problems(), []
-        registry = Registry.load(gather(problems, keywords={}), trace=tracing(None))
+        registry = Registry.load(read_settings(problems, keywords={}), trace=tracing(None))
         for status in registry.statuses:
             if status.error:
                 failures.append(str(status.error))

@@ -13,7 +13,7 @@ from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_me
 from pgregistry.planning.planner import make
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.trace import tracing
-from pgregistry.settings.merge import gather
+from pgregistry.settings.merge import read_settings
 
 if TYPE_CHECKING:
     from pgregistry.testing.subject import Subject
@@ -55,7 +55,7 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
 def _installed() -> list[str]:
     """The plugins that are on, and those that should be and fail."""
     problems = Problems()
-    registry = Registry.load(gather(problems, keywords={}))
+    registry = Registry.load(read_settings(problems, keywords={}))
     problems.raise_any()
     names = [status.found.plugin.name for status in registry.statuses if status.name != "disabled"]
     if not names:

@@ -18,8 +18,8 @@ from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.declarations import default_sizes
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.trace import Trace, tracing
-from pgregistry.settings.merge import gather
-from pgregistry.settings.sources import RESERVED
+from pgregistry.settings.merge import read_settings
+from pgregistry.settings.options import RESERVED
 
 #: The longest name with which no line of the files becomes too long.
 LONGEST: Final = 24
@@ -81,7 +81,7 @@ def _check_name(name: str, trace: Trace | None) -> None:
 
 def _taken(trace: Trace | None) -> dict[str, dict[str, str]]:
     """Names that installed plugins have or declare, each with whose it is."""
-    registry = Registry.load(gather(Problems(), keywords={}, environ={}), trace=trace)
+    registry = Registry.load(read_settings(Problems(), keywords={}, environ={}), trace=trace)
     plugins = {one.found.plugin.name: f"{one.found.plugin.distribution}" for one in registry.statuses}
     modes, sizes = dict[str, str](), dict[str, str]()
     for plugin in registry.active:

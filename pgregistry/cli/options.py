@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import click
 
-from pgregistry.errors import PgregistryError, PlanMismatch, Problems
-from pgregistry.settings.sources import assignments
+from pgregistry.errors import ConfigError, PgregistryError, PlanMismatch, Problems
+from pgregistry.settings.options import OPTIONS, TEXT_OPTIONS
+from pgregistry.settings.sources import assignments, split_assignment, toml_value
 
 ORIGIN: Final = "command line"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,38 +21,36 @@ trace_option: Final = click.option(
 )
 
 
+def option(name: str, **changes: Any) -> Callable[[F], F]:
+    """Return the click option for one parameter of `pgregistry.plan`."""
+    one = next(one for one in OPTIONS if one.name == name)
+    return click.option(
+        f"--{name.replace('_', '-')}", metavar=one.metavar, multiple=one.repeatable, help=one.help, **changes
+    )
+
+
 def plan_options(command: F) -> F:
-    """Add the options that say what to plan, in the spelling of `pgregistry.plan`."""
-    for option in reversed(
-        (
-            click.option("--order", metavar="A,B,C", help="Axes, outermost first."),
-            click.option("--enable", metavar="A,B", multiple=True, help="Plugins to switch on."),
-            click.option("--disable", metavar="A,B", multiple=True, help="Plugins to leave out."),
-            click.option("--only", metavar="A,B", multiple=True, help="The plugins to use, and no others."),
-            click.option("--require", metavar="REQUIREMENT", multiple=True, help="Distributions that must be there."),
-            click.option("--ranks-per-host", metavar="N", help="How many ranks one host has."),
-            click.option("--config", metavar="FILE", help="A TOML file with the same names."),
-            trace_option,
-        )
-    ):
-        command = option(command)
+    """Add `--trace` and the parameters of `pgregistry.plan` to a command."""
+    command = trace_option(command)
+    for name in reversed(TEXT_OPTIONS):
+        command = option(name)(command)
     return command
 
 
-def command_line(words: Sequence[str], options: dict[str, Any], problems: Problems) -> dict[str, Any]:
-    """NAME=SIZE words and options, as the keywords of `pgregistry.plan`."""
-    values = assignments(words, ORIGIN, problems)
-    for name in ("enable", "disable", "only", "require"):
-        values[name] = ",".join(options[name]) or None  # an empty variable of a script says nothing
-    for name in ("order", "config"):
-        values[name] = options[name] or None
-    if (per_host := options["ranks_per_host"]) is not None:
-        values["ranks_per_host"] = int(per_host) if per_host.isascii() and per_host.isdigit() else per_host
+def command_line(pairs: Iterable[tuple[str, str]], options: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+    """Return NAME=SIZE pairs and options as keywords of `pgregistry.plan`; an empty option counts as not given."""
+    values = assignments(pairs, ORIGIN, problems)
+    for name, given in options.items():
+        text = ",".join(given) if isinstance(given, tuple) else given
+        values[name] = toml_value(text) if name == "ranks_per_host" and text else text or None
     return values
 
 
-def split_world_size(words: Sequence[str]) -> tuple[int | None, list[str]]:
-    """The leading world size, if there is one, and the NAME=SIZE words.
+def split_world_size(words: Sequence[str]) -> tuple[int | None, list[tuple[str, str]]]:
+    """Return the leading world size, or None, and the NAME=SIZE words as pairs.
+
+    >>> split_world_size(["8", "tensor=2"])
+    (8, [('tensor', '2')])
 
     Raises:
         click.UsageError: if a word is neither.
@@ -62,11 +61,10 @@ def split_world_size(words: Sequence[str]) -> tuple[int | None, list[str]]:
         if not (text.isascii() and text.isdigit() and len(text) <= 30):
             raise click.UsageError(f"{text[:30]!r} is neither a world size nor NAME=SIZE.")
         world_size = int(text)
-    for word in rest:
-        name, equals, _ = word.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"{word!r} is not of the form NAME=SIZE, as in tensor=2.")
-    return world_size, rest
+    try:
+        return world_size, [split_assignment(word, ORIGIN) for word in rest]
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def say(error: PgregistryError) -> int:

@@ -17,7 +17,7 @@ from pgregistry.planning.plans import document
 from pgregistry.registry.manager import Registry, Status
 from pgregistry.registry.trace import tracing
 from pgregistry.settings import launcher
-from pgregistry.settings.merge import gather
+from pgregistry.settings.merge import read_settings
 from pgregistry.views import tables
 
 
@@ -62,7 +62,7 @@ def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
     """Show which plugins are installed, which are on, and why not."""
     typed = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in options.items()}
     problems = Problems()
-    settings = gather(problems, keywords={}, command_line={name: value or None for name, value in typed.items()})
+    settings = read_settings(problems, keywords={}, command_line={name: value or None for name, value in typed.items()})
     registry = Registry.load(settings, trace=tracing(trace))
     names = Problems()
     registry.check_names(settings, names)

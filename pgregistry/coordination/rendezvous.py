@@ -22,7 +22,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
 from pgregistry.coordination.store import ANSWER, SLICE, waiting
 from pgregistry.coordination.worker import run_abandonable
 from pgregistry.errors import PlanMismatch
-from pgregistry.settings.launcher import Launch
+from pgregistry.settings.launcher import Launch, rendezvous_address
 
 #: The key whose value is the prefix of all keys of one `init`.
 OPEN: Final = "pgregistry/open"
@@ -64,7 +64,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
     Raises:
         PlanMismatch: if rank 0 does not answer within `seconds`.
     """
-    address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
+    address, port = rendezvous_address(launch, environ)
     agent = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     meet = _host if launch.rank == 0 else partial(_join, launch.rank)
     until = time.monotonic() + seconds

@@ -10,7 +10,8 @@ from pgregistry import values as arguments
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 from pgregistry.planning.planner import make
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.settings.sources import RESERVED, reserved
+from pgregistry.settings.options import RESERVED
+from pgregistry.settings.sources import reserved
 from pgregistry.vocabulary import Mode
 
 

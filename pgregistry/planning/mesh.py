@@ -11,8 +11,7 @@ from pgregistry.errors import ConfigError, PluginError, did_you_mean, listing
 from pgregistry.layouts.groups import Groups, laid_out
 from pgregistry.layouts.layout import Factors, Layout, Ragged, coordinate, cut, cuts, merge, whole
 from pgregistry.planning.declarations import Declarations, label, walk
-from pgregistry.planning.sizes import ranks_per_host
-from pgregistry.settings.merge import Setting, Settings
+from pgregistry.settings.merge import ConfigValue, Settings
 from pgregistry.vocabulary import WORLD, Axis, Mode, OneOrMore, Part, Reference, Split
 
 
@@ -29,7 +28,7 @@ class Mesh:
         world_size: int,
         declarations: Declarations,
         order: Sequence[str],
-        sizes: Mapping[str, Setting[int]],
+        sizes: Mapping[str, ConfigValue[int]],
         settings: Settings,
     ) -> None:
         self.world_size = world_size
@@ -51,7 +50,7 @@ class Mesh:
         Raises:
             ConfigError: if neither the user nor the launcher said.
         """
-        return ranks_per_host(self._settings).value
+        return self._settings.host_size().value
 
     def coordinate(self, axis: str, rank: int) -> int:
         """The position of a rank along an axis or a named part.

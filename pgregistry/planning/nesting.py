@@ -8,13 +8,13 @@ from itertools import combinations
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
 from pgregistry.planning.declarations import Declarations
-from pgregistry.settings.merge import Setting
+from pgregistry.settings.merge import ConfigValue
 
 
 def nest(
     declarations: Declarations,
     sizes: Mapping[str, int],
-    order: Setting[tuple[str, ...]] | None,
+    order: ConfigValue[tuple[str, ...]] | None,
     problems: Problems,
 ) -> tuple[str, ...]:
     """The axes, outermost first.
@@ -42,7 +42,7 @@ def nest(
     return (*named, *(name for name in default if name not in named))
 
 
-def check_order(declarations: Declarations, order: Setting[tuple[str, ...]] | None, problems: Problems) -> None:
+def check_order(declarations: Declarations, order: ConfigValue[tuple[str, ...]] | None, problems: Problems) -> None:
     """Add to `problems` the names in `order` that are no axis, or there twice."""
     for name in dict.fromkeys(order.value if order else ()):
         if order and name not in declarations.axes:

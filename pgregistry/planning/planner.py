@@ -21,8 +21,8 @@ from pgregistry.registry.discovery import Found, Plugin
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.requirements import check_requirements
 from pgregistry.registry.trace import tracing
-from pgregistry.settings.merge import Settings, gather
-from pgregistry.settings.sources import RESERVED
+from pgregistry.settings.merge import Settings, read_settings
+from pgregistry.settings.options import RESERVED, split_parameters
 from pgregistry.values import LARGEST, shown, whole_number
 from pgregistry.vocabulary import Mode
 
@@ -65,18 +65,7 @@ def plan(
         ConfigError: with everything that is wrong with the values, and what would be right.
         PluginError: if a plugin does not load or declares what cannot be.
     """
-    keywords: dict[str, Any] = {
-        "order": order,
-        "enable": enable,
-        "disable": disable,
-        "only": only,
-        "config": config,
-        "extra": extra,
-        "within": within,
-        "ranks_per_host": ranks_per_host,
-        "require": require,
-        **sizes,
-    }
+    keywords, _ = split_parameters(locals())
     return make(world_size, keywords).plan
 
 
@@ -120,13 +109,20 @@ def make(
     tell = tracing(trace, environ)
     problems = problems or Problems()
     world_size = _world_size(world_size, problems)
-    settings = gather(problems, keywords=keywords, command_line=command_line, environ=environ, origin=origin)
+    settings = read_settings(
+        problems,
+        keywords=keywords,
+        command_line=command_line,
+        environ=environ,
+        origin=origin,
+        world_size=world_size,
+    )
     registry = Registry.load(settings, found, tell)
     registry.check(settings, problems)
     check_requirements(settings, problems)
     if any(status.error for status in registry.statuses):
         problems.raise_any()  # what the failed plugins declare is not known, so nothing more can be
-    ranks = ranks_within(world_size, keywords.get("within"), problems)
+    ranks = settings.within.value if settings.within else None
     if tell and settings.extra:
         tell.extra(settings.extra)
     declared = tuple(_declared(registry, settings, problems))
@@ -177,18 +173,6 @@ def _world_size(given: object, problems: Problems) -> int:
         )
         problems.raise_any()
     return number or 1
-
-
-def ranks_within(world_size: int, within: object, problems: Problems) -> tuple[int, ...] | None:
-    """The ranks that the plan lives on; None for all of them in order."""
-    if within is None:
-        return None
-    ranks = tuple(map(whole_number, within)) if isinstance(within, Iterable) else ()
-    good = [rank for rank in ranks if rank is not None and 0 <= rank < world_size]
-    if not ranks or len(set(good)) != len(ranks):
-        problems.add(ConfigError(f"within = {within!r} is no list of different ranks from 0 to {world_size - 1}."))
-        problems.raise_any()
-    return None if good == list(range(world_size)) else tuple(good)
 
 
 def _declared(registry: Registry, settings: Settings, problems: Problems) -> Iterable[Declared]:

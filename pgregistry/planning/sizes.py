@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import prod
-from typing import Final
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, listing
 from pgregistry.layouts.layout import divisors
 from pgregistry.planning.declarations import Declarations, label
-from pgregistry.settings.merge import Setting, Settings
+from pgregistry.settings.merge import DEFAULT, LEFT, ConfigValue, Settings
 from pgregistry.vocabulary import HOST, REST, WORLD, Part, Reference, Special
-
-LEFT: Final = "what is left"
-DEFAULT: Final = "plugin default"
 
 
 def resolve(
     world_size: int, declarations: Declarations, settings: Settings, problems: Problems
-) -> dict[str, Setting[int]]:
+) -> dict[str, ConfigValue[int]]:
     """The size of every axis and named part; raises what does not fit, with the sizes that would.
 
     Whether a split can be cut at its size depends on where the axes lie, so `Mesh` checks it.
@@ -42,10 +38,10 @@ class _Resolver:
         self._world_size = world_size
         self._declarations = declarations
         self._settings = settings
-        self._known: dict[str, Setting[int]] = {}
+        self._known: dict[str, ConfigValue[int]] = {}
         self._asking: list[str] = []
 
-    def size(self, name: str) -> Setting[int]:
+    def size(self, name: str) -> ConfigValue[int]:
         """The size of one name."""
         if given := self._settings.sizes.get(name):
             return given
@@ -65,15 +61,15 @@ class _Resolver:
             self._asking.pop()
         return self._known[name]
 
-    def _default(self, size: int | str | Special, all_of_it: Callable[[], int]) -> Setting[int]:
+    def _default(self, size: int | str | Special, all_of_it: Callable[[], int]) -> ConfigValue[int]:
         if isinstance(size, str):
-            return Setting(self.size(size).value, f"size of {size}")
+            return ConfigValue(self.size(size).value, f"size of {size}")
         if size is HOST:
-            host = ranks_per_host(self._settings)
-            return Setting(host.value, f"ranks_per_host, {host.origin}")
+            host = self._settings.host_size()
+            return ConfigValue(host.value, f"ranks_per_host, {host.origin}")
         if isinstance(size, Special):
-            return Setting(all_of_it(), LEFT if size is REST else DEFAULT)
-        return Setting(size, DEFAULT)
+            return ConfigValue(all_of_it(), LEFT if size is REST else DEFAULT)
+        return ConfigValue(size, DEFAULT)
 
     def _rest(self, name: str) -> int:
         others = {other: self.size(other).value for other in sorted(self._declarations.axes) if other != name}
@@ -90,11 +86,11 @@ class _Resolver:
             )
         return self._world_size // product
 
-    def _part(self, part: Part) -> Setting[int]:
+    def _part(self, part: Part) -> ConfigValue[int]:
         by_default = part.side == "inner" or part.other.name is None
         if by_default and part.other.name not in self._settings.sizes:
             return self._default(part.split.size, lambda: self._whole(part.split.of))
-        return Setting(self._beside(part), LEFT)
+        return ConfigValue(self._beside(part), LEFT)
 
     def _beside(self, part: Part) -> int:
         """What the other part leaves; a ragged end counts as one."""
@@ -112,18 +108,8 @@ class _Resolver:
         return self.size(label(found)).value
 
 
-def ranks_per_host(settings: Settings) -> Setting[int]:
-    """How many ranks one host has; ConfigError if nobody said."""
-    if settings.ranks_per_host is None:
-        raise ConfigError(
-            "How many ranks one host has is not known, and a mode needs it: say ranks_per_host=8, "
-            "or let the launcher set LOCAL_WORLD_SIZE."
-        )
-    return settings.ranks_per_host
-
-
 def _check_world(
-    world_size: int, declarations: Declarations, sizes: Mapping[str, Setting[int]], problems: Problems
+    world_size: int, declarations: Declarations, sizes: Mapping[str, ConfigValue[int]], problems: Problems
 ) -> None:
     axes = {name: sizes[name] for name in sorted(declarations.axes)}
     product = prod(size.value for size in axes.values())
@@ -147,7 +133,7 @@ def _check_world(
 
 def _does_not_fit(
     world_size: int,
-    sizes: Mapping[str, Setting[int]],
+    sizes: Mapping[str, ConfigValue[int]],
     relation: str,
     remark: str,
     fits: Callable[[int, int], bool],

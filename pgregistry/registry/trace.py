@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pgregistry.planning.declarations import Declarations
     from pgregistry.registry.discovery import Found, Plugin
     from pgregistry.registry.manager import Status
-    from pgregistry.settings.merge import Setting
+    from pgregistry.settings.merge import ConfigValue
 
 
 def tracing(asked: bool | None, environ: Mapping[str, str] | None = None) -> Trace | None:
@@ -88,9 +88,9 @@ class Trace:
     def axes(
         self,
         order: Iterable[str],
-        sizes: Mapping[str, Setting[int]],
+        sizes: Mapping[str, ConfigValue[int]],
         declarations: Declarations,
-        said: Setting[tuple[str, ...]] | None,
+        said: ConfigValue[tuple[str, ...]] | None,
     ) -> None:
         """In which order axes nest, and who says so."""
         by = f"order = {','.join(said.value)} ({said.origin})" if said else "inside and outside say"

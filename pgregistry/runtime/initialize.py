@@ -21,11 +21,12 @@ from pgregistry.coordination.barrier import announce_failure, barrier
 from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
 from pgregistry.coordination.store import ScopedStore, environment
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, Problems
-from pgregistry.planning.planner import Made, make, ranks_within
+from pgregistry.planning.planner import Made, make
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.context import ParallelContext
 from pgregistry.runtime.default_group import default_backend, leave_world, start_default_group
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
+from pgregistry.settings.merge import read_settings
 from pgregistry.vocabulary import Mode
 
 log = logging.getLogger("pgregistry")
@@ -280,10 +281,8 @@ def _announce(run: _Run, error: BaseException) -> BuildError | None:
 
 def _taking_part(within: object, world_size: int) -> Sequence[int]:
     """Return the ranks that compare a plan. If there is no plan, these are where the others look for this rank."""
-    try:
-        return sorted(ranks_within(world_size, within, Problems()) or range(world_size))
-    except PgregistryError:
-        return range(world_size)
+    settings = read_settings(Problems(), keywords={"within": within}, environ={}, world_size=world_size)
+    return sorted(settings.within.value) if settings.within else range(world_size)
 
 
 def _check_placement(plan: Plan) -> None:

@@ -119,8 +119,6 @@ def find_process(options: InitOptions) -> ProcessInfo:
             f"No launcher has set the rank of this process (known: {known}; others may set RANK and WORLD_SIZE).\n"
             "Start it with torchrun --nproc-per-node N …, or call torch.distributed.init_process_group first."
         )
-    if advice := launcher.rendezvous_advice(launch, os.environ):
-        raise ConfigError(f"{advice}.")
     connection = connect(launch, os.environ, options.patience())
     return ProcessInfo(
         rank=launch.rank,

@@ -1,4 +1,4 @@
-"""Which rank of how many this process is, from the environment that its launcher set."""
+"""The rank of this process, the world size and the address of rank 0, from the variables that a launcher sets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgregistry.errors import ConfigError
+from pgregistry.values import LARGEST, shown
 
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """How one launcher calls the four numbers."""
+    """Names of the variables that one launcher sets."""
 
     launcher: str
     rank: str
@@ -20,7 +21,7 @@ class Variables:
     ranks_per_host: str
 
 
-#: The first launcher whose rank and world size are both set is taken.
+#: The first launcher whose rank and world size are both set counts.
 LAUNCHERS: Final = (
     Variables("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
     Variables("Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"),
@@ -37,7 +38,7 @@ LAUNCHERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What the launcher said: `local_rank` and `ranks_per_host` are None where it did not."""
+    """Values of a launcher's variables; `local_rank` and `ranks_per_host` are None if it does not set them."""
 
     launcher: str
     rank: int
@@ -48,7 +49,7 @@ class Launch:
 
 
 def read(environ: Mapping[str, str]) -> Launch | None:
-    """The place of this process, or None outside every launcher.
+    """Return rank and world size of this process, or None if no launcher started it.
 
     >>> launch = read({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"})
     >>> launch.launcher, launch.rank, launch.world_size, launch.ranks_per_host
@@ -57,16 +58,14 @@ def read(environ: Mapping[str, str]) -> Launch | None:
     True
 
     Raises:
-        ConfigError: if a variable is not a number, or the rank is not in the world.
+        ConfigError: if a variable is not a number, or the rank is not below the world size.
     """
     for names in LAUNCHERS:
         if not (environ.get(names.rank) and environ.get(names.world_size)):
             continue
         rank, world_size = _number(environ, names.rank, 0), _number(environ, names.world_size, 1)
         if rank >= world_size:
-            raise ConfigError(
-                f"{names.rank}={rank} is out of range for {names.world_size}={world_size} (set by {names.launcher})."
-            )
+            raise ConfigError(f"{names.rank} = {rank} (environment) must be below {names.world_size} = {world_size}.")
         local = _number(environ, names.local_rank, 0) if environ.get(names.local_rank) else None
         per_host = _number(environ, names.ranks_per_host, 1) if environ.get(names.ranks_per_host) else None
         return Launch(names.launcher, rank, world_size, local, per_host, names.ranks_per_host)
@@ -74,29 +73,51 @@ def read(environ: Mapping[str, str]) -> Launch | None:
 
 
 def world_size(environ: Mapping[str, str]) -> int | None:
-    """The world size that the environment says, or None; a rank is not needed."""
+    """Return the world size in the environment, or None; the rank need not be set.
+
+    >>> world_size({"SLURM_NTASKS": "16"})
+    16
+
+    Raises:
+        ConfigError: if the variable is not a number.
+    """
     for names in LAUNCHERS:
         if environ.get(names.world_size):
             return _number(environ, names.world_size, 1)
     return None
 
 
-def rendezvous_advice(launch: Launch, environ: Mapping[str, str]) -> str | None:
-    """What to set so that the ranks find each other; None if it is set."""
-    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not environ.get(name)]
-    if not missing:
-        return None
-    advice = f"{' and '.join(missing)} must say where rank 0 is ({launch.launcher} does not)"
-    if launch.launcher == "Slurm":
-        return (
-            f"{advice}: export MASTER_PORT=29500 "
-            'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+def rendezvous_address(launch: Launch, environ: Mapping[str, str]) -> tuple[str, int]:
+    """Return host name and port at which all ranks meet.
+
+    >>> environ = {"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "host0", "MASTER_PORT": "29500"}
+    >>> launch = read(environ)
+    >>> rendezvous_address(launch, environ)
+    ('host0', 29500)
+
+    Raises:
+        ConfigError: if MASTER_ADDR or MASTER_PORT is not set (with the line to add), or the port cannot be one.
+    """
+    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if not environ.get(name)]:
+        pronoun = "them" if len(missing) > 1 else "it"
+        if launch.launcher == "torchrun":  # which sets all four, so these were set without it
+            why = "RANK and WORLD_SIZE are set without"
+        else:
+            why = f"{launch.launcher} does not set"
+        host = "host0"
+        if launch.launcher == "Slurm":
+            host = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+        raise ConfigError(
+            f"{' and '.join(missing)} (environment) must be the address of rank 0 on every rank; {why} {pronoun}. "
+            f"Set both:\n  export MASTER_PORT=29500 MASTER_ADDR={host}"
         )
-    return f"{advice}: for example MASTER_ADDR=host0 MASTER_PORT=29500"
+    least = 0 if launch.world_size == 1 else 1  # a rank alone can take any free port
+    return environ["MASTER_ADDR"], _number(environ, "MASTER_PORT", least, 65535)
 
 
-def _number(environ: Mapping[str, str], name: str, least: int) -> int:
+def _number(environ: Mapping[str, str], name: str, least: int, most: int = LARGEST) -> int:
     text = environ[name]
-    if not (text.isascii() and text.isdigit()) or int(text) < least:
-        raise ConfigError(f"{name}={text!r} in the environment is not a whole number from {least}.")
+    # Python refuses to read thousands of digits.
+    if not (text.isascii() and text.isdigit() and len(text) <= 30 and least <= int(text) <= most):
+        raise ConfigError(f"{name} = {shown(text)} (environment) must be a whole number from {least} to {most}.")
     return int(text)

@@ -1,4 +1,4 @@
-"""What the user asked for: keywords, command line, environment and file, each value with its origin."""
+"""Settings of a run: keywords, command line, environment and file merged, each value with its origin."""
 
 from __future__ import annotations
 
@@ -9,176 +9,237 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
-from pgregistry.settings.sources import RESERVED, Source, from_environment, from_file, reserved
+from pgregistry.settings.options import PLAN_OPTIONS, RESERVED, TEXT_OPTIONS
+from pgregistry.settings.sources import Source, from_environment, from_file, reserved
 from pgregistry.values import LARGEST, check_backend, check_timeout, shown, whole_number
 from pgregistry.vocabulary import Mode
 
 T = TypeVar("T")
 
 MODE_KEYS: Final = ("size", "backend", "timeout", "cpu", "dedicated")
+#: Origins of sizes that no source gives.
+LEFT: Final = "what is left"
+DEFAULT: Final = "plugin default"
 
 
 @dataclass(frozen=True, slots=True)
-class Setting(Generic[T]):
-    """A value and where it came from."""
+class ConfigValue(Generic[T]):
+    """A value and its origin, as in `tensor = 2 (command line)`."""
 
     value: T
     origin: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """All that was asked for, the highest source first: keywords, command line, environment, file.
+    """Everything that was given, from the highest source first: keywords, command line, environment, file.
 
     Attributes:
         sizes: By size name.
         modes: By mode name: backend, timeout (seconds), cpu and dedicated.
         order: Axes, outermost first.
-        enable, disable, require: Names (requirements) with their origin, over all sources.
-        only: Of the highest source that says it.
-        ranks_per_host: How many ranks one host has.
+        enable, disable, require: Names (requirements) with their origin, from all sources together.
+        only: From the highest source that gives it.
+        ranks_per_host: Number of ranks on each host.
+        within: The ranks that the plan lives on, in this order. None for all ranks in ascending order.
         extra: Modes given as objects.
-        unreadable: Names of sizes that were given, but not as a size.
-        mentioned: Names that were given without saying anything, with their origin.
+        unreadable: Names of sizes whose value is not a size.
+        mentioned: Sizes given as None or {}, with their origin.
     """
 
-    sizes: dict[str, Setting[int]] = field(default_factory=dict)
-    modes: dict[str, dict[str, Setting[Any]]] = field(default_factory=dict)
-    order: Setting[tuple[str, ...]] | None = None
-    enable: dict[str, str] = field(default_factory=dict)
-    disable: dict[str, str] = field(default_factory=dict)
-    require: dict[str, str] = field(default_factory=dict)
-    only: Setting[tuple[str, ...]] | None = None
-    ranks_per_host: Setting[int] | None = None
+    sizes: Mapping[str, ConfigValue[int]] = field(default_factory=dict)
+    modes: Mapping[str, Mapping[str, ConfigValue[Any]]] = field(default_factory=dict)
+    order: ConfigValue[tuple[str, ...]] | None = None
+    enable: Mapping[str, str] = field(default_factory=dict)
+    disable: Mapping[str, str] = field(default_factory=dict)
+    require: Mapping[str, str] = field(default_factory=dict)
+    only: ConfigValue[tuple[str, ...]] | None = None
+    ranks_per_host: ConfigValue[int] | None = None
+    within: ConfigValue[tuple[int, ...]] | None = None
     extra: tuple[Mode, ...] = ()
-    unreadable: list[str] = field(default_factory=list)
-    mentioned: dict[str, str] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    mentioned: Mapping[str, str] = field(default_factory=dict)
+
+    def host_size(self) -> ConfigValue[int]:
+        """Return `ranks_per_host`; raise ConfigError if it is not known."""
+        if self.ranks_per_host is None:
+            raise ConfigError(
+                "A mode needs the number of ranks on each host, which is not known: give ranks_per_host=8, "
+                "or let the launcher set LOCAL_WORLD_SIZE."
+            )
+        return self.ranks_per_host
 
 
-def gather(
+def read_settings(
     problems: Problems,
     *,
     keywords: Mapping[str, Any],
     command_line: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     origin: str = "keyword",
+    world_size: int = LARGEST,
 ) -> Settings:
-    """Merge all sources; add to `problems` what cannot be read.
+    """Merge all sources, and add to `problems` each value that cannot be read.
+
+    >>> settings = read_settings(Problems(), keywords={"pipe": 2}, environ={"PGREGISTRY": "pipe=4 tensor=2"})
+    >>> settings.sizes["pipe"], settings.sizes["tensor"]
+    (ConfigValue(value=2, origin='keyword'), ConfigValue(value=2, origin='PGREGISTRY'))
 
     Args:
         problems: Where to add what is wrong.
-        keywords: As given to `plan` or `init`; None stands for what was not given.
-        command_line: The same names, from `assignments` and options.
+        keywords: The keywords of `plan` or `init`. None stands for what was not given.
+        command_line: The same names as typed by the user.
         environ: Environment variables; None for those of this process.
         origin: What errors and the plan call the keywords.
+        world_size: The number of ranks, if known: ranks in `within` must be below it.
     """
-    environ = os.environ if environ is None else environ
     sources = [
-        Source(keywords, {}, origin),
-        Source(command_line or {}, {}, "command line"),
-        from_environment(environ, problems),
+        Source(keywords, origin, PLAN_OPTIONS, {}),
+        Source(command_line or {}, "command line", frozenset(TEXT_OPTIONS), {}),
+        from_environment(os.environ if environ is None else environ, problems),
     ]
     if config := next((source.values["config"] for source in sources if source.values.get("config")), None):
         sources.append(from_file(config, problems))
-    settings = Settings(extra=_extra(keywords.get("extra"), problems))
+    merger = _Merger(problems, world_size)
     for source in sources:
-        # The file cannot name a file, nor say what only Python can.
-        elsewhere = () if source is sources[-1] and config else ("config", "extra", "within")
-        for key, value in source.values.items():
-            if key not in elsewhere:
-                _merge(settings, source, key, value, problems)
-    return settings
+        for name, value in source.values.items():
+            merger.merge(source, name, value)
+    return Settings(
+        sizes=merger.sizes,
+        modes=merger.modes,
+        unreadable=tuple(merger.unreadable),
+        mentioned=merger.mentioned,
+        enable=merger.lists["enable"],
+        disable=merger.lists["disable"],
+        require=merger.lists["require"],
+        **merger.options,
+    )
 
 
-def _extra(given: object, problems: Problems) -> tuple[Mode, ...]:
-    modes = (given,) if isinstance(given, Mode) else given if isinstance(given, Iterable) else None
-    if given is not None and (modes is None or isinstance(modes, str)):
-        problems.add(ConfigError(f"extra = {given!r} (keyword) is not a list of modes."))
-        return ()
-    try:
-        given_modes = list(modes or ())
-    except Exception as error:
-        problems.add(ConfigError(f"extra (keyword) raised {type(error).__name__}: {error}"))
-        return ()
-    for mode in given_modes:
-        if not isinstance(mode, Mode):
-            problems.add(ConfigError(f"extra (keyword) has {mode!r}, which is not a Mode."))
-    return tuple(mode for mode in given_modes if isinstance(mode, Mode))
+class _Merger:
+    """Takes values from the highest source to the lowest: of two values for one name the first counts."""
 
+    def __init__(self, problems: Problems, world_size: int) -> None:
+        self.sizes: dict[str, ConfigValue[int]] = {}
+        self.modes: dict[str, dict[str, ConfigValue[Any]]] = {}
+        self.lists: dict[str, dict[str, str]] = {"enable": {}, "disable": {}, "require": {}}
+        self.options: dict[str, Any] = {}
+        self.unreadable: list[str] = []
+        self.mentioned: dict[str, str] = {}
+        self._problems = problems
+        self._world_size = world_size
 
-def _merge(settings: Settings, source: Source, key: str, value: Any, problems: Problems) -> None:
-    """Take one value of a source, unless a higher one said it."""
-    origin = source.origin(key)
-    if value is None:
-        if key not in RESERVED:
-            settings.mentioned[key] = origin
-    elif key in ("enable", "disable", "require"):
-        into: dict[str, str] = getattr(settings, key)
-        for name in _name_list(key, value, origin, problems):
-            into.setdefault(name, origin)
-    elif key in ("order", "only"):
-        if getattr(settings, key) is None:
-            setattr(settings, key, Setting(_name_list(key, value, origin, problems), origin))
-    elif key == "ranks_per_host":
-        number = _number(key, value, origin, problems)
-        if settings.ranks_per_host is None and number is not None:
-            settings.ranks_per_host = Setting(number, origin)
-    elif key in RESERVED:
-        problems.add(reserved(key, origin))
-    elif isinstance(value, Mapping):
-        _merge_mode(settings, key, value, origin, problems)
-    else:
-        _merge_size(settings, key, value, origin, problems)
+    def merge(self, source: Source, name: str, value: Any) -> None:
+        """Take one value of a source."""
+        origin = source.origin_of(name)
+        if name in RESERVED and (value is None or name not in source.options):
+            if value is not None:
+                self._problems.add(reserved(name, origin))
+            return
+        match name:
+            case "config":
+                pass  # read already, as a source of its own
+            case "enable" | "disable" | "require":
+                for given in self._names(name, value, origin):
+                    self.lists[name].setdefault(given, origin)
+            case "order" | "only":
+                self.options.setdefault(name, ConfigValue(self._names(name, value, origin), origin))
+            case "ranks_per_host":
+                if (number := self._number(name, value, origin)) is not None:
+                    self.options.setdefault(name, ConfigValue(number, origin))
+            case "within":
+                if (ranks := self._ranks(name, value, origin)) is not None:
+                    self.options[name] = ConfigValue(ranks, origin)
+            case "extra":
+                self.options[name] = self._modes(name, value, origin)
+            case _ if value is None:
+                self.mentioned[name] = origin
+            case _ if isinstance(value, Mapping):
+                self._table(name, value, origin)
+            case _:
+                self._size(name, value, origin)
 
-
-def _merge_size(settings: Settings, name: str, value: object, origin: str, problems: Problems) -> None:
-    number = _number(name, value, origin, problems)
-    if number is None:
-        settings.unreadable.append(name)
-    else:
-        settings.sizes.setdefault(name, Setting(number, origin))
-
-
-def _merge_mode(settings: Settings, name: str, table: Mapping[str, Any], origin: str, problems: Problems) -> None:
-    if not table:
-        settings.mentioned[name] = origin
-    for key, value in table.items():
-        what = f"{name} ({origin})"
-        if key == "size":
-            _merge_size(settings, name, value, origin, problems)
-            continue
-        try:
-            if key == "backend":
-                value = check_backend(value, what)
-            elif key == "timeout":
-                value = check_timeout(value, what)
-            elif not isinstance(key, str) or key not in MODE_KEYS:
-                raise PluginError(
-                    f"{what} has {key!r}, which is no setting of a mode. {did_you_mean(str(key), MODE_KEYS)}"
-                )
-            elif not isinstance(value, bool):
-                raise PluginError(f"{what} has {key} = {value!r}; it takes true or false.")
-        except PluginError as error:
-            problems.add(ConfigError(str(error)))
+    def _size(self, name: str, value: object, origin: str) -> None:
+        number = self._number(name, value, origin)
+        if number is None:
+            self.unreadable.append(name)
         else:
-            settings.modes.setdefault(name, {}).setdefault(key, Setting(value, origin))
+            self.sizes.setdefault(name, ConfigValue(number, origin))
+
+    def _table(self, name: str, table: Mapping[str, Any], origin: str) -> None:
+        if not table:
+            self.mentioned[name] = origin
+        for key, value in table.items():
+            if key == "size":
+                self._size(name, value, origin)
+                continue
+            try:
+                checked = _mode_value(key, value, f"{name} ({origin})")
+            except PluginError as error:
+                self._problems.add(ConfigError(str(error)))
+            else:
+                self.modes.setdefault(name, {}).setdefault(key, ConfigValue(checked, origin))
+
+    def _number(self, name: str, value: object, origin: str) -> int | None:
+        number = whole_number(value)
+        if number is None or not 1 <= number <= LARGEST:
+            self._refuse(name, value, origin, f"a whole number from 1 to {LARGEST}")
+            return None
+        return number
+
+    def _names(self, name: str, value: object, origin: str) -> tuple[str, ...]:
+        if isinstance(value, str):
+            # A requirement may hold commas of its own, as in pgregistry-expert>=1,<2.
+            separator = r"[,\s]+(?=[A-Za-z_])" if name == "require" else r"[,\s]+"
+            value = [word for word in re.split(separator, value.strip(" ,")) if word]
+        items = self._items(name, value, origin)
+        if items is None or not all(isinstance(item, str) for item in items):
+            self._refuse(name, value, origin, "a list of names, or a text of names with commas between them")
+            return ()
+        return items
+
+    def _ranks(self, name: str, value: object, origin: str) -> tuple[int, ...] | None:
+        """Return the ranks of `within`, None for all of them in ascending order."""
+        items = self._items(name, value, origin) or ()
+        ranks = [rank for rank in map(whole_number, items) if rank is not None and 0 <= rank < self._world_size]
+        if not ranks or len(set(ranks)) != len(items):
+            shown_value = value if isinstance(value, str) or not items else list(items)
+            self._refuse(name, shown_value, origin, f"different ranks from 0 to {self._world_size - 1}")
+            return None
+        everyone = len(ranks) == self._world_size and ranks == list(range(self._world_size))
+        return None if everyone else tuple(ranks)
+
+    def _modes(self, name: str, value: object, origin: str) -> tuple[Mode, ...]:
+        items = (value,) if isinstance(value, Mode) else self._items(name, value, origin)
+        if items is None or isinstance(value, str):
+            self._refuse(name, value, origin, "a list of modes")
+            return ()
+        for item in items:
+            if not isinstance(item, Mode):
+                self._problems.add(ConfigError(f"{name} ({origin}) contains {shown(item)}, which must be a Mode."))
+        return tuple(item for item in items if isinstance(item, Mode))
+
+    def _items(self, name: str, value: object, origin: str) -> tuple[Any, ...] | None:
+        """Return what an iterable yields, None if it is not one."""
+        try:
+            return tuple(value) if isinstance(value, Iterable) else None
+        except Exception as error:
+            self._problems.add(ConfigError(f"{name} ({origin}) raised {type(error).__name__}: {error}"))
+            return ()
+
+    def _refuse(self, name: str, value: object, origin: str, rule: str) -> None:
+        self._problems.add(ConfigError(f"{name} = {shown(value)} ({origin}) must be {rule}."))
 
 
-def _number(name: str, value: object, origin: str, problems: Problems) -> int | None:
-    number = whole_number(value)
-    if number is None or not 1 <= number <= LARGEST:
-        problems.add(ConfigError(f"{name} = {shown(value)} ({origin}) is not a whole number from 1."))
-        return None
-    return number
-
-
-def _name_list(key: str, value: object, origin: str, problems: Problems) -> tuple[str, ...]:
-    """Names as a list, or in one string with commas (a requirement may hold commas of its own)."""
-    if isinstance(value, str):
-        separator = r"[,\s]+(?=[A-Za-z_])" if key == "require" else r"[,\s]+"
-        value = [word for word in re.split(separator, value.strip(" ,")) if word]
-    names = tuple(value) if isinstance(value, Iterable) else (None,)
-    if not all(isinstance(name, str) for name in names):
-        problems.add(ConfigError(f"{key} = {value!r} ({origin}) is not a list of names."))
-        return ()
-    return names
+def _mode_value(key: object, value: object, what: str) -> object:
+    """Return the value of one key of a mode's table; raise PluginError if the mode cannot have it."""
+    match key:
+        case "backend":
+            return check_backend(value, what)
+        case "timeout":
+            return check_timeout(value, what)
+        case "cpu" | "dedicated":
+            if not isinstance(value, bool):
+                raise PluginError(f"{what} has {key} = {value!r}; it must be true or false.")
+            return value
+    raise PluginError(f"{what} has {key!r}, which is not a setting of a mode. {did_you_mean(str(key), MODE_KEYS)}")

@@ -1,8 +1,9 @@
-"""Where settings come from: words of a command line, environment variables, a TOML file."""
+"""Places where settings come from: the command line, environment variables, a TOML file."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
@@ -11,117 +12,179 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pgregistry.errors import ConfigError, Problems
+from pgregistry.errors import ConfigError, Problems, did_you_mean, listing
 from pgregistry.settings import launcher
+from pgregistry.settings.options import RESERVED, TEXT_OPTIONS
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-#: Parameters of `plan` and `init`, which no size and no plugin can be called.
-RESERVED: Final = frozenset(
-    {
-        *("agree_timeout", "backend", "build_timeout", "config", "cpu", "device", "disable", "enable", "extra"),
-        *("only", "order", "ranks_per_host", "require", "timeout", "within", "world_size"),
-    }
-)
-#: What a file, the environment or the command line can say beside sizes.
-SWITCHES: Final = ("order", "enable", "disable", "only", "require", "ranks_per_host")
+log = logging.getLogger("pgregistry.settings")
+
+#: Variables that are not settings of a plan, each with the values it takes.
+CHOICES: Final = {"PGREGISTRY_BUILD": ("name", "public"), "PGREGISTRY_TRACE": ("0", "1")}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One place where values come from, already in the spelling of keywords."""
+    """Values from one place, under the names that `plan()` gives them.
+
+    Attributes:
+        values: By name.
+        origin: Where they come from.
+        options: The options that this place can give.
+        origins: Where a value comes from if not from `origin`.
+    """
 
     values: Mapping[str, Any]
+    origin: str
+    options: frozenset[str]
     origins: Mapping[str, str]
-    default: str
 
-    def origin(self, key: str) -> str:
-        """Where the value of a name comes from."""
-        return self.origins.get(key, self.default)
+    def origin_of(self, name: str) -> str:
+        """Return where the value of a name comes from."""
+        return self.origins.get(name, self.origin)
 
 
-def assignments(words: Iterable[str], origin: str, problems: Problems) -> dict[str, Any]:
-    """NAME=VALUE words as a mapping; a value is written as in TOML.
+def split_words(text: str) -> list[str]:
+    """Return the NAME=VALUE words of the variable PGREGISTRY.
 
-    >>> assignments(["tensor=4", "zero1={dedicated=true}"], "command line", Problems())
+    Words end at spaces, but not inside a quoted word and not inside the braces of a table, whose own
+    quotes are TOML's.
+
+    >>> split_words("tensor=2 pipe=2")
+    ['tensor=2', 'pipe=2']
+    >>> split_words("zero1={size = 2, backend = 'gloo'} pipe=2")
+    ["zero1={size = 2, backend = 'gloo'}", 'pipe=2']
+    >>> split_words("'zero1={size = 2}' pipe=2")
+    ['zero1={size = 2}', 'pipe=2']
+    """
+    quoted, bare, brace = r"'[^']*'|\"[^\"]*\"", r"[^\s{]+(?:\{[^}]*\}?)?", r"\{"
+    words = re.findall(f"{quoted}|{bare}|{brace}", text)
+    return [word[1:-1] if word[0] == word[-1] and word[0] in "'\"" else word for word in words]
+
+
+def split_assignment(word: str, origin: str) -> tuple[str, str]:
+    """Return the two sides of a NAME=VALUE word.
+
+    >>> split_assignment("tensor=2", "command line")
+    ('tensor', '2')
+
+    Raises:
+        ConfigError: if it is not such a word.
+    """
+    name, equals, text = word.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"{word!r} ({origin}) must have the form NAME=SIZE, as in tensor=2.")
+    return name, text
+
+
+def assignments(pairs: Iterable[tuple[str, str]], origin: str, problems: Problems) -> dict[str, Any]:
+    """Return values by name, each read as TOML, or as text if it is not TOML.
+
+    >>> assignments([("tensor", "4"), ("zero1", "{dedicated=true}")], "command line", Problems())
     {'tensor': 4, 'zero1': {'dedicated': True}}
     """
     values: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or not name:
-            problems.add(ConfigError(f"{word!r} ({origin}) is not of the form NAME=SIZE, as in tensor=2."))
-        elif name in RESERVED:
+    for name, text in pairs:
+        if name in RESERVED:
             problems.add(reserved(name, origin))
         elif name in values:
-            problems.add(ConfigError(f"{name!r} is given twice ({origin}): {values[name]} and {text}."))
+            problems.add(ConfigError(f"{name!r} is given twice ({origin}): {values[name]} and {text}. Remove one."))
         else:
-            values[name] = _toml_value(text)
+            values[name] = toml_value(text)
     return values
 
 
-def _toml_value(text: str) -> Any:
+def toml_value(text: str) -> Any:
+    """Return a value written as in TOML, or the text itself if it is not TOML.
+
+    >>> toml_value("4"), toml_value("many")
+    (4, 'many')
+    """
     try:
         document = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # TOMLDecodeError, or a number or table that Python will not read
+    except (ValueError, RecursionError):  # TOMLDecodeError, or a number or table that Python refuses to read
         return text
     return document["value"] if len(document) == 1 else text
 
 
 def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
-    """`PGREGISTRY="tensor=4"`, `PGREGISTRY_DISABLE=…`; a variable that is empty says nothing."""
-    values: dict[str, Any] = {}
-    # Words end at spaces, except in a quoted word and in a {table}, whose own quotes are TOML's.
-    words = re.findall(r"'[^']*'|\"[^\"]*\"|[^\s{]+(?:\{[^}]*\}?)?|\{", environ.get("PGREGISTRY", ""))
-    words = [word[1:-1] if word[0] == word[-1] and word[0] in "'\"" else word for word in words]
-    values.update(assignments(words, "PGREGISTRY", problems))
+    """Read PGREGISTRY, PGREGISTRY_DISABLE and so on; an empty variable counts as not set."""
+    pairs = []
+    for word in split_words(environ.get("PGREGISTRY", "")):
+        try:
+            pairs.append(split_assignment(word, "PGREGISTRY"))
+        except ConfigError as error:
+            problems.add(error)
+    values = assignments(pairs, "PGREGISTRY", problems)
     origins = dict.fromkeys(values, "PGREGISTRY")
     try:
         launch = launcher.read(environ)
-    except ConfigError:
-        launch = None  # planning needs no launcher, and `init` complains itself
+    except ConfigError as error:
+        log.debug("planning needs no launcher, so its variables are ignored: %s", error)
+        launch = None
     if launch and launch.ranks_per_host:
         values["ranks_per_host"] = launch.ranks_per_host
         origins["ranks_per_host"] = launch.ranks_per_host_from
-    for switch in (*SWITCHES, "config"):
-        variable = f"PGREGISTRY_{switch.upper()}"
+    for option in TEXT_OPTIONS:
+        variable = f"PGREGISTRY_{option.upper()}"
         if text := environ.get(variable):
-            values[switch] = _toml_value(text) if switch == "ranks_per_host" else text
-            origins[switch] = variable
-    if (traced := environ.get("PGREGISTRY_TRACE", "")) not in ("", "0", "1"):
-        problems.add(ConfigError(f"PGREGISTRY_TRACE={traced!r} in the environment is neither 1 (on) nor 0 (off)."))
-    known = [word.upper() for word in (*SWITCHES, "config", "build", "trace")]
+            values[option] = toml_value(text) if option == "ranks_per_host" else text
+            origins[option] = variable
+    for variable in CHOICES:
+        try:
+            chosen(variable, environ)
+        except ConfigError as error:
+            problems.add(error)
+    known = [*CHOICES, *(f"PGREGISTRY_{option.upper()}" for option in TEXT_OPTIONS)]
     for variable in sorted(environ):
-        prefix, _, word = variable.partition("PGREGISTRY_")
-        # A plugin may read one of its own; only what looks like a slip is one.
-        if not prefix and word not in known and (close := difflib.get_close_matches(word, known, n=1, cutoff=0.75)):
+        # A plugin may read a variable of its own. Only what looks like a misspelt name is an error.
+        if (
+            variable.startswith("PGREGISTRY_")
+            and variable not in known
+            and (close := difflib.get_close_matches(variable[11:], [name[11:] for name in known], n=1, cutoff=0.75))
+        ):
             problems.add(ConfigError(f"Nothing reads {variable}. Did you mean 'PGREGISTRY_{close[0]}'?"))
-    return Source(values, origins, "environment")
+    return Source(values, "environment", frozenset(TEXT_OPTIONS), origins)
+
+
+def chosen(variable: str, environ: Mapping[str, str]) -> str | None:
+    """Return the value of PGREGISTRY_BUILD or PGREGISTRY_TRACE, None if it is not set.
+
+    >>> chosen("PGREGISTRY_BUILD", {"PGREGISTRY_BUILD": "public"})
+    'public'
+
+    Raises:
+        ConfigError: if it is none of the values that the variable takes.
+    """
+    value, choices = environ.get(variable) or None, CHOICES[variable]
+    if value is not None and value not in choices:
+        hint = did_you_mean(value, choices) if variable == "PGREGISTRY_BUILD" else "1 is on, 0 is off."
+        raise ConfigError(f"{variable} = {value!r} (environment) must be {listing(choices, 'or')}. {hint}")
+    return value
 
 
 def from_file(config: object, problems: Problems) -> Source:
-    """What a TOML file says."""
-    empty = Source({}, {}, str(config))
+    """Read a TOML file."""
+    values: dict[str, Any] = {}
     if not isinstance(config, str | os.PathLike):
-        problems.add(ConfigError(f"config={config!r} is not the path of a TOML file."))
-        return empty
-    try:
-        values = tomllib.loads(Path(config).read_text(encoding="utf-8"))
-    except OSError as error:
-        problems.add(ConfigError(f"The configuration {config} cannot be read: {error.strerror or error}."))
-        return empty
-    except UnicodeDecodeError as error:
-        problems.add(ConfigError(f"The configuration {config} is not UTF-8: {error}."))
-        return empty
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
-        problems.add(ConfigError(f"The configuration {config!s} is not valid TOML: {error}."))
-        return empty
-    return Source(values, {}, str(config))
+        problems.add(ConfigError(f"config = {config!r} must be the path of a TOML file."))
+    else:
+        try:
+            values = tomllib.loads(Path(config).read_text(encoding="utf-8"))
+        except OSError as error:
+            problems.add(ConfigError(f"The configuration {config} cannot be read: {error.strerror or error}."))
+        except UnicodeDecodeError as error:
+            problems.add(ConfigError(f"The configuration {config} is not UTF-8: {error}."))
+        except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
+            problems.add(ConfigError(f"The configuration {config!s} is not valid TOML: {error}."))
+    # A file cannot name another file.
+    return Source(values, str(config), frozenset(TEXT_OPTIONS) - {"config"}, {})
 
 
 def reserved(name: str, origin: str) -> ConfigError:
-    """The error for a name that cannot be a size."""
-    return ConfigError(f"{name!r} ({origin}) is no size; the name is that of a parameter of plan() or init().")
+    """Return the error for a size that is called like a parameter."""
+    return ConfigError(f"{name!r} ({origin}) cannot be a size: plan() and init() have a parameter of that name.")

@@ -17,7 +17,7 @@ from pgregistry.planning.planner import make
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.discovery import Found, discover
 from pgregistry.registry.manager import Registry
-from pgregistry.settings.merge import gather
+from pgregistry.settings.merge import read_settings
 from pgregistry.testing.case import Case, Fault, at
 from pgregistry.testing.ranks.local_ranks import run_ranks
 from pgregistry.vocabulary import REST, Axis, Mode, Part
@@ -76,7 +76,7 @@ class Subject:
         return self._load(self.switches)
 
     def _load(self, keywords: Mapping[str, Any]) -> Registry:
-        return Registry.load(gather(Problems(), keywords=keywords, environ={}), self.found)
+        return Registry.load(read_settings(Problems(), keywords=keywords, environ={}), self.found)
 
     @cached_property
     def optional(self) -> bool:

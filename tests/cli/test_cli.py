@@ -84,13 +84,13 @@ def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
     [
         ("plan 16 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 16.\n"),
         ("plan 0", 1, "ConfigError: world_size = 0 is not a world; it takes a whole number from 1 to 1099511627776.\n"),
-        ("plan 8 tensor=2 tensor=4", 1, "ConfigError: 'tensor' is given twice (command line): 2 and 4.\n"),
-        ("plan 8 tensor=2.5", 1, "ConfigError: tensor = 2.5 (command line) is not a whole number"),
-        ("plan 8 tensor=many", 1, "ConfigError: tensor = 'many' (command line) is not a whole number"),
+        ("plan 8 tensor=2 tensor=4", 1, "ConfigError: 'tensor' is given twice (command line): 2 and 4. Remove one.\n"),
+        ("plan 8 tensor=2.5", 1, "ConfigError: tensor = 2.5 (command line) must be a whole number"),
+        ("plan 8 tensor=many", 1, "ConfigError: tensor = 'many' (command line) must be a whole number"),
         (
             "plan 8 timeout=3",
             1,
-            "ConfigError: 'timeout' (command line) is no size; the name is that of a parameter of plan() or",
+            "ConfigError: 'timeout' (command line) cannot be a size: plan() and init() have",
         ),
         ("plan 8 --rank 8", 1, "ConfigError: rank: 8 is out of range (command line): the ranks are 0 to 7.\n"),
         (
@@ -106,12 +106,12 @@ def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
             "ConfigError: order: 'pipes' is not an axis (command line). Did you mean 'pipe'?",
         ),
         ("plan 8 --config nowhere.toml", 1, "ConfigError: The configuration nowhere.toml cannot be read: No such file"),
-        ("plan 8 --ranks-per-host few", 1, "ConfigError: ranks_per_host = 'few' (command line) is not a whole"),
+        ("plan 8 --ranks-per-host few", 1, "ConfigError: ranks_per_host = 'few' (command line) must be a whole"),
         ("plan 8 --require nothing-like-it>=1", 1, "ConfigError: require: 'nothing-like-it>=1' (command line)"),
         ("smoke --nproc 4 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 4.\n"),
         ("plan", 2, "WORLD_SIZE is missing, and the environment does not say it."),
         ("plan eight", 2, "'eight' is neither a world size nor NAME=SIZE."),
-        ("plan 8 tensor", 2, "'tensor' is not of the form NAME=SIZE, as in tensor=2."),
+        ("plan 8 tensor", 2, "'tensor' (command line) must have the form NAME=SIZE, as in tensor=2."),
         ("plan 8 --rank five", 2, "'five' is not a valid integer."),
         ("plan 8 --colour", 2, "No such option '--colour'"),
         ("plans 8", 2, "No such command 'plans'."),
@@ -132,7 +132,7 @@ def test_what_is_wrong_is_said_on_stderr_without_a_traceback(
 
 def test_all_problems_of_a_run_are_one_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plan 8 tensr=2 pipe=0 --disable nettst --only dat".split()) == 1
-    assert capsys.readouterr().err.startswith("ConfigError: 4 problems:\n- pipe = 0 (command line) is not a whole")
+    assert capsys.readouterr().err.startswith("ConfigError: 4 problems:\n- pipe = 0 (command line) must be a whole")
 
 
 def test_a_mode_and_a_rank_that_are_not_there_are_said_with_all_else(capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,12 +181,12 @@ DIGITS = "9" * 5000
         (
             ["plan", "8", f"tensor={DIGITS}"],
             1,
-            f"ConfigError: tensor = '{'9' * 39}… (5002 characters) (command line) is not a",
+            f"ConfigError: tensor = '{'9' * 39}… (5002 characters) (command line) must be a",
         ),
         (
             ["plan", "8", f"tensor={'[' * 5000}"],
             1,
-            f"ConfigError: tensor = '{'[' * 39}… (5002 characters) (command line) is not a",
+            f"ConfigError: tensor = '{'[' * 39}… (5002 characters) (command line) must be a",
         ),
         (["plan", "8", "--rank", DIGITS], 2, f"'{DIGITS}' is not a valid integer."),
         (
@@ -205,7 +205,6 @@ def test_what_is_too_large_is_refused_without_a_traceback(
     assert said in capsys.readouterr().err.replace("\n", " ")
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="Python reads no number of more than 4300 digits")
 @pytest.mark.parametrize("source", ["option", "launcher"])
 def test_a_number_of_5000_digits_is_refused_wherever_it_stands(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if source == "option":

@@ -331,7 +331,7 @@ def test_a_split_of_size_host_has_the_ranks_of_one_host() -> None:
 
 def test_a_split_of_size_host_needs_to_know_how_many_ranks_a_host_has() -> None:
     assert refusal(ConfigError, 8, Mode("near", over=Split(WORLD, inner="near", size=HOST))) == (
-        "How many ranks one host has is not known, and a mode needs it: say ranks_per_host=8, "
+        "A mode needs the number of ranks on each host, which is not known: give ranks_per_host=8, "
         "or let the launcher set LOCAL_WORLD_SIZE."
     )
 

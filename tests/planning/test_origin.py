@@ -135,7 +135,7 @@ REFUSALS = {
     ),
     "zero1=0 is taken as -1: zero1 = data (valid, not an error)": (
         {"tensor": 2, "pipe": 2, "zero1": 0},
-        "zero1 = 0 (keyword) is not a whole number from 1.",
+        "zero1 = 0 (keyword) must be a whole number from 1 to 1099511627776.",
     ),
 }
 

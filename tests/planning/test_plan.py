@@ -645,7 +645,7 @@ def test_within_all_ranks_in_order_is_no_within() -> None:
 
 @pytest.mark.parametrize("within", [[], [0, 0], [8], [-1], ["a"], [True], [1.0], 5], ids=str)
 def test_within_is_a_list_of_different_ranks(within: Any) -> None:
-    assert refusal(ConfigError, 8, within=within) == f"within = {within} is no list of different ranks from 0 to 7."
+    assert refusal(ConfigError, 8, within=within) == f"within = {within} (keyword) must be different ranks from 0 to 7."
 
 
 # --- groups= and extra= ---------------------------------------------------------------------------
@@ -738,7 +738,7 @@ def test_a_generator_of_extra_modes_that_raises_is_said() -> None:
 
 def test_what_is_not_a_mode_cannot_be_extra() -> None:
     text = refusal(ConfigError, 8, "tensor")  # type: ignore[arg-type]
-    assert text == "extra (keyword) has 'tensor', which is not a Mode."
+    assert text == "extra (keyword) contains 'tensor', which must be a Mode."
 
 
 # --- the plan -------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_no_plugin_no_environment_and_no_file_counts(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert plan_modes(6, MODES, columns=3).sizes["columns"] == 3
     assert plan_modes(6, MODES).sizes["columns"] == 1
-    with pytest.raises(ConfigError, match="How many ranks one host has is not known"):
+    with pytest.raises(ConfigError, match="A mode needs the number of ranks on each host"):
         plan_modes(8, [Mode("host", over=Split(WORLD, inner="host", size=HOST))])
 
 
@@ -75,11 +75,11 @@ def test_a_size_of_none_says_nothing() -> None:
             "rows × columns = 3 × 3 = 9 is not world = 6.\n  rows = 3 (argument)\n  columns = 3 (argument)",
         ),
         ({"colums": 3}, ConfigError, "There is no size 'colums' (argument). Did you mean 'columns'?"),
-        ({"columns": "many"}, ConfigError, "columns = 'many' (argument) is not a whole number from 1."),
+        ({"columns": "many"}, ConfigError, "columns = 'many' (argument) must be a whole number from 1 to 1099511627776."),
         (
             {"order": 3},
             ConfigError,
-            "'order' (argument) is no size; the name is that of a parameter of plan() or init().",
+            "'order' (argument) cannot be a size: plan() and init() have a parameter of that name.",
         ),
         ({"keep": ["rows"]}, ConfigError, "keep: there is no mode 'rows' (argument). Did you mean 'row'?"),
         ({"modes": ()}, PluginError, "plan_modes plans one Mode or more, not ()."),

@@ -19,7 +19,7 @@ from pgregistry.errors import Problems
 from pgregistry.planning.planner import make
 from pgregistry.registry.discovery import discover
 from pgregistry.registry.manager import Registry
-from pgregistry.settings.merge import gather
+from pgregistry.settings.merge import read_settings
 from pgregistry.testing import write_distribution
 
 if sys.version_info >= (3, 11):
@@ -60,7 +60,7 @@ def refusal(kind: type[PgregistryError], **keywords: Any) -> str:
 
 
 def load(**keywords: Any) -> Registry:
-    return Registry.load(gather(Problems(), keywords=keywords, environ={}))
+    return Registry.load(read_settings(Problems(), keywords=keywords, environ={}))
 
 
 def statuses(**keywords: Any) -> dict[str, tuple[str, str | None]]:

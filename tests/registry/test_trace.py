@@ -157,7 +157,7 @@ def test_another_value_of_the_variable_is_refused(value: str, monkeypatch: pytes
     monkeypatch.setenv("PGREGISTRY_TRACE", value)
     with pytest.raises(ConfigError) as caught:
         pgregistry.plan(8)
-    assert str(caught.value) == f"PGREGISTRY_TRACE={value!r} in the environment is neither 1 (on) nor 0 (off)."
+    assert str(caught.value) == f"PGREGISTRY_TRACE = {value!r} (environment) must be 0 or 1. 1 is on, 0 is off."
 
 
 def test_a_slip_in_the_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

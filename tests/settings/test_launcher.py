@@ -3,7 +3,7 @@
 import pytest
 
 from pgregistry import ConfigError
-from pgregistry.settings.launcher import read, rendezvous_advice, world_size
+from pgregistry.settings.launcher import read, rendezvous_address, world_size
 
 SLURM = {"SLURM_PROCID": "5", "SLURM_NTASKS": "16", "SLURM_LOCALID": "1", "SLURM_NTASKS_PER_NODE": "4"}
 OPEN_MPI = {
@@ -38,13 +38,23 @@ def test_a_world_size_without_a_rank_is_a_world_but_no_place_in_it() -> None:
     assert (read({"WORLD_SIZE": "8"}), world_size({"WORLD_SIZE": "8"})) == (None, 8)
 
 
+LARGEST = 1 << 40
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"RANK": "x"}, "RANK='x' in the environment is not a whole number from 0."),
-        ({"WORLD_SIZE": "0"}, "WORLD_SIZE='0' in the environment is not a whole number from 1."),
-        ({"RANK": "16"}, "RANK=16 is out of range for WORLD_SIZE=16 (set by torchrun)."),
-        ({"LOCAL_WORLD_SIZE": "4(x2)"}, "LOCAL_WORLD_SIZE='4(x2)' in the environment is not a whole number from 1."),
+        ({"RANK": "x"}, f"RANK = 'x' (environment) must be a whole number from 0 to {LARGEST}."),
+        ({"WORLD_SIZE": "0"}, f"WORLD_SIZE = '0' (environment) must be a whole number from 1 to {LARGEST}."),
+        ({"RANK": "16"}, "RANK = 16 (environment) must be below WORLD_SIZE = 16."),
+        (
+            {"LOCAL_WORLD_SIZE": "4(x2)"},
+            f"LOCAL_WORLD_SIZE = '4(x2)' (environment) must be a whole number from 1 to {LARGEST}.",
+        ),
+        (
+            {"WORLD_SIZE": "9" * 5000},
+            f"WORLD_SIZE = '{'9' * 39}… (5002 characters) (environment) must be a whole number from 1 to {LARGEST}.",
+        ),
     ],
 )
 def test_a_malformed_variable_is_named(wrong: dict[str, str], said: str) -> None:
@@ -53,11 +63,53 @@ def test_a_malformed_variable_is_named(wrong: dict[str, str], said: str) -> None
     assert str(raised.value) == said
 
 
-def test_a_launcher_that_does_not_say_where_rank_0_is_gets_the_lines_to_add() -> None:
-    launch = read(SLURM)
+WHERE = {"MASTER_ADDR": "host0", "MASTER_PORT": "29500"}
+
+
+def rendezvous(environ: dict[str, str]) -> tuple[str, int]:
+    launch = read(environ)
     assert launch is not None
-    assert rendezvous_advice(launch, {"MASTER_ADDR": "host0", "MASTER_PORT": "29500"}) is None
-    assert rendezvous_advice(launch, SLURM) == (
-        "MASTER_ADDR and MASTER_PORT must say where rank 0 is (Slurm does not): export MASTER_PORT=29500 "
-        'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+    return rendezvous_address(launch, environ)
+
+
+def refused(environ: dict[str, str]) -> str:
+    with pytest.raises(ConfigError) as raised:
+        rendezvous(environ)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("environ", [SLURM, OPEN_MPI, MPICH, TORCHRUN])
+def test_ranks_meet_at_master_addr_and_master_port(environ: dict[str, str]) -> None:
+    assert rendezvous(environ | WHERE) == ("host0", 29500)
+
+
+def test_an_address_that_no_launcher_sets_is_an_error_with_the_line_to_add() -> None:
+    assert refused(SLURM) == (
+        "MASTER_ADDR and MASTER_PORT (environment) must be the address of rank 0 on every rank; Slurm does not set "
+        "them. Set both:\n"
+        '  export MASTER_PORT=29500 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
     )
+    assert refused(MPICH | {"MASTER_ADDR": "host0"}) == (
+        "MASTER_PORT (environment) must be the address of rank 0 on every rank; MPICH does not set it. Set both:\n"
+        "  export MASTER_PORT=29500 MASTER_ADDR=host0"
+    )
+
+
+def test_torchrun_is_not_blamed_for_variables_that_were_set_without_it() -> None:
+    assert refused(TORCHRUN) == (
+        "MASTER_ADDR and MASTER_PORT (environment) must be the address of rank 0 on every rank; RANK and WORLD_SIZE "
+        "are set without them. Set both:\n"
+        "  export MASTER_PORT=29500 MASTER_ADDR=host0"
+    )
+
+
+@pytest.mark.parametrize("port", ["abc", "99999999", "65536", "-1", "0", "9" * 5000, "٢٩٥"])
+def test_a_port_that_cannot_be_one_is_an_error_that_names_the_variable(port: str) -> None:
+    text = refused(TORCHRUN | WHERE | {"MASTER_PORT": port})
+    assert text.startswith("MASTER_PORT = '")
+    assert text.endswith(" (environment) must be a whole number from 1 to 65535.")
+
+
+def test_a_rank_alone_may_take_any_free_port() -> None:
+    alone = {"RANK": "0", "WORLD_SIZE": "1"}
+    assert rendezvous(alone | WHERE | {"MASTER_PORT": "0"}) == ("host0", 0)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.planning.sizes import DEFAULT, LEFT
+from pgregistry.settings.merge import DEFAULT, LEFT
 
 
 @dataclass(frozen=True, slots=True)
