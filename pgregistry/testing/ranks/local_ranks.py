@@ -1,10 +1,11 @@
-"""Run a function on several real local ranks, and say of each that fails why, or where it stands."""
+"""Run a function on several real local ranks, and report of each rank that fails why, or where it stands."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,10 +15,8 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Any, Final
 
-from pgregistry.errors import ConfigError, listing
-from pgregistry.testing.ranks.functions import to_bytes
-from pgregistry.testing.ranks.rank import LOCAL, Job, torchrun
-from pgregistry.testing.ranks.server import Outcome
+from pgregistry.errors import ConfigError, format_ranks
+from pgregistry.testing.ranks.server import Job, Outcome
 
 START: Final = """
 import json, sys
@@ -25,22 +24,38 @@ descriptor, sys.path[:], preload = json.loads(sys.argv[1])
 from pgregistry.testing.ranks.server import serve
 serve(descriptor, preload)
 """
+PRELOAD: Final = ("pgregistry.runtime.initialize", "pgregistry.runtime.verify", "pgregistry.testing.ranks.pickling")
+#: Variables that gloo and torch need on one machine, unless the caller sets them.
+LOCAL: Final = {
+    "RES_OPTIONS": "attempts:0",  # torch looks up the name of its peer, which takes 5 s without a name server
+    **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}),
+}
 
 
 class RanksFailed(AssertionError):  # noqa: N818 - it reads as what happened
-    """Some rank raised, died or did not come to an end; the text says which, and what it printed."""
+    """A rank raised, died or did not end; the text names it and shows what it printed."""
 
 
 class LocalRanks:
-    """A server for local ranks, which imports torch once; best used with `with`.
+    """A process that imports torch once and that local ranks are forked from; best used with `with`.
 
     >>> import torch.distributed as dist
     >>> with LocalRanks() as ranks:
     ...     ranks.run(2, lambda: dist.get_rank() * 10)
     [0, 10]
+
+    Raises:
+        ConfigError: if cloudpickle is not installed.
     """
 
     def __init__(self) -> None:
+        try:
+            from pgregistry.testing.ranks.pickling import pickled_call
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "Local ranks need cloudpickle, which is not installed. Install it: pip install 'pgregistry[test]'."
+            ) from None
+        self._pickled_call = pickled_call
         self._server: subprocess.Popen[bytes] | None = None
         self._jobs: Connection | None = None
         self._log: IO[bytes] | None = None
@@ -55,39 +70,42 @@ class LocalRanks:
         grace: float = 10,
         env: Mapping[str, str] | None = None,
     ) -> list[Any]:
-        """What a function answers on each of several ranks, which are processes of this machine.
+        """Call a function on each of several ranks, which are processes of this machine, and return what it returned.
 
-        The function may be a lambda or be defined inside another; it goes to the ranks by value,
-        so what it changes outside itself stays there. Everything has the environment, working
-        directory and `sys.path` of this process.
+        The function may be a lambda or be defined inside another function. It is sent by value, so what it
+        changes outside itself does not change here. The ranks have the environment, working directory and
+        `sys.path` of this process. They make the call at the same time, when all are ready for it.
 
         Args:
-            count: How many ranks.
+            count: Number of ranks.
             function: Called on every rank.
             *args: Its arguments, the same on every rank.
-            world: Whether the default process group (gloo) is there already. If not, the
-                environment is that of torchrun, for `pgregistry.init`.
-            timeout: How long all of it may take, in seconds.
-            grace: How long the others may go on when a rank has failed, in seconds.
+            world: Start the default process group (gloo) before the call. Without it, the environment is that
+                of torchrun, for `pgregistry.init`.
+            timeout: Seconds for the whole run.
+            grace: Seconds that the other ranks may go on after one has failed.
             env: More environment variables.
 
+        Returns:
+            The return values, by rank.
+
         Raises:
-            RanksFailed: if a rank raises, dies or does not come to an end, with its traceback,
-                its signal, or the stack where it stands.
-            ConfigError: if the function cannot be sent to other processes.
+            RanksFailed: if a rank raises, dies or does not end, with its traceback, its signal, or the
+                stack where it stands.
+            ConfigError: if `count` is below 1, or the function cannot be sent to other processes.
         """
-        __tracebackhide__ = True  # for pytest: what went wrong is on the ranks
+        __tracebackhide__ = True  # for pytest: the ranks have the traceback that matters
         if count < 1:
-            raise ConfigError(f"count = {count!r}: there must be at least one rank.")
-        environ = {**LOCAL, **os.environ, **torchrun(count), **(env or {})}
+            raise ConfigError(f"count = {count!r} must be a whole number from 1.")
+        environ = {**LOCAL, **os.environ, **_torchrun(count), **(env or {})}
         path = tuple(map(os.path.abspath, sys.path))
-        function_and_args = to_bytes(function, args)
-        return _answers(self._ask(Job(count, function_and_args, world, timeout, grace, environ, os.getcwd(), path)))
+        call = self._pickled_call(function, args)
+        return _answers(self._send(Job(count, call, world, timeout, grace, environ, os.getcwd(), path)))
 
     def close(self) -> None:
-        """End the server and whatever runs in it; a second call does nothing."""
+        """End the server and all of its ranks; a second call does nothing."""
         if self._jobs is not None:
-            self._jobs.close()  # a server that is idle or waits for ranks ends by itself
+            self._jobs.close()  # a server that is idle or waits for ranks then ends by itself
         if self._server is not None:
             try:
                 self._server.wait(5)
@@ -106,16 +124,16 @@ class LocalRanks:
     ) -> None:
         self.close()
 
-    def _ask(self, job: Job) -> list[Outcome]:
+    def _send(self, job: Job) -> list[Outcome]:
         try:
             jobs = self._jobs or self._start()
             jobs.send(job)
             outcomes: list[Outcome] = jobs.recv()
         except (EOFError, OSError):
-            said = self._said()
+            printed = self._printed()
             self.close()
-            raise RanksFailed(f"The server that ranks are forked from has ended.\n{said}") from None
-        except BaseException:  # a time limit of the test, or Ctrl-C: what still runs is nobody's
+            raise RanksFailed(f"The server that ranks are forked from has ended.\n{printed}") from None
+        except BaseException:  # a time limit of the test, or Ctrl-C: leave no rank behind
             self.close()
             raise
         return outcomes
@@ -123,7 +141,7 @@ class LocalRanks:
     def _start(self) -> Connection:
         self._jobs, theirs = Pipe()
         self._log = TemporaryFile()  # noqa: SIM115 - as long as the server
-        preload = ["pgregistry.runtime.initialize", "pgregistry.runtime.verify", *({"pytest"} & set(sys.modules))]
+        preload = [*PRELOAD, *({"pytest"} & set(sys.modules))]
         given = json.dumps([theirs.fileno(), list(map(os.path.abspath, sys.path)), preload])
         self._server = subprocess.Popen(
             [sys.executable, "-c", START, given],
@@ -131,12 +149,12 @@ class LocalRanks:
             stdout=self._log,
             stderr=self._log,
             pass_fds=[theirs.fileno()],
-            start_new_session=True,  # Ctrl-C is for this process, which ends the server
+            start_new_session=True,  # Ctrl-C goes to this process, which ends the server
         )
         theirs.close()
         return self._jobs
 
-    def _said(self) -> str:
+    def _printed(self) -> str:
         if self._log is None:
             return ""
         self._log.seek(0)
@@ -152,7 +170,7 @@ def run_ranks(
     grace: float = 10,
     env: Mapping[str, str] | None = None,
 ) -> list[Any]:
-    """`LocalRanks.run` with a server for this call alone; the pytest fixture keeps one for all tests.
+    """Call `LocalRanks.run` with a server for this call alone; the pytest fixture keeps one for all tests.
 
     >>> import torch.distributed as dist
     >>> run_ranks(2, lambda word: word + str(dist.get_rank()), "rank ")
@@ -163,23 +181,32 @@ def run_ranks(
         return ranks.run(count, function, *args, world=world, timeout=timeout, grace=grace, env=env)
 
 
+def _torchrun(count: int) -> dict[str, str]:
+    """Return the variables that torchrun sets alike on every rank of one machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    size = str(count)
+    return {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
 def _answers(outcomes: list[Outcome]) -> list[Any]:
-    """The answers by rank, or one error with all that went wrong, in the order in which it did."""
+    """Return the answers by rank.
+
+    Raises:
+        RanksFailed: with all failures, in the order in which they happened.
+    """
     __tracebackhide__ = True
-    wrong = [outcome for outcome in outcomes if outcome.wrong is not None]
-    if wrong:
-        told: dict[str, list[int]] = {}  # ranks that say the same are told together
-        for outcome in wrong:
-            told.setdefault(_told(outcome), []).append(outcome.rank)
-        blocks = (f"rank{'s' * (len(ranks) > 1)} {listing(sorted(ranks))}:\n{text}" for text, ranks in told.items())
-        raise RanksFailed("\n".join([f"{len(wrong)} of {len(outcomes)} ranks failed.", *blocks]))
+    failed: dict[str, list[int]] = {}  # ranks with the same text are reported together
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            printed = f"\nprinted:\n{outcome.printed.rstrip()}" if outcome.printed.strip() else ""
+            failed.setdefault(f"{outcome.failure.rstrip()}{printed}", []).append(outcome.rank)
+    if failed:
+        blocks = (f"{format_ranks(ranks)}:\n{text}" for text, ranks in failed.items())
+        raise RanksFailed("\n".join([f"{sum(map(len, failed.values()))} of {len(outcomes)} ranks failed.", *blocks]))
     ordered = sorted(outcomes, key=lambda outcome: outcome.rank)
     for outcome in ordered:
         for line in outcome.printed.splitlines():
-            print(f"rank {outcome.rank}: {line}")  # pytest shows it where the test fails
+            print(f"rank {outcome.rank}: {line}")  # pytest shows it if the test fails
     return [pickle.loads(outcome.answer) for outcome in ordered]
-
-
-def _told(outcome: Outcome) -> str:
-    printed = f"\nprinted:\n{outcome.printed.rstrip()}" if outcome.printed.strip() else ""
-    return f"{(outcome.wrong or '').rstrip()}{printed}"

@@ -1,38 +1,73 @@
-"""The process that local ranks are forked from: it has imported torch, and holds no thread and no store.
+"""The process that local ranks are forked from: it has imported torch, and has no thread and no store of its own.
 
-It takes one job at a time from the process that started it, and ends with that.
+It takes one job at a time from the process that started it, and ends when that process does.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Final, NoReturn
 
-from pgregistry.testing.ranks.rank import WHERE, Job, live
+#: The signal at which a rank writes its stack into a file.
+STACK: Final = signal.SIGUSR1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A call to make on every rank of a group of local ranks.
+
+    Attributes:
+        count: Number of ranks.
+        call: The pickled function and its arguments.
+        world: Start the default process group before the call.
+        timeout: Seconds for the whole job.
+        grace: Seconds that the other ranks may go on after one has failed.
+        environ, folder, path: The environment, working directory and `sys.path` of the process that sent the job.
+    """
+
+    count: int
+    call: bytes
+    world: bool
+    timeout: float
+    grace: float
+    environ: Mapping[str, str]
+    folder: str
+    path: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one rank: its answer, pickled, or what is wrong; and what it printed."""
+    """The result of one rank.
+
+    Attributes:
+        rank: The rank.
+        answer: The pickled return value; empty if the rank did not return.
+        failure: The traceback or a sentence if the rank failed, else None.
+        printed: The text that the rank printed.
+    """
 
     rank: int
     answer: bytes
-    wrong: str | None
+    failure: str | None
     printed: str
 
 
 def serve(descriptor: int, preload: Sequence[str]) -> None:
-    """Run the jobs that come through a file descriptor, until it is closed."""
+    """Run the jobs that come through a file descriptor until it is closed."""
     for module in preload:
         importlib.import_module(module)  # once, so that no rank has to
     jobs = Connection(descriptor)
@@ -61,28 +96,24 @@ def _run(job: Job, jobs: Connection) -> list[Outcome]:
         return ranks.outcomes
 
 
-def _fork(rank: int, job: Job, pipe: Connection, ranks: _Ranks, inherited: Sequence[Connection]) -> None:
-    for connection in (*inherited, *ranks.pipes()):
-        connection.close()  # or nobody would notice that the server closes it
-    live(rank, job, pipe, ranks.files)
-
-
 class _Ranks:
-    """The ranks of one job, while they run."""
+    """The ranks of one job, as the server follows them."""
 
     def __init__(self, job: Job, files: Path) -> None:
         self.job = job
         self.files = files
-        self.outcomes: list[Outcome] = []  # in the order in which ranks ended
+        self.outcomes: list[Outcome] = []  # in the order in which the ranks ended
         self._running: dict[Connection, tuple[int, ForkProcess]] = {}
         self._all: dict[Connection, ForkProcess] = {}
+        self._ready: set[Connection] = set()
 
     def add(self, pipe: Connection, rank: int, process: ForkProcess) -> None:
+        """Follow one more rank."""
         self._running[pipe] = rank, process
         self._all[pipe] = process
 
     def pipes(self) -> Iterable[Connection]:
-        """The server's ends of the pipes to the ranks so far."""
+        """Return the server's ends of the pipes to the ranks that were added so far."""
         return self._all
 
     def kill(self) -> None:
@@ -90,70 +121,159 @@ class _Ranks:
         for pipe in self._all:
             pipe.close()
         for process in self._all.values():
-            process.join(1 if not self._wrong() else 0)
+            process.join(1 if not self._failed() else 0)
             process.kill()
             process.join()
 
     def watch(self, jobs: Connection) -> None:
-        """Take what ranks answer until all have, or time is up."""
+        """Collect outcomes until every rank has one or the time is up."""
         end, when = time.monotonic() + self.job.timeout, f"after {self.job.timeout:g} s"
         hurry = False
         while self._running and (left := end - time.monotonic()) > 0:
             for pipe in wait([*self._running, jobs], left):
                 if pipe is jobs:
-                    sys.exit()  # nobody asks for anything meanwhile, so who asked is gone
-                self._take(pipe)  # type: ignore[arg-type]
-            if self._wrong() and not hurry:
+                    sys.exit()  # the asking process sends nothing meanwhile, so it has ended
+                self._receive(pipe)  # type: ignore[arg-type]
+            if self._failed() and not hurry:
                 hurry, soon = True, time.monotonic() + self.job.grace
                 if soon < end:
                     end, when = soon, f"{self.job.grace:g} s after that"
-        for pipe, where in self._stacks().items():
-            self._end(pipe, wrong=f"still running {when}, here:\n{where}")
+        for pipe, stack in self._stacks().items():
+            self._end(pipe, failure=f"still running {when}, here:\n{stack}")
 
-    def _wrong(self) -> bool:
-        return any(outcome.wrong for outcome in self.outcomes)
+    def _failed(self) -> bool:
+        return any(outcome.failure for outcome in self.outcomes)
 
-    def _take(self, pipe: Connection) -> None:
+    def _receive(self, pipe: Connection) -> None:
+        """Take a message of a rank: it is ready for the call, it returned, or it failed."""
         try:
-            good, answer = pipe.recv()
-        except EOFError:
+            kind, content = pipe.recv()
+        except (EOFError, ConnectionResetError):
             _, process = self._running[pipe]
             process.join(5)
-            self._end(pipe, wrong=f"ended with {_shown(process.exitcode)} and no answer")
+            self._end(pipe, failure=f"ended with {_status(process.exitcode)} and no answer")
+            return
+        if kind == "ready":
+            self._ready.add(pipe)
         else:
-            self._end(pipe, **{"answer" if good else "wrong": answer})
+            self._end(pipe, **{kind: content})
+        self._start_together()
 
-    def _end(self, pipe: Connection, *, answer: bytes = b"", wrong: str | None = None) -> None:
+    def _start_together(self) -> None:
+        """Let the ranks make the call when all are ready; end those that wait if one failed before that.
+
+        So no rank is still on its way into the process group when another one leaves it.
+        """
+        if len(self._ready) == self.job.count:
+            self._ready.clear()
+            for pipe in self._all:
+                pipe.send("go")
+        elif self._failed():
+            for pipe in self._ready & self._running.keys():
+                self._end(pipe)
+
+    def _end(self, pipe: Connection, *, answer: bytes = b"", failure: str | None = None) -> None:
         rank, _ = self._running.pop(pipe)
-        self.outcomes.append(Outcome(rank, answer, wrong, _text(self.files / f"out{rank}")))
+        self.outcomes.append(Outcome(rank, answer, failure, _text(self.files / f"out{rank}")))
 
     def _stacks(self) -> dict[Connection, str]:
-        """Where the ranks stand that still run; each is asked by a signal and has two seconds to answer."""
+        """Return the stack of each rank that still runs; a signal asks for it, and two seconds are left to write it."""
         asked = {pipe: self.files / f"stack{rank}" for pipe, (rank, _) in self._running.items()}
         for _, process in self._running.values():
             if process.is_alive() and process.pid is not None:
-                os.kill(process.pid, WHERE)
+                os.kill(process.pid, STACK)
         end = time.monotonic() + 2
         while not all(map(_text, asked.values())) and time.monotonic() < end:
             time.sleep(0.02)
         time.sleep(0.1 if asked else 0)  # the last one is writing
-        return {pipe: "\n".join(_theirs(_text(file))) or "it does not say" for pipe, file in asked.items()}
+        return {pipe: "\n".join(_own_frames(_text(file))) or "no stack came" for pipe, file in asked.items()}
 
 
 def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
 
-def _theirs(stack: str) -> Iterator[str]:
-    """The lines of a stack, innermost first, without the frames that called the function."""
+def _own_frames(stack: str) -> Iterator[str]:
+    """Yield the lines of a stack, innermost first, without the frames of this module that made the call."""
     ours = False
     for line in stack.splitlines():
-        ours = (ours and line.startswith("  File")) or line.endswith(" in live")
+        ours = (ours and line.startswith("  File")) or line.endswith(" in _live")
         if not ours:
             yield line
 
 
-def _shown(code: int | None) -> str:
-    """An exit status, with the name of the signal that it stands for."""
+def _status(code: int | None) -> str:
+    """Return an exit status, with the name of the signal that it stands for."""
     name = signal.Signals(-code).name if code and -code in set(signal.Signals) else None
     return f"{code} ({name})" if name else str(code)
+
+
+# --- what runs on a rank ----------------------------------------------------------------------------
+
+
+def _fork(rank: int, job: Job, pipe: Connection, ranks: _Ranks, inherited: Sequence[Connection]) -> None:
+    for connection in (*inherited, *ranks.pipes()):
+        connection.close()  # a copy that stays open would hide that the server closes its own
+    _live(rank, job, pipe, ranks.files)
+
+
+def _live(rank: int, job: Job, pipe: Connection, files: Path) -> NoReturn:
+    """Make the call of a job on one rank, send the outcome, and end when all ranks are done."""
+    _redirect(files / f"out{rank}")
+    faulthandler.register(STACK, file=open(files / f"stack{rank}", "w"))  # noqa: SIM115 - as long as the process
+    faulthandler.dump_traceback_later(job.timeout + 60, exit=True)  # in case the server is gone
+    os.environ.clear()
+    os.environ.update({**job.environ, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+    try:
+        os.chdir(job.folder)
+        sys.path[:] = job.path
+        function, args = pickle.loads(job.call)
+        if job.world:
+            _start_world(rank, job.count, files)
+    except BaseException as error:
+        _fail(pipe, error)
+    pipe.send(("ready", b""))
+    try:
+        pipe.recv()
+        answer = function(*args)
+    except BaseException as error:
+        _fail(pipe, error)
+    try:
+        from pgregistry.testing.ranks.pickling import pickled
+
+        content = pickled(answer)
+    except Exception as error:
+        _end(pipe, "failure", f"returned {answer!r:.200}, which cannot be sent back: {error}")
+    _end(pipe, "answer", content)
+
+
+def _redirect(out: Path) -> None:
+    """Write into a file whatever this process prints, from Python or not."""
+    with open(out, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - as long as the process
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+
+
+def _start_world(rank: int, count: int, files: Path) -> None:
+    import torch
+    from torch.distributed import FileStore  # type: ignore[attr-defined]  # torch documents it
+
+    store = FileStore(str(files / "store"), count)  # needs no port and no name look-up
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=count)
+
+
+def _fail(pipe: Connection, error: BaseException) -> NoReturn:
+    """Send the traceback of an error without the frame of `_live`."""
+    if error.__traceback__ is not None:
+        error.__traceback__ = error.__traceback__.tb_next
+    _end(pipe, "failure", "".join(traceback.format_exception(error)))
+
+
+def _end(pipe: Connection, kind: str, content: Any) -> NoReturn:
+    sys.stdout.flush()
+    pipe.send((kind, content))
+    if kind == "answer" and pipe.poll(None):  # until all are done: some may still need the store of this rank
+        os._exit(0)
+    os._exit(1)  # without waiting for a thread of a process group
