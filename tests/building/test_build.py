@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from ranks import run_ranks
+from ranks import alive, run_ranks
 
 import pgregistry
 from pgregistry import WORLD, Axis, BuildError, ConfigError, Mode, Split
@@ -192,13 +192,6 @@ def test_seeds_are_equal_on_ranks_that_share_a_position_and_differ_along_the_mod
         assert [answer[mode] for answer in found] == [by_position[at] for at in position]
         assert len(set(by_position.values())) == len(by_position)
     assert len({seed for answer in found for seed in answer.values()}) == 2 + 2 + 2 + 1
-
-
-def alive() -> int:
-    """How many process groups torch knows."""
-    import torch.distributed as dist
-
-    return len(dist.distributed_c10d._world.pg_map)
 
 
 def leave_an_existing_world_alone() -> Any:

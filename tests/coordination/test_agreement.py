@@ -9,17 +9,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch.distributed as dist
+from counting import Counting
 from pgregistry.coordination.within_conflicts import Crossing
-from ranks import run_ranks
+from random_settings import random_settings
+from ranks import alive, run_ranks
 
 import pgregistry
-from pgregistry import WORLD, Axis, ConfigError, Mode, PlanMismatch, Split
+from pgregistry import ConfigError, PlanMismatch
 from pgregistry.building.watchdog import confirm
 from pgregistry.coordination import agreement as agree
 from pgregistry.coordination import store as board
@@ -28,48 +29,6 @@ from pgregistry.coordination.store import Board
 from pgregistry.errors import format_ranks
 from pgregistry.planning.planner import make
 from pgregistry.registry.discovery import discover
-
-
-class Counting(dist.Store):
-    """A rank's own way to a store: it counts the calls, and its timeout is nobody else's."""
-
-    def __init__(self, store: Any) -> None:
-        super().__init__()
-        self.store = store
-        self.calls: list[tuple[str, str]] = []
-
-    def _count(self, call: str, keys: Sequence[str]) -> Any:
-        self.calls.append((call, keys[0]))
-        return self.store
-
-    def has_extended_api(self) -> bool:
-        return True
-
-    def set(self, key: str, value: Any) -> None:
-        self._count("set", [key]).set(key, value)
-
-    def multi_set(self, keys: Sequence[str], values: Sequence[Any]) -> None:
-        self._count("multi_set", keys).multi_set(keys, values)
-
-    def add(self, key: str, value: int) -> int:
-        return int(self._count("add", [key]).add(key, value))
-
-    def compare_set(self, key: str, expected: str, desired: str) -> Any:
-        return self._count("compare_set", [key]).compare_set(key, expected, desired)
-
-    def check(self, keys: Sequence[str]) -> bool:
-        return bool(self._count("check", keys).check(keys))
-
-    def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:
-        self._count("wait", keys).wait(keys, timeout or self.timeout)
-
-    def get(self, key: str) -> bytes:
-        self._count("get", [key]).wait([key], self.timeout)
-        return self.store.get(key)
-
-    def multi_get(self, keys: Sequence[str]) -> list[bytes]:
-        self._count("multi_get", keys).wait(keys, self.timeout)
-        return list(self.store.multi_get(keys))
 
 
 @pytest.fixture(params=["hash", "file", "tcp"])
@@ -458,45 +417,6 @@ def test_the_creation_of_all_process_groups_takes_at_most_two_calls_a_rank(size:
 # --- plans that are the same are never refused ------------------------------------------------------
 
 
-def divisors(number: int) -> list[int]:
-    return [size for size in range(1, number + 1) if number % size == 0]
-
-
-def random_settings(chance: random.Random, world_size: int) -> dict[str, Any]:
-    """Keywords of a plan that works: axes of third parties, splits, modes on some ranks only, dedicated ones."""
-    third_parties = chance.sample(["expert", "context", "stage"], chance.randint(0, 3))
-    axes, left = ["tensor", "pipe", *third_parties], world_size
-    settings: dict[str, Any] = {}
-    for axis in chance.sample(axes, len(axes)):
-        settings[axis] = chance.choice(divisors(left))
-        left //= settings[axis]
-    extra = [Mode(name, over=Axis(name), dedicated=chance.random() < 0.2) for name in third_parties]
-    axes.append("data")
-    whole = settings | {"data": left}
-    for name in chance.sample(["ends", "heads", "tails"], chance.randint(0, 3)):
-        at = {"ends": (0, -1), "heads": (0,), "tails": (-1,)}[name]
-        extra.append(Mode(name, over=chance.sample(axes, chance.randint(1, 2)), at=at))
-    if chance.random() < 0.5:
-        of = chance.choice(axes)
-        split = Split(of, inner="near", outer="far", size=chance.choice(divisors(whole[of])))
-        extra += [Mode("near", over=split, dedicated=chance.random() < 0.2), Mode("far", over=split.outer)]
-    if chance.random() < 0.5:
-        rows = Split(WORLD, inner="rows", size=chance.randint(1, world_size), ragged=True)
-        extra.append(Mode("rows", over=rows, at=chance.choice([None, (0,), (0, -1)])))
-    if chance.random() < 0.3:
-        some = sorted(chance.sample(range(world_size), chance.randint(1, world_size)))
-        cut = chance.randint(1, len(some))
-        listed = [ranks for ranks in (some[:cut], some[cut:]) if ranks]
-        extra.append(Mode("listed", groups=lambda mesh: listed))
-    disable = chance.sample(["dummy", "nettest", "zero1"], chance.randint(0, 2))
-    if "nettest" not in disable:
-        settings["nettest"] = chance.randint(1, world_size)
-    if "zero1" not in disable:
-        settings["zero1"] = {"size": chance.choice(divisors(left)), "dedicated": chance.random() < 0.2}
-    order = chance.sample(axes, len(axes))
-    return settings | {"extra": extra, "order": order, "disable": disable}
-
-
 def told_otherwise(chance: random.Random, settings: dict[str, Any]) -> Statement:
     """The same plan, said by another user on another machine: other origins, discovery order, versions."""
     keywords, found = dict(settings), discover()
@@ -614,11 +534,11 @@ def halves() -> Any:
     rank = dist.get_rank()
     mine = range(2) if rank < 2 else range(2, 6)
     sizes = {"tensor": 2} if rank < 2 else {"pipe": 2, "tensor": 2}
-    before = len(dist.distributed_c10d._world.pg_map)
+    before = alive()
     with pgregistry.init(within=mine, **sizes) as context:
         good = list(prove(context)) == list(context.plan.modes)
         found = context.plan.sizes["pipe"], context["tensor"].ranks
-    return good, *found, len(dist.distributed_c10d._world.pg_map) == before
+    return good, *found, alive() == before
 
 
 def test_disjoint_parts_of_a_world_agree_on_different_plans_at_the_same_time() -> None:

@@ -1,4 +1,6 @@
-"""Run a function on several real ranks: `run_ranks(4, function)`, all from one process with torch."""
+"""Real ranks for tests, all forked from one process with torch."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
@@ -12,5 +14,12 @@ local_ranks = cache(LocalRanks)
 def run_ranks(
     count: int, function: Callable[..., Any], *args: Any, world: bool = True, timeout: float = 60, env: Any = None
 ) -> list[Any]:
-    """What the function returned on each rank; when one fails, the others have all of the time."""
+    """Return what the function returned on each rank; if one fails, the others have all of the time."""
     return local_ranks().run(count, function, *args, world=world, timeout=timeout, grace=timeout, env=env)
+
+
+def alive() -> int:
+    """Return how many process groups torch has in this process."""
+    import torch.distributed as dist
+
+    return len(dist.distributed_c10d._world.pg_map)

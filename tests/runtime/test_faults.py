@@ -28,8 +28,8 @@ from typing import Any, Final
 
 import pytest
 import torch.distributed as dist
-from ranks import run_ranks
-from test_agree import random_settings
+from random_settings import random_settings
+from ranks import alive, run_ranks
 
 import pgregistry
 from pgregistry import Mode, PlanMismatch
@@ -444,11 +444,6 @@ def installed(folder: Path, labels: tuple[str, ...]) -> Iterator[None]:
 
 
 # --- what each rank does ----------------------------------------------------------------------------
-
-
-def alive() -> int:
-    """How many process groups torch knows."""
-    return len(dist.distributed_c10d._world.pg_map)
 
 
 @contextlib.contextmanager

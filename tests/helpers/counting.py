@@ -1,0 +1,51 @@
+"""A store that counts the calls of one rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+
+
+class Counting(dist.Store):
+    """One rank's view of a store, which counts its calls and has a timeout of its own."""
+
+    def __init__(self, store: Any) -> None:
+        super().__init__()
+        self.store = store
+        self.calls: list[tuple[str, str]] = []
+
+    def _count(self, call: str, keys: Sequence[str]) -> Any:
+        self.calls.append((call, keys[0]))
+        return self.store
+
+    def has_extended_api(self) -> bool:
+        return True
+
+    def set(self, key: str, value: Any) -> None:
+        self._count("set", [key]).set(key, value)
+
+    def multi_set(self, keys: Sequence[str], values: Sequence[Any]) -> None:
+        self._count("multi_set", keys).multi_set(keys, values)
+
+    def add(self, key: str, value: int) -> int:
+        return int(self._count("add", [key]).add(key, value))
+
+    def compare_set(self, key: str, expected: str, desired: str) -> Any:
+        return self._count("compare_set", [key]).compare_set(key, expected, desired)
+
+    def check(self, keys: Sequence[str]) -> bool:
+        return bool(self._count("check", keys).check(keys))
+
+    def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:
+        self._count("wait", keys).wait(keys, timeout or self.timeout)
+
+    def get(self, key: str) -> bytes:
+        self._count("get", [key]).wait([key], self.timeout)
+        return self.store.get(key)
+
+    def multi_get(self, keys: Sequence[str]) -> list[bytes]:
+        self._count("multi_get", keys).wait(keys, self.timeout)
+        return list(self.store.multi_get(keys))
