@@ -1,9 +1,9 @@
-"""A store that gathers what many process groups ask at once: one write, one read for all of them.
+"""An exchange of addresses for many process groups at once: one write and one read for all of them.
 
-gloo asks for the address of each member of each group in turn. Here all process groups of a
-rank are made at the same time, in a thread each. Their addresses leave in one call, and those of
-all other members come in one. Every address is out before anyone waits for one, so ranks may make
-their groups in any order.
+gloo asks the store for the address of each member of each group in turn. Here all process groups of
+a rank are made at the same time, each in a thread. Their addresses are written in one call, and those
+of all other members are read in one. Every rank writes before it reads, so ranks may make their groups
+in any order.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from typing import Any, Final
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.building.watchdog import LOOK, Lookout
+from pgregistry.building.watchdog import LOOK, Watchdog
 from pgregistry.coordination.barrier import GONE, address_key
 from pgregistry.coordination.store import SLICE, ScopedStore, decode, encode
 
-#: How long a thread waits before it asks again for what comes after the exchange, in seconds.
+#: The pause of a thread between two reads of a key that is written after the exchange, in seconds.
 PAUSE: Final = 0.002
 
 
-class GatheringStore(Store):
-    """What the threads of `together` see; torch keeps only its C++ half alive, so keep this one.
+class ExchangeStore(Store):
+    """The store of the threads in `run_together`. torch keeps only its C++ half alive, so keep this object.
 
-    What is asked for is held back until the addresses of all peers are here. What comes later goes
-    straight to the store.
+    A read waits until the addresses of all peers are here. What is written later goes straight to the
+    store.
     """
 
-    def __init__(self, board: ScopedStore, peers: Sequence[int]) -> None:
+    def __init__(self, scope: ScopedStore, peers: Sequence[int]) -> None:
         super().__init__()
-        self._board = board
+        self._scope = scope
         self._peers = peers
-        self._store: Any = PrefixStore("groups", board.store)
+        self._store: Any = PrefixStore("groups", scope.store)
         self._changed = threading.Condition()
         self._known: dict[str, bytes] = {}
         self._waiting = 0
-        self._state = "gathering"  # then "told", then "known" or "given up"
+        self._state = "collecting"  # then "published", then "complete" or "given up"
 
-    # What torch calls, from the threads that make process groups.
+    # torch calls these, from the threads that make process groups.
 
     def has_extended_api(self) -> bool:
         return True
 
     def set(self, key: str, value: bytes | str) -> None:
         with self._changed:
-            if self._state == "gathering":
+            if self._state == "collecting":
                 self._known[key] = value.encode() if isinstance(value, str) else value
                 return
         self._store.set(key, value)
@@ -60,24 +60,24 @@ class GatheringStore(Store):
         with self._changed:
             self._waiting += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._state in ("known", "given up"))
+            self._changed.wait_for(lambda: self._state in ("complete", "given up"))
             self._waiting -= 1
             if self._state == "given up":
                 raise RuntimeError("building was given up")
-        return [self._known[key] if key in self._known else self._later(key) for key in keys]
+        return [self._known[key] if key in self._known else self._get_later(key) for key in keys]
 
-    def _later(self, key: str) -> bytes:
-        """What is written after the exchange, as torch does with TORCH_DISTRIBUTED_DEBUG=DETAIL.
+    def _get_later(self, key: str) -> bytes:
+        """Return what is written after the exchange, as torch does with TORCH_DISTRIBUTED_DEBUG=DETAIL.
 
-        The threads share one connection, which a `get` that waits would block for all of them,
-        also for those that have something to write; so this asks again and again.
+        The threads share one connection. A blocking `get` would hold it for all of them, also for
+        those that have something to write, so this asks again and again.
         """
         until = time.monotonic() + self._store.timeout.total_seconds()
         while not self._store.check([key]):
             if self._state == "given up":
                 raise RuntimeError("building was given up")
             if time.monotonic() > until:
-                raise RuntimeError(f"Timeout: {key} did not come")
+                raise RuntimeError(f"Timeout: nobody wrote {key}")
             time.sleep(PAUSE)
         return bytes(self._store.get(key))
 
@@ -97,30 +97,30 @@ class GatheringStore(Store):
     def compare_set(self, key: str, expected: str, desired: str) -> Any:
         return self._store.compare_set(key, expected, desired)
 
-    # What `together` does, in the thread that waits for them.
+    # `run_together` calls these, in the thread that waits for the others.
 
-    def exchange(self, alive: Callable[[], int], lookout: Lookout) -> None:
-        """Tell the peers what all threads wrote, read what theirs did, and let the threads go on.
+    def exchange(self, alive: Callable[[], int], watchdog: Watchdog) -> None:
+        """Write the addresses of all threads, read those of the peers, and let the threads go on.
 
         Args:
-            alive: How many threads still make a process group; raises where one failed.
-            lookout: Looks around while a peer does not come.
+            alive: Returns how many threads still make a process group; raises what one of them raised.
+            watchdog: Ends the wait for a peer.
         """
         with self._changed:
-            while not self._changed.wait_for(lambda: self._waiting >= alive(), timeout=lookout.next(SLICE)):
-                lookout()
-            self._state = "told"
-        told = encode({key: value.decode("latin-1") for key, value in self._known.items()})
-        self._board.set(address_key(self._board.rank), told)
+            while not self._changed.wait_for(lambda: self._waiting >= alive(), timeout=watchdog.next(SLICE)):
+                watchdog.look_around()
+            self._state = "published"
+        mine = encode({key: value.decode("latin-1") for key, value in self._known.items()})
+        self._scope.set(address_key(self._scope.rank), mine)
         keys = [address_key(peer) for peer in self._peers]
-        while (found := self._board.read(keys, lookout.next(SLICE))) is None or GONE in found:
-            lookout()
+        while (found := self._scope.read(keys, watchdog.next(SLICE))) is None or GONE in found:
+            watchdog.look_around()
         for one in found:
             self._known |= {key: value.encode("latin-1") for key, value in decode(one).items()}
-        self._end("known")
+        self._end("complete")
 
     def give_up(self) -> None:
-        """Let threads that still wait go, with an error."""
+        """End the wait of all threads with an error."""
         self._end("given up")
 
     def _end(self, state: str) -> None:
@@ -128,53 +128,50 @@ class GatheringStore(Store):
             self._state = state
             self._changed.notify_all()
 
-    def ended(self) -> None:
-        """A thread is done."""
+    def thread_ended(self) -> None:
+        """Wake the thread that waits for the others."""
         with self._changed:
             self._changed.notify_all()
 
-    def idle(self, alive: Callable[[], int], seconds: float) -> bool:
-        """Whether no thread is alive any more, within some seconds."""
+    def wait_for_threads(self, alive: Callable[[], int], seconds: float) -> bool:
+        """Wait until all threads have ended; return False if they have not within `seconds`."""
         with self._changed:
             return self._changed.wait_for(lambda: not alive(), timeout=seconds)
 
 
-def together(store: GatheringStore, jobs: Sequence[Callable[[], Any]], lookout: Lookout) -> list[Any]:
-    """The results of jobs that run at the same time, each in a thread, served by the store.
+def run_together(store: ExchangeStore, jobs: Sequence[Callable[[], object]], watchdog: Watchdog) -> None:
+    """Run jobs at the same time, each in a thread, and serve them by the store.
 
     Raises:
-        Exception: what the first job raised, or `lookout`, at once; the others are told to
-            give up.
+        Exception: what the first job raised, or the watchdog, at once; the other jobs end with an error.
     """
-    results: list[Any] = [None] * len(jobs)
     failures: list[BaseException] = []
-    finished: list[int] = []
+    finished: list[None] = []
 
-    def run(position: int) -> None:
+    def run(job: Callable[[], object]) -> None:
         try:
-            results[position] = jobs[position]()
+            job()
         except BaseException as error:
             failures.append(error)
         finally:
-            finished.append(position)
-            store.ended()
+            finished.append(None)
+            store.thread_ended()
 
     def alive() -> int:
         if failures:
             raise failures[0]
         return len(jobs) - len(finished)
 
-    threads = [threading.Thread(target=run, args=(position,), daemon=True) for position in range(len(jobs))]
+    threads = [threading.Thread(target=run, args=(job,), daemon=True) for job in jobs]
     for thread in threads:
         thread.start()
     try:
         if jobs:
-            store.exchange(alive, lookout)
-        while not store.idle(alive, lookout.next(LOOK)):
-            lookout()
+            store.exchange(alive, watchdog)
+        while not store.wait_for_threads(alive, watchdog.next(LOOK)):
+            watchdog.look_around()
         for thread in threads:
             thread.join()
     except BaseException:
         store.give_up()
         raise
-    return results

@@ -9,94 +9,77 @@ from typing import Any
 
 import torch.distributed as dist
 
-from pgregistry.building.options import torch_options
-from pgregistry.building.specs import Defaults, Request, of_world
-from pgregistry.building.watchdog import LOOK, Lookout
-from pgregistry.coordination.store import SLICE, ScopedStore
+from pgregistry.building.backend import default_group_is_bound, torch_options
+from pgregistry.building.process_groups import GroupBuilder
+from pgregistry.building.specs import GroupSpec, new_specs
+from pgregistry.building.watchdog import LOOK
+from pgregistry.coordination.store import SLICE
 from pgregistry.coordination.worker import run_abandonable
-from pgregistry.errors import BuildError
-from pgregistry.planning.plans.plan import Plan
+from pgregistry.errors import BuildError, format_ranks
 
 
-def by_public_calls(
-    plan: Plan,
-    board: ScopedStore,
-    defaults: Defaults,
-    known: dict[Request, dist.ProcessGroup],
-    made: list[dist.ProcessGroup],
-    lookout: Lookout,
-) -> None:
-    """All process groups of the plan by `new_group`, on all ranks in one order.
+def create_by_public_calls(builder: GroupBuilder) -> None:
+    """Make all process groups of the plan with `new_group`, on all ranks in one order.
 
-    torch names process groups by counting a rank's calls. A user may have made some on some
-    ranks only, so a rank that is behind first calls for groups that it is not in, which costs
-    nothing.
+    torch names process groups by counting the calls of a rank. A user may have made some on some
+    ranks only. A rank that is behind therefore first calls `new_group` for groups that it is not
+    in, which makes nothing.
+
+    Raises:
+        BuildError: if `within` leaves out a rank, for `new_group` must be called on all of them.
     """
-    size = dist.get_world_size()
-    if len(board.ranks) != size:
+    scope, watchdog, size = builder.scope, builder.watchdog, dist.get_world_size()
+    if left_out := set(range(size)).difference(scope.ranks):
         raise BuildError(
-            f"within={tuple(board.ranks)} leaves out ranks, and new_group needs all {size} of them. Unset "
-            "PGREGISTRY_BUILD, start the world without device_id (device=), or use a torch whose process groups can "
-            "be named."
+            f"within leaves out {format_ranks(left_out)}, but new_group must be called on all {size} ranks of the "
+            "world. Unset PGREGISTRY_BUILD, start the world without device_id (device=), or use a torch whose process "
+            "groups can be named.",
+            ranks=left_out,
         )
-    board.set(f"made/{board.rank}", str(dist.get_pg_count()))
-    while (counts := board.read([f"made/{rank}" for rank in board.ranks], lookout.next(SLICE))) is None:
-        lookout()
-    run_abandonable(
-        partial(_all_of, plan, board.rank, max(map(int, counts)), defaults, known, made, lookout), lookout, LOOK
-    )
+    scope.set(f"made/{scope.rank}", str(dist.get_pg_count()))
+    keys = [f"made/{rank}" for rank in scope.ranks]
+    while (counts := scope.read(keys, watchdog.next(SLICE))) is None:
+        watchdog.look_around()
+    run_abandonable(partial(_create_all, builder, max(map(int, counts))), watchdog.look_around, LOOK)
 
 
-def _all_of(
-    plan: Plan,
-    me: int,
-    count: int,
-    defaults: Defaults,
-    known: dict[Request, dist.ProcessGroup],
-    made: list[dist.ProcessGroup],
-    lookout: Lookout,
-) -> None:
-    size = dist.get_world_size()
+def _create_all(builder: GroupBuilder, count: int) -> None:
+    rank, size, bound = builder.scope.rank, dist.get_world_size(), default_group_is_bound()
     for _ in range(count - dist.get_pg_count()):
-        dist.new_group([(me + 1) % size])
-    seen = set(known)
-    bound = dist.group.WORLD is not None and dist.group.WORLD.bound_device_id is not None
-    for mode in plan.planned:
-        requests = [request for request in of_world(plan, defaults) if request.mode == mode.name]
-        fresh = [request for request in dict.fromkeys(requests) if request not in seen]
-        seen.update(fresh)
-        members = sum(len(request.ranks) for request in fresh)
-        if bound and members == size and len({request.backend for request in fresh} | {defaults.backend}) == 1:
-            groups = _split(fresh)
+        dist.new_group([(rank + 1) % size])
+    for specs in new_specs(builder.plan, builder.defaults, builder.default_spec).values():
+        backends = {spec.backend for spec in specs}
+        if bound and backends == {builder.defaults.backend} and sum(len(spec.ranks) for spec in specs) == size:
+            groups = [_split(builder, specs)] * len(specs)
         else:
-            groups = [_new(request) for request in fresh]
-        for request, group in zip(fresh, groups, strict=True):
-            if me in request.ranks and isinstance(group, dist.ProcessGroup):
-                known[request] = group
-                made.append(group)
-                lookout.made(request)
+            groups = [_new(builder, spec) for spec in specs]
+        for spec, group in zip(specs, groups, strict=True):
+            if rank in spec.ranks:
+                builder.add(spec, group)
 
 
-def _split(requests: Sequence[Request]) -> list[Any]:
-    """One collective for all groups of a partition, where communicators are split from the world's."""
-    first = requests[0]
-    group = dist.split_group(
-        split_ranks=[list(request.ranks) for request in requests],
-        timeout=None if first.timeout is None else timedelta(seconds=first.timeout),
-        pg_options=torch_options(first),
-        group_desc=f"pgregistry:{first.mode}",
-    )
-    return [group] * len(requests)
-
-
-def _new(request: Request) -> Any:
-    try:
-        return dist.new_group(
-            list(request.ranks),
-            timeout=None if request.timeout is None else timedelta(seconds=request.timeout),
-            backend=request.backend,
-            pg_options=torch_options(request),
-            group_desc=f"pgregistry:{request.mode}/{request.index}",
+def _split(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> Any:
+    """Split the communicators of a partition from that of the default group, in one collective."""
+    first = specs[0]
+    with builder.naming(first):
+        return dist.split_group(
+            split_ranks=[list(spec.ranks) for spec in specs],
+            timeout=_duration(first),
+            pg_options=torch_options(first),
+            group_desc=f"pgregistry:{first.mode}",
         )
-    except Exception as error:
-        raise BuildError(f"Rank {dist.get_rank()} could not make {request}: {type(error).__name__}: {error}") from error
+
+
+def _new(builder: GroupBuilder, spec: GroupSpec) -> Any:
+    with builder.naming(spec):
+        return dist.new_group(
+            list(spec.ranks),
+            timeout=_duration(spec),
+            backend=spec.backend,
+            pg_options=torch_options(spec),
+            group_desc=spec.description,
+        )
+
+
+def _duration(spec: GroupSpec) -> timedelta | None:
+    return None if spec.timeout is None else timedelta(seconds=spec.timeout)

@@ -1,4 +1,4 @@
-"""Which process groups a plan needs: one for each distinct set of ranks and settings."""
+"""Specs: the process groups that a plan needs, one for each distinct set of ranks and settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgregistry.planning.plans.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a run says for the modes that say nothing: backend, timeout (seconds), gloo companions."""
+    """The run's settings for modes that have none: backend, timeout (seconds), gloo companions."""
 
     backend: str
     timeout: float | None = None
@@ -19,18 +19,18 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A process group that a plan needs; requests that are equal share one.
+class GroupSpec:
+    """A process group that a plan needs. Modes whose specs are equal share one process group.
 
     Attributes:
-        ranks: Its members.
+        ranks: Its members, as global ranks.
         backend: The torch backend.
-        options: Backend options, sorted.
+        options: Backend options, sorted by name.
         timeout: In seconds; None for torch's default.
-        owner: The mode, where that is dedicated and shares with no other.
-        mode: The mode that asks; the first of several that share.
-        index: Which group of that mode.
-        companion: Whether it is the gloo process group beside another.
+        owner: The mode that does not share it (`dedicated`), or None.
+        mode: The first mode that needs it.
+        index: Which group of that mode it is.
+        companion: True for the gloo process group beside one of another backend.
     """
 
     ranks: tuple[int, ...]
@@ -44,8 +44,13 @@ class Request:
 
     @property
     def name(self) -> str:
-        """What the process group is called, the same on every member, whatever else they make."""
+        """Return its name: equal on every member, whatever other groups that member makes."""
         return f"{self.mode}/{self.index}{'/gloo' * self.companion}"
+
+    @property
+    def description(self) -> str:
+        """Return what torch shows of it in logs and flight records, such as "pgregistry:tensor/3"."""
+        return f"pgregistry:{self.mode}/{self.index}"
 
     def __str__(self) -> str:
         kind = "gloo process group beside" if self.companion else "process group of"
@@ -53,53 +58,67 @@ class Request:
         return f"the {kind} mode {self.mode!r}, group {self.index} {ranks}, backend {self.backend}"
 
 
-def world_request(plan: Plan, defaults: Defaults) -> Request:
-    """What the default process group serves: all ranks, with the settings of the run."""
-    return Request(tuple(range(plan.world_size)), defaults.backend, timeout=defaults.timeout)
+def default_group_spec(plan: Plan, defaults: Defaults) -> GroupSpec:
+    """Return the spec that the default process group serves: all ranks, with the settings of the run."""
+    return GroupSpec(tuple(range(plan.world_size)), defaults.backend, timeout=defaults.timeout)
 
 
-def of_group(mode: PlannedMode, index: int, ranks: tuple[int, ...], defaults: Defaults) -> list[Request]:
-    """The process groups for one group: its own, then the gloo one where it is asked for."""
+def specs_of_group(mode: PlannedMode, index: int, ranks: tuple[int, ...], defaults: Defaults) -> list[GroupSpec]:
+    """Return the specs of one group of a mode: its own, then that of its gloo companion if it has one."""
     backend = mode.backend or defaults.backend
     timeout = defaults.timeout if mode.timeout is None else mode.timeout
     owner = mode.name if mode.dedicated else None
     options = tuple(sorted(mode.options.items()))
-    requests = [Request(ranks, backend, options, timeout, owner, mode.name, index)]
-    if (defaults.cpu if mode.cpu is None else mode.cpu) and not to_gloo(backend):
-        requests.append(Request(ranks, "gloo", (), timeout, owner, mode.name, index, companion=True))
-    return requests
+    specs = [GroupSpec(ranks, backend, options, timeout, owner, mode.name, index)]
+    if (defaults.cpu if mode.cpu is None else mode.cpu) and not has_gloo(backend):
+        specs.append(GroupSpec(ranks, "gloo", (), timeout, owner, mode.name, index, companion=True))
+    return specs
 
 
-def of_rank(plan: Plan, rank: int, defaults: Defaults) -> dict[str, list[Request]]:
-    """The process groups of one rank by mode, in plan order, without looking at any other group."""
-    wanted = {}
+def specs_of_rank(plan: Plan, rank: int, defaults: Defaults) -> dict[str, list[GroupSpec]]:
+    """Return the specs of one rank by mode, in plan order, without a look at any other group.
+
+    >>> import pgregistry
+    >>> specs = specs_of_rank(pgregistry.plan(4, tensor=2, only=["data", "tensor"]), 3, Defaults("gloo"))
+    >>> {name: [spec.ranks for spec in each] for name, each in specs.items()}
+    {'data': [(1, 3)], 'tensor': [(2, 3)]}
+    """
+    specs = {}
     for mode in plan.planned:
         ranks, index = mode.groups.group_of(rank), mode.groups.index_of(rank)
         if ranks is not None and index is not None:
-            wanted[mode.name] = of_group(mode, index, ranks, defaults)
-    return wanted
+            specs[mode.name] = specs_of_group(mode, index, ranks, defaults)
+    return specs
 
 
-def of_world(plan: Plan, defaults: Defaults) -> Iterator[Request]:
-    """The process groups of all ranks in the order of the plan, those that are shared more than once."""
+def specs_of_world(plan: Plan, defaults: Defaults) -> Iterator[GroupSpec]:
+    """Yield the specs of all ranks in plan order; a shared one comes once for each mode that shares it."""
     for mode in plan.planned:
         for index, ranks in enumerate(mode.groups):
-            yield from of_group(mode, index, ranks, defaults)
+            yield from specs_of_group(mode, index, ranks, defaults)
 
 
-def distinct(plan: Plan, defaults: Defaults) -> dict[str, int]:
-    """How many process groups are made for each mode, over all ranks; what is shared counts once."""
-    made, known = dict.fromkeys(plan.modes, 0), {world_request(plan, defaults)}
-    for request in of_world(plan, defaults):
-        made[request.mode] += request not in known
-        known.add(request)
-    return made
+def new_specs(plan: Plan, defaults: Defaults, default_group: GroupSpec) -> dict[str, list[GroupSpec]]:
+    """Return the specs of the process groups that all ranks together must make, by the mode that is first to need each.
+
+    Args:
+        plan: The plan. Its groups are listed once.
+        defaults: The run's settings.
+        default_group: The spec of the default process group, which is there already.
+    """
+    new: dict[str, list[GroupSpec]] = {name: [] for name in plan.modes}
+    seen = {default_group}
+    for spec in specs_of_world(plan, defaults):
+        if spec not in seen:
+            seen.add(spec)
+            new[spec.mode].append(spec)
+    return new
 
 
-def to_gloo(backend: str) -> bool:
-    """Whether process groups of a backend take CPU tensors to gloo.
+def has_gloo(backend: str) -> bool:
+    """Return True if process groups of a backend take CPU tensors by gloo.
 
-    >>> to_gloo("gloo"), to_gloo("cpu:gloo,cuda:nccl"), to_gloo("nccl")
+    >>> has_gloo("gloo"), has_gloo("cpu:gloo,cuda:nccl"), has_gloo("nccl")
     (True, True, False)
     """
     return backend == "gloo" or "cpu:gloo" in backend.split(",")

@@ -1,12 +1,12 @@
-"""How ranks that build wait for one another: they look whether one has failed, and whether the time is up."""
+"""The watchdog of a build: it ends the wait for ranks that failed or are missing."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pgregistry.building.specs import Request
+from pgregistry.building.specs import GroupSpec
 from pgregistry.coordination.barrier import check_failure, give_up
 from pgregistry.coordination.store import ScopedStore
 from pgregistry.errors import format_ranks
@@ -15,42 +15,41 @@ from pgregistry.errors import format_ranks
 LOOK: Final = 2.0
 
 
-class Lookout:
-    """What a rank looks at while it waits for others: whether one has failed, whether the time is up."""
+class Watchdog:
+    """Ends the wait for other ranks when one of them has failed, and when the time is up.
 
-    def __init__(self, board: ScopedStore, requests: Sequence[Request], seconds: float) -> None:
-        self._board = board
-        self._requests = requests
-        self._begun = time.monotonic()
+    Attributes:
+        seconds: The time that the build may take.
+    """
+
+    def __init__(self, scope: ScopedStore, groups: Mapping[GroupSpec, object], seconds: float) -> None:
+        self._scope = scope
+        self._groups = groups
+        self._until = time.monotonic() + seconds
         self.seconds = seconds
-        self.took: dict[Request, float] = {}
-
-    def made(self, request: Request) -> None:
-        """Note that a process group is there."""
-        self.took[request] = time.monotonic() - self._begun
 
     def next(self, seconds: float) -> float:
-        """How long to wait before the next look: so many seconds, or less where the time is up before."""
-        return max(min(seconds, self._begun + self.seconds - time.monotonic()), 0.001)
+        """Return the seconds until the next look: at most `seconds`, less if the time is up earlier."""
+        return max(min(seconds, self._until - time.monotonic()), 0.001)
 
-    def __call__(self) -> None:
-        """Look around once.
+    def look_around(self) -> None:
+        """Return if there is still something to wait for.
 
         Raises:
-            BuildError: with what another rank failed with, or who does not come when the time is up.
+            BuildError: with the failure of another rank, or when the time is up, with the ranks that are missing.
         """
-        check_failure(self._board)
-        if time.monotonic() >= self._begun + self.seconds:
-            raise give_up(self._board, self._waits_for)
+        check_failure(self._scope)
+        if time.monotonic() >= self._until:
+            raise give_up(self._scope, self._describe)
 
-    def _waits_for(self, missing: Sequence[int]) -> str:
-        """Return which group waits for which rank, given the ranks that do not answer."""
-        left = [request for request in self._requests if request not in self.took]
-        waited = f"Rank {self._board.rank} waited {self.seconds:g} s."
-        for request in left:
-            if absent := [rank for rank in request.ranks if rank in missing]:
-                verb = "does" if len(absent) == 1 else "do"
-                return f"{waited} {format_ranks(absent).capitalize()} {verb} not come to {request}."
+    def _describe(self, missing: Sequence[int]) -> str:
+        """Return what this rank waited for, given the ranks that did not answer a roll call."""
+        waited = f"Rank {self._scope.rank} waited {self.seconds:g} s."
+        left = [spec for spec, group in self._groups.items() if group is None]
+        for spec in left:
+            if absent := set(spec.ranks).intersection(missing):
+                verb = "is" if len(absent) == 1 else "are"
+                return f"{waited} {format_ranks(absent).capitalize()} {verb} missing from {spec}."
         if left:
             return f"{waited} These are not connected: {'; '.join(map(str, left))}."
         return f"{waited} Another rank is not done."

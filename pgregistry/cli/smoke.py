@@ -77,16 +77,18 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | N
 
     from pgregistry.runtime.initialize import initialize
     from pgregistry.runtime.process import InitOptions
-    from pgregistry.runtime.verify import prove
+    from pgregistry.runtime.verify import verify_handle
 
     problems.raise_any()
     torch.set_num_threads(1)
     begun = time.perf_counter()
     with initialize({}, InitOptions(backend=backend, cpu=cpu), command_line=typed, trace=trace) as context:
-        seconds = dict.fromkeys(context.plan.modes, 0.0) | context.built.seconds
+        seconds = dict.fromkeys(context.plan.modes, 0.0) | context.process_groups.seconds
         with _progress(context) as advance:
             last = time.perf_counter()
-            for name in prove(context):
+            for name in context.plan.modes:
+                if handle := context.get(name):
+                    verify_handle(handle, context.plan.fingerprint)
                 now = time.perf_counter()
                 seconds[name] += now - last
                 last = now
@@ -111,10 +113,11 @@ def _progress(context: ParallelContext) -> Iterator[Any]:
 
 
 def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> None:
-    from pgregistry.building.specs import distinct
+    from pgregistry.building.specs import default_group_spec, new_specs
 
-    plan = context.plan
-    process_groups = distinct(plan, context.defaults)
+    plan, defaults = context.plan, context.defaults
+    new = new_specs(plan, defaults, default_group_spec(plan, defaults))
+    process_groups = {name: len(specs) for name, specs in new.items()}
     numbers = ("process groups", "ms")
     rows = tables.table("mode", "groups × ranks", "rank 0 is with", *numbers, right=numbers)
     for name in plan.modes:

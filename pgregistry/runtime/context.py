@@ -1,49 +1,54 @@
-"""What `init()` returns: the process groups of this rank, by mode, and how to be rid of them."""
+"""ParallelContext: the process groups of this rank, by mode, as `init` returns them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from torch.distributed.device_mesh import DeviceMesh
-
-from pgregistry.building.build import Built, undo
-from pgregistry.building.specs import Defaults
 from pgregistry.errors import BuildError, ConfigError, did_you_mean
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime import device_mesh as meshes
-from pgregistry.runtime.handle import Handle
+from pgregistry.runtime import device_mesh
+from pgregistry.runtime.handle import GroupHandle
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from pgregistry.building.process_groups import ProcessGroups
+    from pgregistry.building.specs import Defaults
 
 
 class ParallelContext:
-    """The process groups of a run on this rank; made by `init`, best used with `with`.
+    """The process groups of a run on this rank. `init` makes it; use it in a `with` statement, or close it.
+
+        with pgregistry.init(tensor=2, pipe=2) as context:
+            dist.all_reduce(x, group=context["tensor"].group)
 
     Attributes:
-        plan: What was built, as data.
+        plan: The plan that was built.
         rank: This rank.
-        built: The process groups of this rank, and how long it took to make them.
-        defaults: What the run says for modes that say nothing.
+        process_groups: The torch process groups of this rank, and the time that each mode took.
+        defaults: The run's settings for modes that have none.
     """
 
-    def __init__(self, plan: Plan, rank: int, built: Built, defaults: Defaults) -> None:
+    def __init__(self, plan: Plan, rank: int, process_groups: ProcessGroups, defaults: Defaults) -> None:
         self.plan = plan
         self.rank = rank
-        self.built = built
+        self.process_groups = process_groups
         self.defaults = defaults
         self._closed = False
         self._roots: dict[tuple[str, ...], DeviceMesh] = {}
-        self._handles: Mapping[str, Handle] = {name: self._handle(name) for name in built.groups}
+        self._handles: Mapping[str, GroupHandle] = {
+            mode.name: GroupHandle(
+                mode.name, index, ranks, ranks.index(rank), process_groups.groups, process_groups.companions
+            )
+            for mode in plan.planned
+            if (ranks := mode.groups.group_of(rank)) is not None and (index := mode.groups.index_of(rank)) is not None
+        }
 
-    def _handle(self, name: str) -> Handle:
-        mode = self.plan[name]
-        ranks, index = mode.groups.group_of(self.rank), mode.groups.index_of(self.rank)
-        if ranks is None or index is None:
-            raise BuildError(f"rank {self.rank} has a process group of mode {name!r}, but no group in the plan.")
-        return Handle(name, index, ranks, ranks.index(self.rank), self.built.groups, self.built.companions)
-
-    def __getitem__(self, mode: str) -> Handle:
-        """The group of a mode that this rank is in.
+    def __getitem__(self, mode: str) -> GroupHandle:
+        """Return this rank's group of a mode.
 
         Raises:
             ConfigError: if there is no such mode.
@@ -56,11 +61,14 @@ class ParallelContext:
             )
         return handle
 
-    def get(self, mode: str) -> Handle | None:
-        """The group of a mode that this rank is in, or None on a rank that is in none.
+    def get(self, mode: str) -> GroupHandle | None:
+        """Return this rank's group of a mode, or None on a rank that is in no group of it.
+
+        With pipe=4 and a mode "edges" over pipe at positions 0 and -1, `get("edges")` is None on
+        ranks 1 and 2.
 
         Raises:
-            ConfigError: if there is no such mode, so that a typo is never taken for None.
+            ConfigError: if there is no such mode, so that a misspelt name is never taken for None.
             BuildError: if the context is closed.
         """
         if mode not in self.plan:
@@ -70,7 +78,7 @@ class ParallelContext:
         return self._handles.get(mode)
 
     def seed(self, mode: str, *, base: int) -> int:
-        """A seed for random numbers: equal on ranks at one position of the mode, different along it.
+        """Return a seed for random numbers: equal on ranks at one position of the mode, different along it.
 
         With tensor=2, ranks 0 2 4 6 share one seed of "tensor" and ranks 1 3 5 7 another, so
         slices of a layer differ and copies of a slice do not. Seeds of two modes differ.
@@ -90,10 +98,11 @@ class ParallelContext:
         return (int.from_bytes(digest, "big") + self[mode].rank) % 2**32
 
     def device_mesh(self, *modes: str) -> DeviceMesh:
-        """A torch DeviceMesh with these modes as its dimensions, over the process groups that they have.
+        """Return a torch DeviceMesh with these modes as its dimensions, over their process groups.
 
-        It is a slice of one root mesh over all axes, so slices of it can be flattened, and
-        `device_mesh("data")` and `device_mesh("tensor")` belong to one mesh.
+        It is a slice of one root mesh over all axes. Slices of it can therefore be flattened, and
+        `device_mesh("data")` and `device_mesh("tensor")` belong to one mesh. With tensor=2 on 8 ranks
+        `device_mesh("data", "tensor")` has shape (4, 2).
 
         Raises:
             ConfigError: if a mode spans no mesh (its groups are listed, partial or ragged), two share
@@ -104,16 +113,35 @@ class ParallelContext:
             _ = self[name]
         if not modes:
             raise ConfigError(f"device_mesh() needs the names of modes, such as {', '.join(self.plan.order)}.")
-        names = meshes.root_modes(self.plan, modes)
+        names = device_mesh.root_modes(self.plan, modes)
         ascending = tuple(name for name in names if name in modes)
         if ascending != modes:
-            raise ConfigError(f"torch slices a mesh outermost first: say device_mesh{ascending!r}, not {modes!r}.")
+            raise ConfigError(
+                f"device_mesh{modes!r} must name modes outermost first, as torch slices a mesh. "
+                f"Use device_mesh{ascending!r}."
+            )
         if names not in self._roots:
-            self._roots[names] = meshes.make_root(self.plan, names, self._handles, self.rank)
+            self._roots[names] = device_mesh.make_root(self.plan, names, self._handles, self.rank)
         return self._roots[names][modes]
 
+    def verify(self) -> None:
+        """Verify every process group that this rank is in with a collective; all ranks must call it together.
+
+        Each member contributes a number that only it can make. A process group that is connected to
+        other ranks, or that belongs to another mode, gives other numbers.
+
+        Raises:
+            BuildError: naming the mode, the group and the first rank whose number is wrong, or if the
+                context is closed.
+        """
+        from pgregistry.runtime.verify import verify_handle
+
+        for name in self.plan.modes:
+            if handle := self.get(name):
+                verify_handle(handle, self.plan.fingerprint)
+
     def close(self) -> None:
-        """Destroy exactly the process groups that `init` made; a second call does nothing."""
+        """Destroy exactly the process groups that `init` made. A second call does nothing."""
         self._end(abort=False)
 
     def _end(self, *, abort: bool) -> None:
@@ -121,7 +149,7 @@ class ParallelContext:
             return
         self._closed = True
         self._roots.clear()
-        undo(self.built, abort=abort)
+        self.process_groups.close(abort=abort)
 
     def __enter__(self) -> ParallelContext:
         return self
@@ -129,7 +157,7 @@ class ParallelContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Where the body raised, other ranks may be waiting in a collective: do not join them.
+        # If the body raised, other ranks may be waiting in a collective: do not wait for them.
         self._end(abort=kind is not None)
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
-from pgregistry.building.gloo import gloo_environment
+from pgregistry.building.backend import gloo_environment
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
 from pgregistry.coordination.store import LostError, ScopedStore, connected, timed_out
 from pgregistry.coordination.worker import run_abandonable
@@ -22,12 +22,6 @@ log = logging.getLogger("pgregistry")
 
 #: Seconds between two looks at whether another rank has failed, while torch connects the ranks.
 LOOK = 0.5
-
-
-def default_backend() -> str:
-    """Return the backend of the accelerator, or gloo without one."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return dist.get_default_backend_for_device(accelerator.type) if accelerator else "gloo"
 
 
 def start_default_group(

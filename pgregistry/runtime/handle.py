@@ -1,36 +1,45 @@
-"""One mode on this rank, as users hold it."""
+"""GroupHandle: one mode on this rank."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import torch.distributed as dist
+from typing import TYPE_CHECKING
 
 from pgregistry.errors import BuildError
 
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
 
 @dataclass(frozen=True, slots=True)
-class Handle:
-    """One mode on this rank: its group, and where this rank stands in it.
+class GroupHandle:
+    """One mode on this rank: its group, and the position of this rank in it.
+
+    With tensor=4, rank 6 is at position 2 of group 1:
+
+        tensor = context["tensor"]
+        tensor.ranks                    # (4, 5, 6, 7)
+        tensor.rank, tensor.index       # 2, 1
+        tensor.next, tensor.previous    # 7, 5
 
     Attributes:
         mode: The mode's name.
-        index: Which group of the mode this is.
+        index: The number of the group in the mode.
         ranks: The global ranks of the group, ascending.
-        rank: This rank's position in `ranks`.
+        rank: The position of this rank in `ranks`.
     """
 
     mode: str
     index: int
     ranks: tuple[int, ...]
     rank: int
-    _groups: Mapping[str, dist.ProcessGroup] = field(repr=False)
-    _companions: Mapping[str, dist.ProcessGroup] = field(repr=False)
+    _groups: Mapping[str, ProcessGroup] = field(repr=False)
+    _companions: Mapping[str, ProcessGroup] = field(repr=False)
 
     @property
-    def group(self) -> dist.ProcessGroup:
-        """The torch process group.
+    def group(self) -> ProcessGroup:
+        """Return the torch process group.
 
         A handle does not keep it alive: gloo frees the ranks that wait for this one only when
         nothing refers to the process group any more.
@@ -43,41 +52,48 @@ class Handle:
         return self._groups[self.mode]
 
     @property
+    def companion(self) -> ProcessGroup | None:
+        """Return the gloo process group that was made beside one of another backend; None if there is none."""
+        return self._companions.get(self.mode)
+
+    @property
     def size(self) -> int:
-        """How many ranks the group has."""
+        """Return the number of ranks in the group."""
         return len(self.ranks)
 
     @property
-    def cpu_group(self) -> dist.ProcessGroup:
-        """The gloo process group over the same ranks: `group` itself where that is gloo.
+    def cpu_group(self) -> ProcessGroup:
+        """Return the gloo process group over the same ranks: `group` itself if its CPU tensors go by gloo.
 
         Raises:
-            BuildError: if nobody asked for one.
+            BuildError: if there is none, or the context is closed.
         """
-        group = self._companions.get(self.mode, self.group)
-        if "cpu:gloo" not in str(dist.get_backend_config(group)).split(","):
+        from pgregistry.building.backend import device_backends
+
+        group = self.companion or self.group
+        if device_backends(group).get("cpu") != "gloo":
             raise BuildError(
-                f"Mode {self.mode!r} has no gloo process group beside its own; nobody asked for one. "
-                f"Say init(cpu=True), or {self.mode}={{'cpu': True}} for this mode alone."
+                f"Mode {self.mode!r} has no gloo process group beside its own, for neither the mode nor the run asked "
+                f"for one. Pass init(cpu=True), or {self.mode}={{'cpu': True}} for this mode alone."
             )
         return group
 
     @property
     def next(self) -> int:
-        """The global rank after this one in the group, as in a ring."""
+        """Return the global rank after this one in the group, which is a ring."""
         return self.ranks[(self.rank + 1) % self.size]
 
     @property
     def previous(self) -> int:
-        """The global rank before this one in the group, as in a ring."""
+        """Return the global rank before this one in the group, which is a ring."""
         return self.ranks[self.rank - 1]
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the first rank of its group."""
+        """Return True if this is the first rank of its group."""
         return self.rank == 0
 
     @property
     def is_last(self) -> bool:
-        """Whether this is the last rank of its group."""
+        """Return True if this is the last rank of its group."""
         return self.rank == self.size - 1

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.build import Built, build, how, let_go, undo, world_backend
+from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound
+from pgregistry.building.build import build, build_strategy
+from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier
@@ -24,7 +26,7 @@ from pgregistry.errors import BuildError, ConfigError, PgregistryError, Problems
 from pgregistry.planning.planner import Made, make
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.context import ParallelContext
-from pgregistry.runtime.default_group import default_backend, leave_world, start_default_group
+from pgregistry.runtime.default_group import leave_world, start_default_group
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
 from pgregistry.settings.merge import read_settings
 from pgregistry.vocabulary import Mode
@@ -157,7 +159,7 @@ class _Attempt:
     ) -> _Attempt:
         made: Made | None = None
         failure: BaseException | None = None
-        backend = options.backend or (world_backend() if dist.is_initialized() else default_backend())
+        backend = options.backend or (default_group_backend() if dist.is_initialized() else accelerator_backend())
         try:
             options.check()
             trace = trace if process.rank == 0 else False
@@ -183,14 +185,14 @@ class _Attempt:
             or f"{status.found.plugin.distribution} {status.found.plugin.version}"
             for status in registry.statuses
         }
-        world = dist.group.WORLD
-        bound = options.device is not None if world is None else world.bound_device_id is not None
+        to_bind = options.device is not None and str(options.device) != "cpu"
+        strategy = build_strategy(bound=to_bind if process.owns_world else default_group_is_bound())
         settings = {
             "backend": self.backend,
             "timeout": "torch's default" if options.timeout is None else f"{options.timeout:g} s",
             "cpu": str(options.cpu),
             "world": "started by init" if process.owns_world else "there before init",
-            "building": how(bound=bound and str(options.device) != "cpu"),
+            "building": {"by_name": "name", "by_public_calls": "public"}[strategy],
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
         return propose(self.made.plan, plugins, settings, environment(WIRE))
@@ -219,7 +221,7 @@ class _Run:
     ranks: Sequence[int]
     agreement: Agreement | None = None
     agreed: bool = False
-    groups: Built = field(default_factory=Built)
+    groups: ProcessGroups = field(default_factory=ProcessGroups)
     _scopes: dict[bool, ScopedStore] = field(default_factory=dict)
 
     def scope(self, *, everyone: bool = False) -> ScopedStore:
@@ -233,13 +235,15 @@ class _Run:
         """Start the default process group, with the ranks outside of `within` too."""
         everyone = self.scope(everyone=True)
         self.groups.excepthook = sys.excepthook
-        self.groups.world = start_default_group(self.process, options, everyone, backend)
+        self.groups.default_group = start_default_group(self.process, options, everyone, backend)
         self.groups.farewell = partial(leave_world, everyone, hosts=self.process.hosts)
 
     @property
     def waited_for(self) -> bool:
         """Return whether ranks that do not build with this one wait for it to start the world."""
-        return self.process.owns_world and self.groups.world is None and len(self.ranks) < self.process.world_size
+        return (
+            self.process.owns_world and self.groups.default_group is None and len(self.ranks) < self.process.world_size
+        )
 
 
 @contextmanager
@@ -253,8 +257,8 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
     except BaseException as error:
         first = _announce(run, error)
         waited_for = run.waited_for
-        undo(run.groups, abort=True)
-        let_go(error)
+        run.groups.close(abort=True)
+        release_frames(error)
         if run.agreement is not None:
             run.agreement.leave(hosts=run.process.hosts)
         if waited_for:

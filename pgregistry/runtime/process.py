@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.build import how
+from pgregistry.building.backend import default_group_is_bound
+from pgregistry.building.build import build_strategy
 from pgregistry.coordination.rendezvous import connect
 from pgregistry.coordination.store import LostError, ScopedStore, second_connection
 from pgregistry.coordination.worker import Worker
@@ -109,8 +110,8 @@ def find_process(options: InitOptions) -> ProcessInfo:
     world = dist.group.WORLD
     if dist.is_initialized() and world is not None:
         rank, store = dist.get_rank(), world.get_group_store()
-        bound = world.bound_device_id is not None
-        aside = second_connection(store) if how(bound=bound) == "public" else store
+        strategy = build_strategy(bound=default_group_is_bound())
+        aside = second_connection(store) if strategy == "by_public_calls" else store
         return ProcessInfo(rank, dist.get_world_size(), store, aside, owns_world=False, hosts=rank == 0)
     launch = launcher.read(os.environ)
     if launch is None:

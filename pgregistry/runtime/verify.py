@@ -1,61 +1,62 @@
-"""Prove process groups: a collective in each whose result only the right members could give."""
+"""Verify process groups: a collective in each whose result only the right members can give."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from pgregistry.building.backend import tensor_device
 from pgregistry.errors import BuildError
-from pgregistry.runtime.context import ParallelContext
-from pgregistry.runtime.handle import Handle
+from pgregistry.runtime.handle import GroupHandle
 
 
-def prove(context: ParallelContext) -> Iterator[str]:
-    """Prove every group that this rank is in, mode by mode; all ranks must call it together.
+def verify_handle(handle: GroupHandle, fingerprint: str) -> None:
+    """Verify the process group of a mode on this rank, and its gloo companion; all members must call it together.
 
-    Each member contributes a number made of the plan, the mode, the group and its rank, so a
-    group that is wired to other ranks, or to another mode with the same ranks, shows.
+    Each member contributes a number made of the plan, the mode, the group and its rank. A group that
+    is connected to other ranks, or to another mode with the same ranks, therefore shows.
 
-    Yields:
-        The name of each mode when its group is proved.
+    Args:
+        handle: One mode on this rank.
+        fingerprint: The plan's.
 
     Raises:
-        BuildError: naming the mode, the group and the first rank that is not who it should be.
+        BuildError: naming the mode, the group and the first rank whose number is wrong.
     """
-    for name in context.plan.modes:
-        if handle := context.get(name):
-            _prove(context, handle, handle.group, "")
-            if name in context.built.companions:
-                _prove(context, handle, handle.cpu_group, "gloo ")
-        yield name
+    _verify(handle, handle.group, fingerprint, "")
+    if handle.companion is not None:
+        _verify(handle, handle.companion, fingerprint, "gloo ")
 
 
-def _prove(context: ParallelContext, handle: Handle, group: dist.ProcessGroup, kind: str) -> None:
-    device = _device(group)
-    expected = [_token(context, handle, kind, rank) for rank in handle.ranks]
-    mine = torch.tensor([expected[handle.rank]], dtype=torch.int64, device=device)
-    theirs = [torch.empty_like(mine) for _ in handle.ranks]
+def _verify(handle: GroupHandle, group: dist.ProcessGroup, fingerprint: str, kind: str) -> None:
+    me = handle.ranks[handle.rank]
+    expected = [_token(handle, fingerprint, kind, rank) for rank in handle.ranks]
+    mine = torch.tensor([expected[handle.rank]], dtype=torch.int64, device=tensor_device(group))
+    received = [torch.empty_like(mine) for _ in handle.ranks]
     what = f"the {kind}process group of mode {handle.mode!r}, group {handle.index} {handle.ranks}"
     try:
-        dist.all_gather(theirs, mine, group=group)
+        dist.all_gather(received, mine, group=group)
     except RuntimeError as error:
-        raise BuildError(f"Rank {context.rank}: all_gather failed in {what}: {error}") from error
-    for rank, token, came in zip(handle.ranks, expected, theirs, strict=True):
-        if int(came.item()) != token:
-            raise BuildError(f"Rank {context.rank}: in {what}, what should come from rank {rank} came from another.")
+        raise BuildError(f"Rank {me}: all_gather failed in {what}: {error}", ranks=[me]) from error
+    for rank, token, number in zip(handle.ranks, expected, received, strict=True):
+        if int(number.item()) != token:
+            raise BuildError(
+                f"Rank {me}: {what}, is connected to another process in the place of rank {rank}.", ranks=[rank]
+            )
 
 
-def _token(context: ParallelContext, handle: Handle, kind: str, rank: int) -> int:
-    text = f"{context.plan.fingerprint}/{handle.mode}/{handle.index}/{kind}/{rank}"
+def _token(handle: GroupHandle, fingerprint: str, kind: str, rank: int) -> int:
+    text = f"{fingerprint}/{handle.mode}/{handle.index}/{kind}/{rank}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
-def _device(group: dist.ProcessGroup) -> torch.device:
-    """A device whose tensors the process group takes: the CPU where it can."""
-    devices = [pair.split(":")[0] for pair in str(dist.get_backend_config(group)).split(",")]
-    if dist.get_backend(group) in ("gloo", "mpi") or "cpu" in devices:
-        return torch.device("cpu")
-    return torch.device(devices[0], torch.accelerator.current_device_index())
+def prove(context: Any) -> Iterator[str]:
+    """Verify mode by mode, and yield the name of each: for callers that do not use `context.verify()` yet."""
+    for name in context.plan.modes:
+        if handle := context.get(name):
+            verify_handle(handle, context.plan.fingerprint)
+        yield name

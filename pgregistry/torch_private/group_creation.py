@@ -1,61 +1,73 @@
-"""The only private calls into torch: process groups by name, made by their members alone.
+"""Private calls into torch that make a process group by name, on its members alone.
 
-`torch.distributed.new_group` names process groups by counting the calls of a process, so all
-ranks must make all calls in one order, and a rank that does not is wired to strangers. Its
-`use_local_synchronization` salts names with a number that differs between ranks. A name of our
-own has neither problem. `available` says whether this torch has what is needed; where it has
-not, or with PGREGISTRY_BUILD=public, `build` uses public calls alone.
+`torch.distributed.new_group` names process groups by counting the calls of a process. All ranks
+must therefore make all calls in one order, and a rank that does not is connected to strangers. Its
+`use_local_synchronization` salts names with a number that differs between ranks. A name of our own
+has neither problem. If `available()` is False, or with PGREGISTRY_BUILD=public, the builder uses
+public calls alone.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 
-from pgregistry.building.specs import Request
-
-#: The parameters of torch's helper that we pass, by the names they have in torch 2.6 and later.
-_NEEDED = ("group_size", "group_rank", "global_ranks_in_group", "backend", "store", "group_name")
-_BY_NAME = ("backend_options", "timeout", "group_desc")
+#: The parameters of torch's helper that `create_group` passes by position, and those by name, as of torch 2.9.
+_POSITIONAL = ("group_size", "group_rank", "global_ranks_in_group", "backend", "store", "group_name")
+_BY_NAME = frozenset({"backend_options", "timeout", "group_desc"})
 
 
 def available() -> bool:
-    """Whether this torch has the calls that `make` needs, and they look as they should."""
+    """Return True if this torch has all that `create_group` calls, with the parameters that it passes."""
     helper = getattr(c10d, "_new_process_group_helper", None)
     world = getattr(c10d, "_world", None)
-    if helper is None or not hasattr(c10d, "GroupName") or not isinstance(getattr(world, "pg_group_ranks", None), dict):
+    needed = (helper, getattr(c10d, "_get_default_timeout", None), getattr(c10d, "GroupName", None))
+    if not all(map(callable, needed)) or not isinstance(getattr(world, "pg_group_ranks", None), dict):
         return False
-    parameters = list(inspect.signature(helper).parameters)
-    return tuple(parameters[: len(_NEEDED)]) == _NEEDED and set(_BY_NAME) <= set(parameters)
+    parameters = list(inspect.signature(c10d._new_process_group_helper).parameters)
+    return tuple(parameters[: len(_POSITIONAL)]) == _POSITIONAL and set(parameters) >= _BY_NAME
 
 
-def make(request: Request, rank: int, name: str, store: Any, options: Any, description: str) -> dist.ProcessGroup:
-    """A process group that only its members make; returns when they are connected.
+def create_group(
+    ranks: Sequence[int],
+    rank: int,
+    *,
+    name: str,
+    backend: str,
+    store: Any,
+    options: Any = None,
+    timeout: float | None = None,
+    description: str = "",
+) -> dist.ProcessGroup:
+    """Create a process group that only its members make, and return it when they are connected.
 
     Args:
-        request: What to make; this rank is a member.
-        rank: This rank.
-        name: What it is called on every member, and nowhere else.
-        store: Where members find each other.
+        ranks: Its members, as global ranks.
+        rank: This rank, one of them.
+        name: Its name, equal on every member and used by no other process group.
+        backend: The torch backend.
+        store: The store in which members find each other.
         options: Backend options as torch takes them.
+        timeout: In seconds; None for torch's default.
         description: Shown in torch's logs and flight records.
     """
-    default = c10d._get_default_timeout(c10d.Backend(request.backend))
+    torch_backend = c10d.Backend(backend)
     group: dist.ProcessGroup
     group, _ = c10d._new_process_group_helper(
-        len(request.ranks),
-        request.ranks.index(rank),
-        list(request.ranks),
-        c10d.Backend(request.backend),
+        len(ranks),
+        ranks.index(rank),
+        list(ranks),
+        torch_backend,
         store,
         c10d.GroupName(name),
         backend_options=options,
-        timeout=default if request.timeout is None else timedelta(seconds=request.timeout),
+        timeout=c10d._get_default_timeout(torch_backend) if timeout is None else timedelta(seconds=timeout),
         group_desc=description,
     )
-    c10d._world.pg_group_ranks[group] = {member: index for index, member in enumerate(request.ranks)}
+    c10d._world.pg_group_ranks[group] = {member: index for index, member in enumerate(ranks)}
     return group

@@ -14,10 +14,9 @@ EDGES = Mode("edges", over=Axis("line"), at=(0, -1))
 
 
 def prove_all(sizes: dict[str, Any]) -> list[str]:
-    from pgregistry.runtime.verify import prove
-
     with pgregistry.init(**sizes) as context:
-        return list(prove(context))
+        context.verify()
+        return list(context.plan.modes)
 
 
 @pytest.mark.parametrize(
@@ -56,19 +55,17 @@ def test_a_world_is_started_from_the_environment_of_a_launcher() -> None:
 
 
 def mixed_up() -> str:
-    from pgregistry.runtime.verify import prove
-
     with pgregistry.init(tensor=2, only=["data", "tensor"]) as context:
-        context.built.groups["tensor"] = context["data"].group  # as a swapped order would
+        context.process_groups.groups["tensor"] = context["data"].group  # as a swapped order would
         with pytest.raises(BuildError) as raised:
-            list(prove(context))
+            context.verify()
         return str(raised.value)
 
 
 def test_a_group_wired_to_other_ranks_is_not_proved() -> None:
     said = (
-        "Rank {}: in the process group of mode 'tensor', group {} ({}, {}), "
-        "what should come from rank {} came from another."
+        "Rank {}: the process group of mode 'tensor', group {} ({}, {}), "
+        "is connected to another process in the place of rank {}."
     )
     assert run_ranks(4, mixed_up) == [
         said.format(0, 0, 0, 1, 1),
@@ -103,7 +100,7 @@ def shared() -> dict[str, Any]:
             "zero1 is data": groups["zero1"] is groups["data"],
             "nettest is the world": groups["nettest"] is dist.group.WORLD,
             "model is tensor": groups["model"] is groups["tensor"],
-            "made": len(context.built.made),
+            "made": len(context.process_groups.created),
             "desc": groups["data"].group_desc,
         }
 
@@ -156,8 +153,8 @@ def test_a_mode_of_another_backend_has_a_gloo_companion_where_asked() -> None:
 
 def test_a_companion_nobody_asked_for_raises_when_it_is_read() -> None:
     said = (
-        "Mode 'half' has no gloo process group beside its own; nobody asked for one. "
-        "Say init(cpu=True), or half={'cpu': True} for this mode alone."
+        "Mode 'half' has no gloo process group beside its own, for neither the mode nor the run asked for one. "
+        "Pass init(cpu=True), or half={'cpu': True} for this mode alone."
     )
     assert run_ranks(2, companion, False) == [said, said]
 
@@ -356,13 +353,15 @@ def one_fails_where_torch_waits() -> Any:
     import torch.distributed as dist
     from torch.testing._internal.distributed import fake_pg  # noqa: F401 - registers the backend "fake"
 
-    from pgregistry.torch_private import group_creation as private
+    from pgregistry.torch_private import group_creation
 
     dist.init_process_group("cpu:gloo,cuda:fake")  # as a plain init_process_group() has it beside a GPU
-    answers, before, make, calls = [prove_all({"tensor": 2})], alive(), private.make, iter((False, True))
+    answers, before = [prove_all({"tensor": 2})], alive()
+    create, calls = group_creation.create_group, iter((False, True))
     if dist.get_rank() == 3:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(private, "make", lambda *args: 1 / 0 if next(calls) else make(*args))
+            fail_second = lambda *args, **keywords: 1 / 0 if next(calls) else create(*args, **keywords)  # noqa: E731
+            patch.setattr(group_creation, "create_group", fail_second)
             with pytest.raises(BuildError) as raised:
                 pgregistry.init(tensor=2, nettest=3)
     else:

@@ -51,7 +51,7 @@ def nine() -> dict[str, Any]:
 
     def counted(**kwargs: Any) -> Any:
         context = init(**kwargs)
-        built.append(len(context.built.made))
+        built.append(len(context.process_groups.created))
         return context
 
     pgregistry.init = counted

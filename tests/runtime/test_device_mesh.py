@@ -129,7 +129,10 @@ def wrong_calls() -> list[str]:
 
 def test_wrong_calls_say_what_would_be_right(run_ranks: Any) -> None:
     assert run_ranks(4, wrong_calls)[2] == [
-        "torch slices a mesh outermost first: say device_mesh('data', 'tensor'), not ('tensor', 'data').",
+        (
+            "device_mesh('tensor', 'data') must name modes outermost first, as torch slices a mesh. "
+            "Use device_mesh('data', 'tensor')."
+        ),
         "There is no mode 'tensr'. Did you mean 'tensor'?",
         "device_mesh() needs the names of modes, such as data, pipe, tensor, ring.",
     ]

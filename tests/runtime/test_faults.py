@@ -307,7 +307,7 @@ FAULTS: Final = (
     ),
     Fault(
         "killed between agreement and build",
-        "{Odd} does not come to the process group of mode",
+        "{Odd} is missing from the process group of mode",
         ("{Odd}", "the process group of mode"),
         tried="killed in build",
         error="BuildError",
@@ -323,7 +323,7 @@ FAULTS: Final = (
     ),
     Fault(
         "killed in build",
-        "{Odd} does not come to the process group of mode",
+        "{Odd} is missing from the process group of mode",
         ("{Odd}", "the process group of mode"),
         tried="killed in make",
         error="BuildError",
@@ -662,10 +662,9 @@ def die(*_: Any, **__: Any) -> None:
 
 def killed(dead: int, fault: Fault, moment: str, folder: Path) -> dict[str, Any]:
     """Be killed at a moment, if this is the rank; what it says otherwise."""
-    from pgregistry.building import build
     from pgregistry.coordination.store import Board
     from pgregistry.runtime import initialize as start
-    from pgregistry.torch_private import group_creation as private
+    from pgregistry.torch_private import group_creation
 
     rank = int(os.environ["RANK"])
     if dist.is_initialized():
@@ -679,14 +678,13 @@ def killed(dead: int, fault: Fault, moment: str, folder: Path) -> dict[str, Any]
 
             Board.read = read_some  # type: ignore[method-assign]
         elif moment == "make":  # in the middle of several process groups
-            make, made = private.make, []
+            create, created = group_creation.create_group, []
 
-            def make_some(request: Any, *args: Any) -> Any:
-                made.append(request)
-                return make(request, *args) if len(made) == 1 else die()
+            def create_some(ranks: Any, *args: Any, **keywords: Any) -> Any:
+                created.append(ranks)
+                return create(ranks, *args, **keywords) if len(created) == 1 else die()
 
-            private.make = make_some  # type: ignore[assignment]
-            assert build.private is private
+            group_creation.create_group = create_some
         elif moment == "new_group":
             new_group, called = dist.new_group, []
 
@@ -921,7 +919,7 @@ def seen(sizes: dict[str, Any]) -> Any:
     with pgregistry.init(**sizes) as context:
         proved = list(prove(context))
         members = {name: dist.get_process_group_ranks(context[name].group) for name in proved}
-        return proved, members, len(context.built.made)
+        return proved, members, len(context.process_groups.created)
 
 
 @pytest.mark.parametrize("world", [True, False])

@@ -14,7 +14,7 @@ from typing import Any
 from answers import answer, pause
 
 import pgregistry
-from pgregistry.building import address_exchange as gather
+from pgregistry.building import address_exchange
 from pgregistry.runtime import initialize as start
 
 moment = sys.argv[1]
@@ -40,7 +40,7 @@ stand_still_before(
         "before": (start, "agree"),
         "between": (start, "_start_world"),
         "world": (start, "build"),
-        "connecting": (gather.GatheringStore, "_end"),
+        "connecting": (address_exchange.ExchangeStore, "_end"),
     }[moment]
 )
 try:

@@ -1,0 +1,108 @@
+"""Backends and devices: which backend serves which device, backend options, and gloo's environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+
+from pgregistry.building.specs import GroupSpec
+from pgregistry.errors import BuildError
+
+#: With these, gloo reads all addresses of a group in one call, and an address does not grow with the group.
+#: Both sides of a connection must use them, so every rank sets them.
+GLOO: Final = {"GLOO_ENABLE_STORE_V2_API": "1", "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER": "1"}
+
+
+def device_backends(group: dist.ProcessGroup | None = None) -> dict[str, str]:
+    """Return the backend of each device type that a process group serves; None is the default group.
+
+    For `init_process_group("cpu:gloo,cuda:nccl")` it is `{"cpu": "gloo", "cuda": "nccl"}`.
+    """
+    return dict(pair.split(":") for pair in str(dist.get_backend_config(group)).split(","))
+
+
+def default_group_backend() -> str:
+    """Return the backend of the default process group as `new_group` takes it.
+
+    It is one name, such as "gloo", if one backend serves all devices, else "cpu:gloo,cuda:nccl".
+    """
+    backends = set(device_backends().values())
+    return backends.pop() if len(backends) == 1 else str(dist.get_backend_config())
+
+
+def accelerator() -> str | None:
+    """Return the device type of this machine's accelerator, such as "cuda"; None without one."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found.type if found else None
+
+
+def accelerator_backend() -> str:
+    """Return the backend that torch prefers for the accelerator, or "gloo" without one."""
+    device = accelerator()
+    return dist.get_default_backend_for_device(device) if device else "gloo"
+
+
+def tensor_device(group: dist.ProcessGroup) -> torch.device:
+    """Return a device whose tensors a process group takes; the CPU if it can be."""
+    devices = list(device_backends(group))
+    if dist.get_backend(group) in ("gloo", "mpi") or "cpu" in devices:
+        return torch.device("cpu")
+    return torch.device(devices[0], torch.accelerator.current_device_index())
+
+
+def mesh_device_type(group: dist.ProcessGroup) -> str:
+    """Return the device type of a DeviceMesh over a process group: the accelerator if the group serves it."""
+    device = accelerator()
+    return device if device in device_backends(group) and dist.get_backend(group) != "gloo" else "cpu"
+
+
+def default_group_is_bound() -> bool:
+    """Return True if the default process group exists and is bound to a device (torch's `device_id`)."""
+    return getattr(dist.group.WORLD, "bound_device_id", None) is not None
+
+
+def torch_options(spec: GroupSpec) -> Any:
+    """Return the backend options of a process group as torch takes them; None if there are none.
+
+    Raises:
+        BuildError: if the backend takes no options, or not one of these.
+    """
+    if not spec.options:
+        return None
+    options = dict(spec.options)
+    if spec.backend in ("gloo", "mpi", "ucc", "fake"):
+        raise BuildError(f"Mode {spec.mode!r} has process group options {options}, but {spec.backend} takes none.")
+    if spec.backend != "nccl":
+        return options  # a third-party backend reads the mapping itself
+    converted: Any = dist.ProcessGroupNCCL.Options()
+    for key, value in options.items():
+        if hasattr(converted, key):
+            setattr(converted, key, value)
+        elif hasattr(converted.config, key):
+            setattr(converted.config, key, value)
+        else:
+            raise BuildError(f"Mode {spec.mode!r} has process group option {key!r}, which nccl does not know.")
+    return converted
+
+
+@contextmanager
+def gloo_environment() -> Iterator[None]:
+    """Set the variables of `GLOO` while process groups are made, then restore what was there.
+
+    gloo reads them when a process group is made, and torch has no other way to set them.
+    """
+    before = {name: os.environ.get(name) for name in GLOO}
+    os.environ.update(GLOO)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

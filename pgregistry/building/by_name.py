@@ -1,0 +1,70 @@
+"""Process groups by name: each is made by its members alone, and those of gloo all at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from threading import Event
+from typing import Any
+
+from pgregistry.building.address_exchange import ExchangeStore, run_together
+from pgregistry.building.backend import gloo_environment, torch_options
+from pgregistry.building.process_groups import GroupBuilder
+from pgregistry.building.specs import GroupSpec, has_gloo
+from pgregistry.building.watchdog import LOOK
+from pgregistry.coordination.store import waiting
+from pgregistry.coordination.worker import run_abandonable
+from pgregistry.torch_private import group_creation
+
+
+def create_by_name(builder: GroupBuilder) -> None:
+    """Make the process groups that this rank is in."""
+    scope = builder.scope
+    specs = list(builder.groups.created)
+    gloo = [spec for spec in specs if spec.backend == "gloo"]
+    mixed = [spec for spec in specs if spec.backend != "gloo" and has_gloo(spec.backend)]
+    store = ExchangeStore(scope, sorted({rank for spec in gloo for rank in spec.ranks} - {scope.rank}))
+    builder.groups.kept.append(store)
+    with gloo_environment():
+        run_together(store, [partial(_create, builder, spec, store) for spec in gloo], builder.watchdog)
+        _create_in_turn(builder, mixed)
+    for spec in specs:
+        if not has_gloo(spec.backend):  # these connect at their first collective
+            _create(builder, spec, scope.store)
+
+
+def _create(builder: GroupBuilder, spec: GroupSpec, store: Any) -> None:
+    with builder.naming(spec):
+        group = group_creation.create_group(
+            spec.ranks,
+            builder.scope.rank,
+            name=f"{builder.scope.name}/groups/{spec.name}",
+            backend=spec.backend,
+            store=store,
+            options=torch_options(spec),
+            timeout=spec.timeout,
+            description=spec.description,
+        )
+    builder.add(spec, group)
+
+
+def _create_in_turn(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
+    """Make process groups of gloo and another backend, one after another, in a thread.
+
+    The other backend keeps the store, so it must be the real one, and torch waits in it for the members.
+    """
+    if not specs:
+        return
+    store, given_up = builder.scope.second_connection(), Event()
+
+    def create_all() -> None:
+        with waiting(store, builder.watchdog.seconds):
+            for spec in specs:
+                if not given_up.is_set():
+                    _create(builder, spec, store)
+
+    try:
+        run_abandonable(create_all, builder.watchdog.look_around, LOOK)
+    except BaseException:
+        given_up.set()
+        raise

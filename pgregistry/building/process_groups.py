@@ -1,0 +1,153 @@
+"""The process groups of one rank, and the builder that makes them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch.distributed as dist
+
+from pgregistry.building.backend import default_group_backend, torch_options
+from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, specs_of_rank
+from pgregistry.building.watchdog import Watchdog
+from pgregistry.coordination.store import ScopedStore
+from pgregistry.errors import BuildError
+from pgregistry.planning.plans.plan import Plan
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ProcessGroups:
+    """The process groups of one rank.
+
+    Attributes:
+        created: Those that `init` makes, in the order in which all ranks make them; None until it is made.
+        groups: For each mode that this rank is in, its process group.
+        companions: For each mode that has one, its gloo process group beside `groups`.
+        seconds: For each mode, the time until its process groups were there.
+        kept: Objects that must live as long as the process groups.
+        default_group: The default process group, if `init` started it.
+        farewell: Called after all are destroyed without an abort.
+        excepthook: The hook that torch replaced when the default process group was started.
+    """
+
+    created: dict[GroupSpec, dist.ProcessGroup | None] = field(default_factory=dict)
+    groups: dict[str, dist.ProcessGroup] = field(default_factory=dict)
+    companions: dict[str, dist.ProcessGroup] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    kept: list[object] = field(default_factory=list)
+    default_group: dist.ProcessGroup | None = None
+    farewell: Callable[[], None] | None = None
+    excepthook: Callable[..., object] | None = None
+
+    def close(self, *, abort: bool) -> None:
+        """Destroy what `init` made, in the opposite order, and leave this object empty.
+
+        Args:
+            abort: Do not wait for collectives that are under way, and log failures instead of raising them.
+
+        Raises:
+            BuildError: if one could not be destroyed, after all were tried.
+        """
+        doomed = [group for group in (*reversed(self.created.values()), self.default_group) if group is not None]
+        self.created.clear()
+        self.groups.clear()
+        self.companions.clear()
+        self.default_group = None
+        failed: list[Exception] = []
+        for group in doomed:
+            if not dist.is_initialized():
+                log.debug("The default process group was destroyed before, and every other one with it.")
+                break
+            try:
+                if abort:
+                    group.abort()
+                dist.destroy_process_group(group)
+            except ValueError as error:
+                log.debug("A process group was destroyed before: %s", error)
+            except Exception as error:
+                log.debug("A process group could not be destroyed: %s: %s", type(error).__name__, error)
+                failed.append(error)
+        self.kept.clear()
+        farewell, self.farewell = self.farewell, None
+        if farewell and not abort:
+            farewell()
+        if self.excepthook and sys.excepthook.__module__ == dist.distributed_c10d.__name__:
+            sys.excepthook = self.excepthook  # torch wraps it for every default group and never restores it
+            self.excepthook = None
+        if failed and not abort:
+            raise BuildError(
+                f"{len(failed)} process groups could not be destroyed; the first: {failed[0]}"
+            ) from failed[0]
+
+
+class GroupBuilder:
+    """All that the two ways of building share: what to make, for whom, where ranks meet, and the time that is left.
+
+    Attributes:
+        plan: The agreed plan.
+        scope: The store of the ranks that build.
+        defaults: The run's settings for modes that have none.
+        groups: Filled as process groups are made, so that a failure can destroy them.
+        default_spec: The spec of the default process group, which is there and serves every mode that it fits.
+        watchdog: Ends the wait for a rank that failed or is missing.
+    """
+
+    def __init__(
+        self, plan: Plan, scope: ScopedStore, defaults: Defaults, groups: ProcessGroups, seconds: float
+    ) -> None:
+        self.plan = plan
+        self.scope = scope
+        self.defaults = defaults
+        self.groups = groups
+        self.default_spec = default_group_spec(plan, replace(defaults, backend=default_group_backend()))
+        self._specs = specs_of_rank(plan, scope.rank, defaults)
+        wanted = dict.fromkeys(spec for specs in self._specs.values() for spec in specs)
+        for spec in wanted:  # refuse before anything is made, so that all ranks stop here together
+            torch_options(spec)
+        groups.created.update((spec, None) for spec in wanted if spec != self.default_spec)
+        self.watchdog = Watchdog(scope, groups.created, seconds)
+        self._begun = time.monotonic()
+        self._seconds: dict[GroupSpec, float] = {}
+
+    def add(self, spec: GroupSpec, group: dist.ProcessGroup) -> None:
+        """Keep a process group that was made."""
+        self.groups.created[spec] = group
+        self._seconds[spec] = time.monotonic() - self._begun
+
+    @contextmanager
+    def naming(self, spec: GroupSpec) -> Iterator[None]:
+        """Raise what torch raises inside as a BuildError that names the rank and the group."""
+        try:
+            yield
+        except Exception as error:
+            raise BuildError(
+                f"Rank {self.scope.rank} could not make {spec}: {type(error).__name__}: {error}",
+                ranks=[self.scope.rank],
+            ) from error
+
+    def assign(self) -> None:
+        """Give each mode its process groups, when all are made."""
+        for mode, specs in self._specs.items():
+            made = [dist.group.WORLD if spec == self.default_spec else self.groups.created[spec] for spec in specs]
+            for kind, group in zip((self.groups.groups, self.groups.companions), made, strict=False):
+                if group is not None:
+                    kind[mode] = group
+            self.groups.seconds[mode] = max(self._seconds.get(spec, 0.0) for spec in specs)
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Clear the local variables in the traceback of an error, so that they keep no process group alive.
+
+    gloo closes the connections of a process group when nothing refers to it any more, not when it
+    is aborted or destroyed. Only then are the ranks free that wait for this one.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
