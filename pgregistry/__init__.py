@@ -25,7 +25,7 @@ from pgregistry.vocabulary import FULL, HOST, REST, WORLD, Axis, Mode, Split
 
 if TYPE_CHECKING:
     from pgregistry.runtime.context import ParallelContext
-    from pgregistry.runtime.handle import Handle as GroupHandle
+    from pgregistry.runtime.handle import GroupHandle
     from pgregistry.runtime.initialize import init
 
     __version__: str
@@ -58,7 +58,7 @@ __all__ = [
 
 #: Names that are imported when they are first used: the module and the name there.
 _LAZY: Final = {
-    "GroupHandle": ("pgregistry.runtime.handle", "Handle"),
+    "GroupHandle": ("pgregistry.runtime.handle", "GroupHandle"),
     "ParallelContext": ("pgregistry.runtime.context", "ParallelContext"),
     "init": ("pgregistry.runtime.initialize", "init"),
 }
