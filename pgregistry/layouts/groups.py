@@ -1,4 +1,4 @@
-"""The groups of one mode, as a lazy sequence of rank tuples that also knows who is where."""
+"""The groups of one mode, as a lazy sequence of rank tuples."""
 
 from __future__ import annotations
 
@@ -8,33 +8,47 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from math import prod
-from typing import overload
+from typing import Final, NamedTuple, overload
 
 from pgregistry.layouts.layout import Factor, Layout, offset, whole
+from pgregistry.values import shown
+
+#: `repr` lists the ranks of groups up to this size.
+LISTED: Final = 64
 
 
 class Groups(Sequence[tuple[int, ...]]):
     """Disjoint rank tuples, each ascending, in ascending order of their first rank.
 
-    `len`, index, iterate and `in` work without making a list: one group is computed when it
-    is asked for.
+    `len`, an index, iteration and `in` make no list: each group is computed when it is needed.
+
+    >>> import pgregistry
+    >>> groups = pgregistry.plan(16, tensor=4)["tensor"].groups
+    >>> groups
+    <4 groups: (0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11), (12, 13, 14, 15)>
+    >>> groups[1], groups.group_of(5), groups.index_of(5), groups.sizes()
+    ((4, 5, 6, 7), (4, 5, 6, 7), 1, {4: 4})
     """
 
     @abstractmethod
     def group_of(self, rank: int) -> tuple[int, ...] | None:
-        """The group that a rank is in, or None."""
+        """Return the group that a rank is in, or None if it is in none."""
 
     @abstractmethod
     def index_of(self, rank: int) -> int | None:
-        """Which group a rank is in, or None."""
+        """Return the index of the group that a rank is in, or None if it is in none."""
 
     @abstractmethod
     def sizes(self) -> dict[int, int]:
-        """How many groups there are of each size, largest size first."""
+        """Return how many groups there are of each size, the largest size first."""
 
     @abstractmethod
     def _at(self, index: int) -> tuple[int, ...]:
-        """The group at an index from 0."""
+        """Return the group at an index from 0."""
+
+    def key(self) -> object:
+        """Return plain values for fingerprints: equal keys are of equal groups."""
+        return list(self)
 
     @overload
     def __getitem__(self, index: int) -> tuple[int, ...]: ...
@@ -44,7 +58,7 @@ class Groups(Sequence[tuple[int, ...]]):
         if isinstance(index, slice):
             return tuple(self._at(i) for i in range(*index.indices(len(self))))
         if not -len(self) <= index < len(self):
-            raise IndexError(f"there are {len(self)} groups; {index} is out of range")
+            raise IndexError(f"there are {len(self)} groups; {shown(index)} is out of range")
         return self._at(index % len(self))
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
@@ -56,19 +70,31 @@ class Groups(Sequence[tuple[int, ...]]):
         return self.group_of(group[0]) == tuple(group)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or len(self) != len(other):
-            return NotImplemented if not isinstance(other, Sequence) else False
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        if len(self) != len(other) or (isinstance(other, Groups) and self.sizes() != other.sizes()):
+            return False
         return all(mine == tuple(theirs) for mine, theirs in zip(self, other, strict=True))
 
     __hash__ = None  # type: ignore[assignment]  # equal to lists, so not hashable, like them
 
     def __repr__(self) -> str:
-        shown = ", ".join(map(str, self[:4]))
-        return f"<{len(self)} group{'s' * (len(self) != 1)}: {shown}{', …' * (len(self) > 4)}>"
+        count, sizes = f"{len(self)} group{'s' * (len(self) != 1)}", self.sizes()
+        if sizes and max(sizes) > LISTED:
+            return f"<{count} of {' or '.join(map(str, sizes))} ranks>"
+        return f"<{count}: {', '.join(map(str, self[:4]))}{', …' * (len(self) > 4)}>"
+
+
+class _Run(NamedTuple):
+    """Groups of one length: how many values of the ragged digit, ranks in each, ranks that `at` keeps."""
+
+    number: int
+    size: int
+    kept: int
 
 
 class LayoutGroups(Groups):
-    """Groups in closed form: any one of them, or any rank's, costs O(its size).
+    """Groups of a layout; computing one takes O(its size).
 
     >>> groups = LayoutGroups(Layout(16, ((4, 4),)))
     >>> groups
@@ -82,27 +108,27 @@ class LayoutGroups(Groups):
         self._rest = whole(layout.factors)
 
     @cached_property
-    def _sizes(self) -> list[tuple[int, int, int]]:
-        """(runs of the ragged digit, group size, kept positions), without what `at` leaves empty."""
-        runs = self.layout.ragged.runs if self.layout.ragged else ((1, 1),)
-        sized = [(count, size * self._rest) for count, size in runs]
-        return [(count, size, kept) for count, size in sized if (kept := len(self.layout.kept(size))) and count]
+    def _runs(self) -> list[_Run]:
+        """The groups by length, without those that `at` leaves empty."""
+        lengths = self.layout.ragged.runs if self.layout.ragged else ((1, 1),)
+        runs = [_Run(count, size, len(self.layout.kept(size))) for count, n in lengths for size in [n * self._rest]]
+        return [run for run in runs if run.number and run.kept]
 
     @cached_property
     def _held(self) -> list[tuple[int, int]]:
-        """The digits that are fixed inside a group, (how many values, stride), outermost first."""
+        """The digits that are fixed inside a group as (how many values, stride), outermost first."""
         layout, ragged = self.layout, self.layout.ragged
         taken = list(layout.factors) + ([(ragged.whole, ragged.stride)] if ragged else [])
         held, above = [], layout.world
         for size, stride in sorted(taken, key=lambda factor: -factor[1]):
             held.append((above // (size * stride), size * stride))
             if ragged and stride == ragged.stride:
-                held.append((sum(count for count, _, _ in self._sizes), ragged.fixed[1]))
+                held.append((sum(run.number for run in self._runs), ragged.fixed[1]))
             above = stride
         return [(count, stride) for count, stride in (*held, (above, 1)) if count != 1]
 
     def __len__(self) -> int:
-        return prod(count for count, _ in self._held) if self._sizes else 0
+        return prod(count for count, _ in self._held) if self._runs else 0
 
     def _at(self, index: int) -> tuple[int, ...]:
         base = 0
@@ -112,7 +138,7 @@ class LayoutGroups(Groups):
         return self._ranks(base)
 
     def _run(self, rank: int) -> int:
-        """Which value the fixed ragged digit has for a rank."""
+        """Return the value of the fixed ragged digit of a rank."""
         ragged = self.layout.ragged
         if ragged is None:
             return 0
@@ -120,7 +146,7 @@ class LayoutGroups(Groups):
         return position // ragged.size if ragged.side == "inner" else position % ragged.size
 
     def _base(self, rank: int) -> int:
-        """The rank with all that varies in its group set to 0."""
+        """Return the rank with all digits that vary in its group set to 0."""
         base = rank - sum(rank // stride % size * stride for size, stride in self.layout.factors)
         if ragged := self.layout.ragged:
             position = rank // ragged.stride % ragged.whole
@@ -156,21 +182,27 @@ class LayoutGroups(Groups):
         return index
 
     def sizes(self) -> dict[int, int]:
-        runs, sizes = sum(count for count, _, _ in self._sizes), Counter[int]()
-        for count, _, kept in self._sizes:
-            sizes[kept] += len(self) // runs * count
+        runs, sizes = sum(run.number for run in self._runs), Counter[int]()
+        for run in self._runs:
+            sizes[run.kept] += len(self) // runs * run.number
         return dict(sorted(sizes.items(), reverse=True))
 
+    def key(self) -> object:
+        return self.layout.key() if self else []
+
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, LayoutGroups) and self.layout.canonical() == other.layout.canonical():
-            return True
+        if isinstance(other, LayoutGroups):
+            if self.key() == other.key():
+                return True
+            if all(one.layout.ragged is None and one.layout.at is None for one in (self, other)):
+                return False  # canonical factors are equal if the groups are
         return super().__eq__(other)
 
     __hash__ = None
 
 
 class ListedGroups(Groups):
-    """Groups that were given as lists."""
+    """Groups that are given as lists, in any order."""
 
     def __init__(self, groups: Iterable[Iterable[int]]) -> None:
         self._groups = sorted(tuple(group) for group in groups)
@@ -197,11 +229,11 @@ class ListedGroups(Groups):
 
 
 def laid_out(layout: Layout) -> Groups:
-    """The groups of a layout, in order."""
+    """Return the groups of a layout, in order."""
     groups = LayoutGroups(layout)
     ragged = layout.ragged
     if layout.at is None or ragged is None:
         return groups
-    # A position of a later, shorter group may be the lower rank: its place in the order must be found.
+    # A position that is kept of a later, shorter group may be the lower rank, so the order must be found anew.
     around = layout.factors and layout.factors[0][1] >= ragged.whole * ragged.stride
     return ListedGroups(groups) if around or ragged.side == "outer" else groups

@@ -1,8 +1,8 @@
-"""Factors of the world as (size, stride): the arithmetic that groups are made of.
+"""Arithmetic with factors (size, stride) of the world.
 
-A rank is a number in a mixed radix: each *factor* (size, stride) is one of its digits. A group
-lets some digits vary and holds the others. So one rank's group costs O(its size), however
-large the world is.
+A rank is a number in a mixed radix, and each *factor* (size, stride) is one of its digits. In a
+group some digits vary and the others are fixed. So the group of one rank takes O(its size), at
+any world size.
 
 >>> merge([(2, 1), (4, 2)])            # 4 × 2, adjacent: one digit
 ((8, 1),)
@@ -22,7 +22,7 @@ Factors: TypeAlias = tuple[Factor, ...]
 
 
 def merge(factors: Iterable[Factor]) -> Factors:
-    """Factors in canonical form: outermost first, no size 1, adjacent ones joined."""
+    """Return factors in canonical form: outermost first, without size 1, adjacent ones joined."""
     merged: list[Factor] = []
     for size, stride in sorted(factors, key=lambda factor: -factor[1]):
         if size == 1:
@@ -35,12 +35,12 @@ def merge(factors: Iterable[Factor]) -> Factors:
 
 
 def whole(factors: Factors) -> int:
-    """How many positions the factors have together."""
+    """Return how many positions the factors have together."""
     return prod(size for size, _ in factors)
 
 
 def cut(factors: Factors, inner: int) -> tuple[Factors, Factors] | None:
-    """Canonical factors as (outer, inner), `inner` positions inside; None where no cut fits."""
+    """Return canonical factors as (outer, inner), with `inner` positions inside; None if no cut fits."""
     outside, inside = list(factors), []
     while inner > 1:
         if not outside:
@@ -59,7 +59,7 @@ def cut(factors: Factors, inner: int) -> tuple[Factors, Factors] | None:
 
 
 def cuts(factors: Factors) -> list[int]:
-    """The inner sizes at which canonical factors can be cut, ascending.
+    """Return the inner sizes at which canonical factors can be cut, ascending.
 
     >>> cuts(((4, 6), (6, 1)))
     [1, 2, 3, 6, 12, 24]
@@ -72,7 +72,7 @@ def cuts(factors: Factors) -> list[int]:
 
 
 def divisors(number: int) -> list[int]:
-    """All divisors of a positive number, ascending."""
+    """Return all divisors of a positive number, ascending."""
     low = [n for n in range(1, isqrt(number) + 1) if number % n == 0]
     return low + [number // n for n in reversed(low) if n * n != number]
 
@@ -81,8 +81,8 @@ def divisors(number: int) -> list[int]:
 class Ragged:
     """A digit of `whole` positions in runs of `size`, the last of which is short.
 
-    `side` says whether a group holds the positions of one run ("inner") or one position of
-    each run ("outer").
+    A group has the positions of one run if `side` is "inner", and one position of each run if it
+    is "outer".
     """
 
     whole: int
@@ -92,21 +92,21 @@ class Ragged:
 
     @property
     def fixed(self) -> Factor:
-        """How many different groups this digit makes, and how far apart they start."""
+        """Return how many groups this digit makes, and how far apart they start."""
         if self.side == "inner":
             return -(-self.whole // self.size), self.size * self.stride
         return self.size, self.stride
 
     @property
     def runs(self) -> tuple[Factor, Factor]:
-        """How many groups this digit makes of which length: the longer ones first."""
+        """Return the groups of this digit as (how many, length), the longer ones first."""
         full, rest = divmod(self.whole, self.size)
         if self.side == "inner":
             return (full, self.size), (1, rest)
         return (rest, full + 1), (self.size - rest, full)
 
     def free(self, fixed: int) -> Factor:
-        """What varies in the `fixed`-th of them."""
+        """Return the factor that varies in the group with index `fixed`."""
         if self.side == "inner":
             return min(self.size, self.whole - fixed * self.size), self.stride
         return -(-(self.whole - fixed) // self.size), self.size * self.stride
@@ -118,8 +118,8 @@ class Layout:
 
     Args:
         world: How many positions there are.
-        factors: What varies inside a group, in canonical form; not the ragged part.
-        ragged: What else varies, in runs of which the last is short.
+        factors: The factors that vary inside a group, in canonical form, without the ragged one.
+        ragged: The factor that varies in runs of which the last is short, if there is one.
         at: The positions that each group keeps; None for all.
     """
 
@@ -129,28 +129,33 @@ class Layout:
     at: tuple[int, ...] | None = None
 
     def kept(self, size: int) -> Sequence[int]:
-        """The positions that a group of this size keeps, ascending."""
+        """Return the positions that a group of this size keeps, ascending."""
         if self.at is None:
             return range(size)
         return sorted({position % size for position in self.at if -size <= position < size})
 
-    def canonical(self) -> tuple[object, ...]:
-        """A value that is equal only for layouts that make the same groups, however they were said."""
-        if self.at is None:
-            return (self.world, self.factors, self.ragged, None)
-        if self.ragged:
-            longest = whole(self.factors) * max(size for count, size in self.ragged.runs if count)
-            within = tuple(sorted({position for position in self.at if -longest <= position < longest}))
-            return (self.world, self.factors, self.ragged, within)
-        size = whole(self.factors)
-        kept = tuple(self.kept(size))
-        if not kept:
-            return ()
-        return (self.world, self.factors, None, None if len(kept) == size else kept)
+    def key(self) -> tuple[object, ...]:
+        """Return a tuple for fingerprints. Equal keys are of equal groups.
+
+        Positions out of range and doubles in `at` do not change the key, nor does their order.
+
+        >>> Layout(8, ((4, 1),), at=(0, -1, 9)).key() == Layout(8, ((4, 1),), at=(3, 0)).key()
+        True
+        """
+        ragged, at = None, self.at
+        if self.ragged is not None:
+            ragged = (self.ragged.whole, self.ragged.size, self.ragged.stride, self.ragged.side)
+            longest = whole(self.factors) * max(length for count, length in self.ragged.runs if count)
+            at = None if at is None else tuple(sorted({place for place in at if -longest <= place < longest}))
+        elif at is not None:
+            size = whole(self.factors)
+            kept = tuple(self.kept(size))
+            at = None if len(kept) == size else kept
+        return (self.world, self.factors, ragged, at)
 
 
 def coordinate(factors: Factors, rank: int) -> int:
-    """The position of a rank along canonical factors.
+    """Return the position of a rank along canonical factors.
 
     >>> coordinate(((4, 4), (2, 1)), 13)    # 13 = 3·4 + 0·2 + 1
     7
@@ -162,7 +167,7 @@ def coordinate(factors: Factors, rank: int) -> int:
 
 
 def offset(factors: Sequence[Factor], position: int) -> int:
-    """The rank at a position along factors: the opposite of `coordinate`.
+    """Return the rank at a position along factors, the inverse of `coordinate`.
 
     >>> offset(((4, 4), (2, 1)), 7)
     13

@@ -1,4 +1,4 @@
-"""Groups of positions as groups of ranks, and listed groups in closed form."""
+"""Groups of positions as groups of ranks."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from functools import cached_property
 from itertools import pairwise
 
 from pgregistry.layouts.groups import Groups, LayoutGroups, ListedGroups
-from pgregistry.layouts.layout import Factor, Layout, merge
 
 
 class PlacedGroups(Groups):
-    """Groups of positions, shown as the ranks that have these positions, which must ascend.
+    """Groups of positions, shown as the ranks at these positions, which must ascend.
 
+    >>> from pgregistry.layouts.layout import Layout
     >>> PlacedGroups(LayoutGroups(Layout(4, ((2, 1),))), (4, 5, 6, 7))
     <2 groups: (4, 5), (6, 7)>
     """
 
-    def __init__(self, groups: Groups, ranks: Sequence[int]) -> None:
-        self.positions = groups
+    def __init__(self, positions: Groups, ranks: Sequence[int]) -> None:
+        self.positions = positions
         self.ranks = tuple(ranks)
 
     @cached_property
@@ -44,10 +44,16 @@ class PlacedGroups(Groups):
     def sizes(self) -> dict[int, int]:
         return self.positions.sizes()
 
+    def key(self) -> object:
+        if isinstance(self.positions, LayoutGroups) and self:
+            return [self.positions.layout.key(), self.ranks]
+        return super().key()
+
 
 def place(groups: Groups, ranks: Sequence[int] | None) -> Groups:
-    """Groups of positions as groups of these ranks; None for every position being its rank.
+    """Return groups of positions as groups of these ranks; unchanged if `ranks` is None.
 
+    >>> from pgregistry.layouts.layout import Layout
     >>> place(LayoutGroups(Layout(4, ((2, 1),))), (0, 2, 1, 3))
     <2 groups: (0, 2), (1, 3)>
     """
@@ -55,29 +61,5 @@ def place(groups: Groups, ranks: Sequence[int] | None) -> Groups:
         return groups
     if all(low < high for low, high in pairwise(ranks)):
         return PlacedGroups(groups, ranks)
-    # A custom placement: groups stay ascending, so their order must be found anew.
+    # Ranks inside a group ascend whatever the placement, so the order of the groups must be found anew.
     return ListedGroups(sorted(ranks[position] for position in group) for group in groups)
-
-
-def closed_form(groups: Groups, world: int) -> Layout | None:
-    """The layout that makes these groups of the whole world, where one without `at` or ragged end does.
-
-    >>> closed_form(ListedGroups([(0, 2), (1, 3), (4, 6), (5, 7)]), 8).factors
-    ((2, 2),)
-    >>> closed_form(ListedGroups([(0, 1), (2, 5)]), 8)
-    """
-    first, factors = list(groups[0]), list[Factor]()
-    if len(first) * len(groups) != world:
-        return None
-    while len(first) > 1:
-        stride = first[1] - first[0]
-        size = next((n for n in range(1, len(first)) if first[n] - first[n - 1] != stride), len(first))
-        factors.append((size, stride))
-        first = first[::size]
-    above = world
-    for size, stride in reversed(factors):
-        if above % (size * stride):
-            return None
-        above = stride
-    layout = Layout(world, merge(factors))
-    return layout if LayoutGroups(layout) == groups else None

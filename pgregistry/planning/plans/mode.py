@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from pgregistry.layouts.groups import Groups, LayoutGroups
+from pgregistry.layouts.groups import Groups
 from pgregistry.layouts.layout import Factors, Layout
-from pgregistry.layouts.placement import PlacedGroups, closed_form
 from pgregistry.registry.discovery import Plugin
 
 
@@ -39,6 +36,9 @@ class PlannedMode:
     cpu: bool | None = None
     options: Mapping[str, object] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.plugin, self.layout))  # not all of `options` and `groups` is hashable
+
     def group_of(self, rank: int) -> tuple[int, ...] | None:
         """The group that a rank is in; None for a rank that is in no group of this mode."""
         return self.groups.group_of(rank)
@@ -53,35 +53,14 @@ class PlannedMode:
             extra = [(-(-ragged.whole // ragged.size), ragged.size * ragged.stride)]
         return tuple(sorted((*self.layout.factors, *extra), key=lambda factor: -factor[1]))
 
-    def identity(self, world_size: int) -> list[object]:
+    def identity(self) -> list[object]:
         """What makes this mode what it is: equal where the same process groups would be built."""
         return [
             self.name,
-            _plain(_canonical(self.groups, world_size)),
+            self.groups.key(),
             self.dedicated,
             self.backend,
             self.timeout,
-            _plain(self.options),
+            dict(sorted(self.options.items())),
             self.cpu,
         ]
-
-
-def _canonical(groups: Groups, world_size: int) -> object:
-    """Groups in the form that they have however they were said."""
-    if not groups:
-        return []
-    if isinstance(groups, LayoutGroups):
-        return groups.layout.canonical()
-    if isinstance(groups, PlacedGroups) and isinstance(groups.positions, LayoutGroups):
-        return [groups.positions.layout.canonical(), groups.ranks]
-    layout = closed_form(groups, world_size)
-    return list(groups) if layout is None else layout.canonical()
-
-
-def _plain(value: object) -> Any:
-    """A value as JSON would have it."""
-    return json.loads(json.dumps(value, default=_slots, sort_keys=True))
-
-
-def _slots(value: Any) -> list[object]:
-    return [getattr(value, name) for name in value.__slots__]

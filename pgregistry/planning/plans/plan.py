@@ -44,7 +44,7 @@ class Plan:
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        identity = [self.world_size, [mode.identity(self.world_size) for mode in self.planned]]
+        identity = [self.world_size, [mode.identity() for mode in self.planned]]
         digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=16)
         object.__setattr__(self, "fingerprint", digest.hexdigest())
 
