@@ -75,7 +75,11 @@ def test_a_size_of_none_says_nothing() -> None:
             "rows × columns = 3 × 3 = 9 is not world = 6.\n  rows = 3 (argument)\n  columns = 3 (argument)",
         ),
         ({"colums": 3}, ConfigError, "There is no size 'colums' (argument). Did you mean 'columns'?"),
-        ({"columns": "many"}, ConfigError, "columns = 'many' (argument) must be a whole number from 1 to 1099511627776."),
+        (
+            {"columns": "many"},
+            ConfigError,
+            "columns = 'many' (argument) must be a whole number from 1 to 1099511627776.",
+        ),
         (
             {"order": 3},
             ConfigError,
