@@ -89,25 +89,24 @@ class System:
 INTRODUCTION: Final = """\
 # Layouts of other systems
 
-Which groups other systems build, beside those of the bundled modes, so that a mode can be found under the name
-that it has elsewhere. Each system is a distribution in [examples/](../examples), which plans its groups rank for
-rank. This page is what `python examples/generate_layouts_page.py` prints, from what these plugins plan; a test
-holds it to that.
+This page shows which groups other systems build, beside those of the bundled modes, so that you can find a mode by
+the name that you know. Each system is a distribution in [examples/](../examples) that plans its groups rank for rank.
+`make docs` writes this page from what these plugins plan, and a test compares it.
 
 ## Nesting
 
-The same sizes make other groups where the nesting is another. `order=` says that of pgregistry for a run, and
-`order` that of Megatron-Core, innermost first."""
+With the same sizes, another nesting makes other groups. `order=` sets the nesting of pgregistry for a run, outermost
+first; the argument `order` of Megatron-Core sets its own, innermost first."""
 MODES: Final = """\
 ## Modes
 
-*a / b* is what b leaves of a: with data = 8 and expert = 2, data / expert is 4. *zero1* are the ranks inside data
-that share one copy of what is sharded, so data / zero1 are the copies: optimizer instances in Megatron-Core,
-replicas in torchtitan and accelerate. A system without contexts is shown without, and one without a size for
-shards or experts likewise. Left out are modes of one rank alone, with a short last group, or listed by a function
-(vLLM's `dcp`), and what an argument adds to those of Megatron-Core (hierarchical and hybrid context parallelism,
-groups for all-gathers). InternEvo's modes for 2-D sequences are parts of tensor, here all of it. DeepSpeed's
-`sequence`, `all_to_all_local` and `zero_param_intra` are adjacent ranks, here one."""
+*a / b* is what b leaves of a: with data = 8 and expert = 2, data / expert is 4. *zero1* is the ranks inside data that
+share one copy of what is sharded, so data / zero1 is the copies: optimizer instances in Megatron-Core, replicas in
+torchtitan and accelerate. A system without contexts is planned without them, and one without a size for shards or
+experts likewise. The table leaves out modes of one rank alone, modes with a short last group, and modes listed by a
+function (vLLM's `dcp`). It also leaves out what an argument adds to the modes of Megatron-Core: hierarchical and hybrid
+context parallelism, and groups for all-gathers. InternEvo's modes for 2-D sequences are parts of tensor, here all of
+it. DeepSpeed's `sequence`, `all_to_all_local` and `zero_param_intra` are adjacent ranks, here one."""
 LINES: Final = """\
 ## Lines of code
 
