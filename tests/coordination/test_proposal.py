@@ -1,4 +1,4 @@
-"""What a rank says of its plan, and how two ranks' statements differ, in words that a user knows."""
+"""What a rank says of its plan, and how two ranks' proposals differ, in words that a user knows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, Split
-from pgregistry.coordination import proposal as statement
-from pgregistry.coordination.proposal import Statement, disagreement, failed, first_difference, state, versions
+from pgregistry.coordination import proposal as proposal
+from pgregistry.coordination.proposal import Proposal, disagreement, failed, first_difference, state, versions
 from pgregistry.errors import format_ranks
 
 BUNDLED = dict.fromkeys("data dummy global model nettest pipe tensor zero1".split(), "pgregistry 0.1.0")
@@ -28,12 +28,12 @@ def says(
     run: Mapping[str, str] = RUN,
     wire: Mapping[str, str] | None = None,
     **keywords: Any,
-) -> Statement:
+) -> Proposal:
     """What a rank says whose plan was made with these keywords."""
-    return state(pgregistry.plan(world_size, extra=extra, **keywords), plugins, run, wire or {})
+    return propose(pgregistry.plan(world_size, extra=extra, **keywords), plugins, run, wire or {})
 
 
-def alone(*modes: Mode, **keywords: Any) -> Statement:
+def alone(*modes: Mode, **keywords: Any) -> Proposal:
     """What a rank says that has these modes and no others."""
     return says(8, *modes, only=[], **keywords)
 
@@ -41,7 +41,7 @@ def alone(*modes: Mode, **keywords: Any) -> Statement:
 # --- as text for the store --------------------------------------------------------------------------
 
 
-def test_a_statement_comes_back_from_the_store_as_it_went_in() -> None:
+def test_a_proposal_comes_back_from_the_store_as_it_went_in() -> None:
     there = says(
         8,
         Mode("ends", over=Axis("line", 4), at=(0, -1)),
@@ -51,28 +51,28 @@ def test_a_statement_comes_back_from_the_store_as_it_went_in() -> None:
         plugins=BUNDLED | {"émile": "off until enabled (entry point group pgregistry.optional)"},
         wire={"TORCH_GLOO_LAZY_INIT": "1"},
     )
-    back = Statement.decode(there.encode())
+    back = Proposal.decode(there.encode())
     assert back == there
     assert back.plan is not None
     assert pgregistry.Plan.from_json(back.plan)["listed"].groups[1] == (1, 2)
 
 
-def test_the_statement_of_a_failed_plan_comes_back_too() -> None:
+def test_the_proposal_of_a_failed_plan_comes_back_too() -> None:
     there = failed(8, ConfigError("tensor = 3 does not divide world size 8.\nSay tensor=2."))
-    assert Statement.decode(there.encode()) == there
+    assert Proposal.decode(there.encode()) == there
     assert (there.world_size, there.plan) == (8, None)
 
 
-def test_a_statement_is_text_that_every_store_takes() -> None:
+def test_a_proposal_is_text_that_every_store_takes() -> None:
     assert says(tensor=2).encode().isascii()
 
 
-def test_a_statement_does_not_grow_with_the_world() -> None:
+def test_a_proposal_does_not_grow_with_the_world() -> None:
     assert len(says(65536, tensor=2).encode()) < len(says(8, tensor=2).encode()) + 200
 
 
 def test_a_plan_too_large_to_tell_is_compared_by_its_digest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statement, "LARGEST", 100)
+    monkeypatch.setattr(proposal, "LARGEST", 100)
     here, there = says(tensor=2), says(tensor=4)
     assert here.plan is None
     assert first_difference(here, there) == ("the plan", f"digest {here.digest}", f"digest {there.digest}")
@@ -127,7 +127,7 @@ def test_failures_have_equal_digests_where_they_say_the_same() -> None:
 # --- the first difference ---------------------------------------------------------------------------
 
 LINE = Axis("line", 4)
-Say: TypeAlias = Callable[[], Statement]
+Say: TypeAlias = Callable[[], Proposal]
 #: What ranks would say; plans are made when a test asks.
 rank, lone, lost = (partial(partial, say) for say in (says, alone, failed))
 DIFFERENCES: list[tuple[Say, Say, tuple[str, str, str]]] = [
@@ -284,7 +284,7 @@ def test_a_mode_that_another_version_of_its_plugin_lacks_is_told_with_no_false_r
     assert first_difference(here, there) == ("mode b", "plugin 'acme', acme 2", "none")
 
 
-def test_statements_of_one_digest_differ_in_the_versions_of_plugins_alone() -> None:
+def test_proposals_of_one_digest_differ_in_the_versions_of_plugins_alone() -> None:
     here, there = says(), says(plugins=BUNDLED | {"tensor": "pgregistry 0.2.0", "more": "acme 1"})
     assert here.digest == there.digest
     assert versions(here, there) == [("tensor", "pgregistry 0.1.0", "pgregistry 0.2.0")]
@@ -296,8 +296,8 @@ def test_statements_of_one_digest_differ_in_the_versions_of_plugins_alone() -> N
 
 
 def test_two_sides_are_named_with_the_first_thing_that_differs() -> None:
-    statements = {rank: says(tensor=4 if rank == 3 else 2) for rank in range(8)}
-    assert disagreement(statements, []) == (
+    proposals = {rank: says(tensor=4 if rank == 3 else 2) for rank in range(8)}
+    assert disagreement(proposals, []) == (
         "The ranks disagree about what to build; nothing was created.\n"
         "  size tensor:\n"
         "    ranks 0-2, 4-7: 2 (keyword)\n"
@@ -306,8 +306,8 @@ def test_two_sides_are_named_with_the_first_thing_that_differs() -> None:
 
 
 def test_each_of_three_sides_is_compared_with_the_largest() -> None:
-    statements = {rank: says(tensor={0: 4, 1: 8}.get(rank, 2)) for rank in range(8)}
-    assert disagreement(statements, []) == (
+    proposals = {rank: says(tensor={0: 4, 1: 8}.get(rank, 2)) for rank in range(8)}
+    assert disagreement(proposals, []) == (
         "The ranks disagree about what to build; nothing was created.\n"
         "  size tensor:\n"
         "    ranks 2-7: 2 (keyword)\n"
@@ -319,21 +319,21 @@ def test_each_of_three_sides_is_compared_with_the_largest() -> None:
 
 
 def test_of_two_sides_of_one_size_that_with_the_lowest_rank_comes_first() -> None:
-    statements = {rank: says(4, tensor=1 + rank // 2) for rank in (3, 2, 1, 0)}
-    assert disagreement(statements, []).splitlines()[2:] == [
+    proposals = {rank: says(4, tensor=1 + rank // 2) for rank in (3, 2, 1, 0)}
+    assert disagreement(proposals, []).splitlines()[2:] == [
         "    ranks 0-1: 1 (keyword)",
         "    ranks 2-3: 2 (keyword)",
     ]
 
 
 def test_ranks_that_are_not_here_yet_are_named() -> None:
-    statements = {0: says(tensor=2), 1: says(tensor=4)}
-    assert disagreement(statements, [2, 3, 4, 5, 7]).splitlines()[-1] == "  not here yet: ranks 2-5, 7"
+    proposals = {0: says(tensor=2), 1: says(tensor=4)}
+    assert disagreement(proposals, [2, 3, 4, 5, 7]).splitlines()[-1] == "  not here yet: ranks 2-5, 7"
 
 
 def test_an_error_of_several_lines_stays_below_the_rank_that_has_it() -> None:
-    statements = {rank: says() for rank in range(3)} | {3: failed(8, ConfigError("2 problems:\n- a\n- b"))}
-    assert disagreement(statements, []) == (
+    proposals = {rank: says() for rank in range(3)} | {3: failed(8, ConfigError("2 problems:\n- a\n- b"))}
+    assert disagreement(proposals, []) == (
         "The ranks disagree about what to build; nothing was created.\n"
         "  the plan:\n"
         "    ranks 0-2: no error\n"
