@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pgregistry.coordination.decision import Decision, Reason, Roster
-from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement
+from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
 from pgregistry.coordination.store import LostError, ScopedStore
 from pgregistry.errors import PlanMismatch, format_ranks
 
@@ -184,30 +184,25 @@ class Agreement:
         scope.wait_for("all here", time.monotonic() + MOMENT)
         reference = self._reference.digest if self._reference else ""
         here = {rank: digest or reference for rank, digest in self._roster.signed().items()}
-        sides: dict[str, list[int]] = {}
-        for rank in sorted(here):
-            sides.setdefault(here[rank], []).append(rank)
-        ordered = dict(sorted(sides.items(), key=lambda side: (-len(side[1]), side[1][0])))
-        proposals = {scope.rank: self._mine} | self._read(
-            [self._spokesman(digest, ranks) for digest, ranks in ordered.items() if digest != self._mine.digest]
-        )
+        sides = sides_of(here)
+        proposals = {self._mine.digest: self._mine, **self._read(sides)}
         known = min(proposal.world_size for proposal in proposals.values())
         missing = [rank for rank in scope.ranks if rank not in here and rank < known]
-        most = next(iter(ordered))
-        at_fault = tuple(rank for rank, digest in here.items() if digest != most)
-        return Reason(disagreement(proposals, ordered, missing), (*at_fault, *missing))
+        most = next(iter(sides))
+        at_fault = [rank for rank, digest in here.items() if digest != most]
+        return Reason(disagreement(sides, proposals, missing), (*at_fault, *missing))
 
-    def _spokesman(self, digest: str, ranks: Sequence[int]) -> int:
-        """Return the rank of a side that publishes its whole proposal."""
-        reference = self._reference
-        return reference.rank if reference is not None and reference.digest == digest else ranks[0]
-
-    def _read(self, ranks: Sequence[int]) -> dict[int, Proposal]:
-        texts = self._scope.read([_proposal(rank) for rank in ranks], LEAVE) if ranks else []
+    def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:
+        """Return one proposal of each other side: of the rank that was the reference, or of the lowest."""
+        reference = self._reference or self._summary
+        publishers = {digest: ranks[0] for digest, ranks in sides.items() if digest != self._mine.digest}
+        if reference.digest in publishers:
+            publishers[reference.digest] = reference.rank
+        texts = self._scope.read([_proposal(rank) for rank in publishers.values()], LEAVE) if publishers else []
         if texts is None:
-            log.debug("the proposals of %s were not published in time", format_ranks(ranks))
+            log.debug("the proposals of %s were not published in time", format_ranks(publishers.values()))
             return {}
-        return {rank: Proposal.decode(text) for rank, text in zip(ranks, texts, strict=True)}
+        return {digest: Proposal.decode(text) for digest, text in zip(publishers, texts, strict=True)}
 
     def _warn_of_versions(self) -> None:
         for plugin, here, there in different_versions(self._summary, self._reference or self._summary):

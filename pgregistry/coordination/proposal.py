@@ -164,22 +164,32 @@ def different_versions(here: Summary, there: Summary) -> list[tuple[str, str, st
     ]
 
 
-def disagreement(proposals: Mapping[int, Proposal], sides: Mapping[str, Sequence[int]], missing: Sequence[int]) -> str:
+def sides_of(digests: Mapping[int, str]) -> dict[str, list[int]]:
+    """Return the ranks of each digest, the largest side first, and of equal ones that with the lowest rank.
+
+    >>> sides_of({0: "a", 1: "b", 2: "b"})
+    {'b': [1, 2], 'a': [0]}
+    """
+    sides: dict[str, list[int]] = {}
+    for rank in sorted(digests):
+        sides.setdefault(digests[rank], []).append(rank)
+    return dict(sorted(sides.items(), key=lambda side: -len(side[1])))
+
+
+def disagreement(sides: Mapping[str, Sequence[int]], proposals: Mapping[str, Proposal], missing: Sequence[int]) -> str:
     """Return the text of a disagreement: the ranks on each side, and the first thing that differs.
 
     Args:
-        proposals: One proposal or more of each side, by rank.
-        sides: The ranks of each digest, the largest side first.
+        sides: The ranks of each digest, as `sides_of` orders them.
+        proposals: The proposal of each digest, as far as they could be read.
         missing: Ranks that have not come yet.
     """
-    by_digest = {proposal.digest: proposal for proposal in proposals.values()}
     (most, most_ranks), *others = sides.items()
     lines = ["The ranks disagree about what to build; nothing was created."]
     for digest, ranks in others:
-        if digest in by_digest and most in by_digest:
-            what, theirs, ours = first_difference(by_digest[digest], by_digest[most])
-        else:  # the rank that had the text is gone
-            what, theirs, ours = "the plan", f"digest {digest}", f"digest {most}"
+        what, theirs, ours = "the plan", f"digest {digest}", f"digest {most}"
+        if digest in proposals and most in proposals:  # or the rank that had the proposal is gone
+            what, theirs, ours = first_difference(proposals[digest], proposals[most])
         lines.append(f"  {what}:")
         lines.append(f"    {format_ranks(most_ranks)}: {ours}")
         lines.append(f"    {format_ranks(ranks)}: {theirs}")

@@ -175,10 +175,11 @@ def test_ranks_that_never_come_are_named_by_all_others(
 ) -> None:
     proposals = {rank: proposal() for rank in range(4) if rank not in missing}
     outcome = agree_all(stores, proposals, seconds=1, world_size=4)
-    assert texts(outcome) == {
+    text = (
         f"{named} of 4 did not come within 1 s; nothing was created.\n"
         f"  Here were {here}. Look for the first error in the log of {named.lower()}, or raise agree_timeout."
-    }
+    )
+    assert texts(outcome) == {text}
     assert {error.ranks for error in outcome.values()} == {tuple(missing)}
 
 
@@ -265,7 +266,8 @@ def test_a_rank_that_dies_while_it_composes_the_text_is_replaced(monkeypatch: py
         Agreement(scope_of(Counting(shared), rank, 3), proposal(3, nettest=1 + rank), 30).reach()
 
     (text,) = texts(as_ranks(one, range(2)))
-    assert "rank 1: 2 (keyword)" in text
+    assert "1 (keyword)" in text
+    assert "2 (keyword)" in text
 
 
 # --- how many calls -------------------------------------------------------------------------------

@@ -13,8 +13,15 @@ import pytest
 
 import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, Split
-from pgregistry.coordination import proposal as proposal
-from pgregistry.coordination.proposal import Proposal, disagreement, failed, first_difference, state, versions
+from pgregistry.coordination.proposal import (
+    Proposal,
+    different_versions,
+    disagreement,
+    first_difference,
+    propose,
+    propose_failure,
+    sides_of,
+)
 from pgregistry.errors import format_ranks
 
 BUNDLED = dict.fromkeys("data dummy global model nettest pipe tensor zero1".split(), "pgregistry 0.1.0")
@@ -58,7 +65,7 @@ def test_a_proposal_comes_back_from_the_store_as_it_went_in() -> None:
 
 
 def test_the_proposal_of_a_failed_plan_comes_back_too() -> None:
-    there = failed(8, ConfigError("tensor = 3 does not divide world size 8.\nSay tensor=2."))
+    there = propose_failure(8, ConfigError("tensor = 3 does not divide world size 8.\nSay tensor=2."))
     assert Proposal.decode(there.encode()) == there
     assert (there.world_size, there.plan) == (8, None)
 
@@ -72,7 +79,7 @@ def test_a_proposal_does_not_grow_with_the_world() -> None:
 
 
 def test_a_plan_too_large_to_tell_is_compared_by_its_digest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proposal, "LARGEST", 100)
+    monkeypatch.setattr("pgregistry.coordination.proposal.LARGEST", 100)
     here, there = says(tensor=2), says(tensor=4)
     assert here.plan is None
     assert first_difference(here, there) == ("the plan", f"digest {here.digest}", f"digest {there.digest}")
@@ -119,7 +126,9 @@ def test_the_digest_does_not_depend_on_the_order_of_what_is_told() -> None:
 
 
 def test_failures_have_equal_digests_where_they_say_the_same() -> None:
-    digests = [failed(size, ConfigError(text)).digest for size, text in ((8, "a"), (8, "a"), (4, "a"), (8, "b"))]
+    digests = [
+        propose_failure(size, ConfigError(text)).digest for size, text in ((8, "a"), (8, "a"), (4, "a"), (8, "b"))
+    ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
 
@@ -129,7 +138,7 @@ def test_failures_have_equal_digests_where_they_say_the_same() -> None:
 LINE = Axis("line", 4)
 Say: TypeAlias = Callable[[], Proposal]
 #: What ranks would say; plans are made when a test asks.
-rank, lone, lost = (partial(partial, say) for say in (says, alone, failed))
+rank, lone, lost = (partial(partial, say) for say in (says, alone, propose_failure))
 DIFFERENCES: list[tuple[Say, Say, tuple[str, str, str]]] = [
     # sizes, with where each comes from
     (rank(tensor=2), rank(tensor=4), ("size tensor", "2 (keyword)", "4 (keyword)")),
@@ -287,17 +296,22 @@ def test_a_mode_that_another_version_of_its_plugin_lacks_is_told_with_no_false_r
 def test_proposals_of_one_digest_differ_in_the_versions_of_plugins_alone() -> None:
     here, there = says(), says(plugins=BUNDLED | {"tensor": "pgregistry 0.2.0", "more": "acme 1"})
     assert here.digest == there.digest
-    assert versions(here, there) == [("tensor", "pgregistry 0.1.0", "pgregistry 0.2.0")]
-    assert versions(there, here) == [("tensor", "pgregistry 0.2.0", "pgregistry 0.1.0")]
-    assert versions(here, here) == []
+    assert different_versions(here.summary(0), there.summary(1)) == [("tensor", "pgregistry 0.1.0", "pgregistry 0.2.0")]
+    assert different_versions(there.summary(0), here.summary(1)) == [("tensor", "pgregistry 0.2.0", "pgregistry 0.1.0")]
+    assert different_versions(here.summary(0), here.summary(1)) == []
 
 
 # --- what all ranks say ---------------------------------------------------------------------------
 
 
+def disagree(proposals: Mapping[int, Proposal], missing: list[int]) -> str:
+    by_digest = {one.digest: one for _, one in sorted(proposals.items(), reverse=True)}
+    return disagreement(sides_of({rank: one.digest for rank, one in proposals.items()}), by_digest, missing)
+
+
 def test_two_sides_are_named_with_the_first_thing_that_differs() -> None:
     proposals = {rank: says(tensor=4 if rank == 3 else 2) for rank in range(8)}
-    assert disagreement(proposals, []) == (
+    assert disagree(proposals, []) == (
         "The ranks disagree about what to build; nothing was created.\n"
         "  size tensor:\n"
         "    ranks 0-2, 4-7: 2 (keyword)\n"
@@ -307,7 +321,7 @@ def test_two_sides_are_named_with_the_first_thing_that_differs() -> None:
 
 def test_each_of_three_sides_is_compared_with_the_largest() -> None:
     proposals = {rank: says(tensor={0: 4, 1: 8}.get(rank, 2)) for rank in range(8)}
-    assert disagreement(proposals, []) == (
+    assert disagree(proposals, []) == (
         "The ranks disagree about what to build; nothing was created.\n"
         "  size tensor:\n"
         "    ranks 2-7: 2 (keyword)\n"
@@ -320,7 +334,7 @@ def test_each_of_three_sides_is_compared_with_the_largest() -> None:
 
 def test_of_two_sides_of_one_size_that_with_the_lowest_rank_comes_first() -> None:
     proposals = {rank: says(4, tensor=1 + rank // 2) for rank in (3, 2, 1, 0)}
-    assert disagreement(proposals, []).splitlines()[2:] == [
+    assert disagree(proposals, []).splitlines()[2:] == [
         "    ranks 0-1: 1 (keyword)",
         "    ranks 2-3: 2 (keyword)",
     ]
@@ -328,12 +342,12 @@ def test_of_two_sides_of_one_size_that_with_the_lowest_rank_comes_first() -> Non
 
 def test_ranks_that_are_not_here_yet_are_named() -> None:
     proposals = {0: says(tensor=2), 1: says(tensor=4)}
-    assert disagreement(proposals, [2, 3, 4, 5, 7]).splitlines()[-1] == "  not here yet: ranks 2-5, 7"
+    assert disagree(proposals, [2, 3, 4, 5, 7]).splitlines()[-1] == "  not here yet: ranks 2-5, 7"
 
 
 def test_an_error_of_several_lines_stays_below_the_rank_that_has_it() -> None:
-    proposals = {rank: says() for rank in range(3)} | {3: failed(8, ConfigError("2 problems:\n- a\n- b"))}
-    assert disagreement(proposals, []) == (
+    proposals = {rank: says() for rank in range(3)} | {3: propose_failure(8, ConfigError("2 problems:\n- a\n- b"))}
+    assert disagree(proposals, []) == (
         "The ranks disagree about what to build; nothing was created.\n"
         "  the plan:\n"
         "    ranks 0-2: no error\n"
