@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from plans import random_settings
-from stores import Counting, as_ranks, busiest, scope_of
+from counting import Counting
+from random_settings import random_settings
+from threads import as_ranks, busiest, scope_of
 
 import pgregistry
 from pgregistry import ConfigError, PlanMismatch

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from stores import Counting, as_ranks, busiest, scope_of
+from counting import Counting
+from threads import as_ranks, busiest, scope_of
 
 from pgregistry import BuildError
 from pgregistry.coordination.barrier import announce_failure, barrier, check_failure, give_up

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from stores import Counting, scope_of
+from counting import Counting
+from threads import scope_of
 
 from pgregistry.coordination import store
 from pgregistry.coordination.store import ScopedStore, decode, encode

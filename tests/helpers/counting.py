@@ -30,6 +30,9 @@ class Counting(dist.Store):
     def multi_set(self, keys: Sequence[str], values: Sequence[Any]) -> None:
         self._count("multi_set", keys).multi_set(keys, values)
 
+    def append(self, key: str, value: Any) -> None:
+        self._count("append", [key]).append(key, value)
+
     def add(self, key: str, value: int) -> int:
         return int(self._count("add", [key]).add(key, value))
 
