@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -123,8 +123,9 @@ def initialize(
         if process.rank in attempt.ranks:
             run.agreement = Agreement(run.scope(), attempt.proposal(process, options), options.patience())
             run.agreement.reach()
+        run.stage = "planned"
         plan = attempt.plan()
-        run.agreed = True
+        run.stage = "building"
         if process.owns_world:
             run.start_world(options, attempt.backend)
         if process.rank in attempt.ranks:
@@ -213,14 +214,14 @@ class _Run:
         process: This process.
         ranks: The ranks that compare a plan and build it.
         agreement: The comparison, once it has begun.
-        agreed: Whether this rank has a plan that all ranks agree on.
+        stage: `planned` when the plans have been compared, `building` when they are equal.
         groups: The process groups so far.
     """
 
     process: ProcessInfo
     ranks: Sequence[int]
     agreement: Agreement | None = None
-    agreed: bool = False
+    stage: Literal["comparing", "planned", "building"] = "comparing"
     groups: ProcessGroups = field(default_factory=ProcessGroups)
     _scopes: dict[bool, ScopedStore] = field(default_factory=dict)
 
@@ -271,12 +272,13 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
 def _announce(run: _Run, error: BaseException) -> BuildError | None:
     """Publish an error wherever ranks wait for this one; return the error of a rank that failed first."""
     first = None
-    # A mismatch, and an error of planning, are published by the agreement. An interrupt may come at any moment.
+    # A mismatch, and an error of planning, have been published by the agreement.
     unexpected = not isinstance(error, PgregistryError)
     if run.agreement is not None:
-        if unexpected and not run.agreed:
+        interrupted = unexpected and run.stage == "comparing"
+        if interrupted:
             run.agreement.stop(error)
-        if unexpected or run.agreed:
+        if interrupted or run.stage == "building":
             first = announce_failure(run.scope(), error)
     if run.waited_for:
         announce_failure(run.scope(everyone=True), error)

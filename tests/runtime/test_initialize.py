@@ -132,7 +132,7 @@ def one_half_is_wrong() -> Any:
         return context["tensor"].ranks
 
 
-def test_a_difference_in_one_part_of_a_world_is_none_of_the_others_business() -> None:
+def test_a_difference_in_one_part_of_a_world_does_not_reach_the_other_part() -> None:
     assert run_ranks(4, one_half_is_wrong) == ["refused"] * 2 + [(2, 3)] * 2
 
 
@@ -178,7 +178,7 @@ def told_to_all() -> str:
     return "built"
 
 
-def test_an_error_that_nobody_expects_is_told_to_all_too() -> None:
+def test_an_unexpected_error_of_planning_is_quoted_by_all_others() -> None:
     mine = "MemoryError: no memory"
     assert run_ranks(2, told_to_all) == [f"PlanMismatch: rank 1: failed with {mine}", mine]
 
