@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pgregistry_nettest import collectives
-from pgregistry_nettest.partitions import partitions
-from pgregistry_nettest.report import Host, Measurement, Report
-from pgregistry_nettest.suspects import schedule, suspects
-from pgregistry_nettest.verdict import Verdict, judge
+from pgregistry_nettest.analysis.measurements import OPS, Measurement, count
+from pgregistry_nettest.analysis.report import Host, Report
+from pgregistry_nettest.analysis.rounds import pair_steps, partitions, rank_groups
+from pgregistry_nettest.analysis.suspects import find_suspects
+from pgregistry_nettest.analysis.verdict import Verdict, judge
+from pgregistry_nettest.options import parse_ops, parse_sizes
 
 from pgregistry import ConfigError
 
@@ -61,7 +62,7 @@ class Network:
 
     def groups(self, slow: int, sizes: Sequence[int] = (MIB,)) -> list[Measurement]:
         parts = partitions(len(self.hosts), slow)
-        lists = [parts.ranks(number, [host.ranks for host in self.hosts]) for number in range(len(parts.groups))]
+        lists = [rank_groups(part, self.hosts) for part in parts]
         return [
             self.measure("all_reduce", size, ranks, number)
             for number, groups in enumerate(lists)
@@ -73,20 +74,20 @@ class Network:
         """The whole test: partitions, then pairs, then the verdict."""
         parts = partitions(len(self.hosts), slow)
         measured = self.groups(slow, sizes)
-        found = suspects(measured, self.hosts, slow)
-        steps = schedule(found, self.hosts, frozenset())
+        found = find_suspects(measured, self.hosts, slow)
+        steps = pair_steps(found, self.hosts)
         for step in steps:
             assert len({host for pair in step for host in pair}) == 2 * len(step), "each host is in one pair at a time"
             for a, b in step:
                 for ranks in zip(self.hosts[a].ranks, self.hosts[b].ranks, strict=True):
                     for size in found.sizes:
-                        measured.append(self.measure("send_recv", size, ranks, len(parts.groups)))
-        return judge(measured, self.hosts, slow, rounds=len(parts.groups), **others)
+                        measured.append(self.measure("send_recv", size, ranks, len(parts)))
+        return judge(measured, self.hosts, slow, rounds=len(parts), **others)
 
     def report(self, slow: int) -> Report:
         parts = partitions(len(self.hosts), slow)
         measured = tuple(self.groups(slow))
-        return Report(tuple(self.hosts), parts.groups, measured, (), (), slow, "gloo", "cpu", 1.0)
+        return Report(tuple(self.hosts), parts, measured, (), (), slow, "gloo", "cpu", 1.0)
 
 
 def named(verdict: Verdict) -> list[tuple[str, tuple[int, ...]]]:
@@ -102,10 +103,10 @@ def test_two_hosts_meet_at_most_once_and_there_is_one_partition_more_than_slow_h
     if hosts < (slow + 1) ** 2 + slow:  # fewer may be too few
         slow = 1
     parts = partitions(hosts, slow)
-    met = Counter(pair for part in parts.groups for group in part for pair in combinations(group, 2))
+    met = Counter(pair for part in parts for group in part for pair in combinations(group, 2))
     assert max(met.values()) == 1
-    assert len(parts.groups) == (slow + 1 if hosts > 3 else {2: 1, 3: 3}[hosts])
-    for part in parts.groups:
+    assert len(parts) == (slow + 1 if hosts > 3 else {2: 1, 3: 3}[hosts])
+    for part in parts:
         assert max(Counter(host for group in part for host in group).values()) == 1
         sizes = {len(group) for group in part}
         assert max(sizes) - min(sizes) <= 1
@@ -117,7 +118,7 @@ def test_two_hosts_meet_at_most_once_and_there_is_one_partition_more_than_slow_h
     ("hosts", "slow", "size", "count"), [(9, 1, 3, 3), (9, 2, 3, 3), (16, 1, 4, 4), (16, 2, 4, 4), (12, 1, 3, 4)]
 )
 def test_groups_are_equal_where_they_can_be(hosts: int, slow: int, size: int, count: int) -> None:
-    for part in partitions(hosts, slow).groups:
+    for part in partitions(hosts, slow):
         assert [len(group) for group in part] == [size] * count
 
 
@@ -125,14 +126,16 @@ def test_so_many_slow_hosts_that_they_cannot_be_told_apart_are_refused() -> None
     with pytest.raises(ConfigError) as error:
         partitions(9, 5)
     assert str(error.value) == (
-        "slow = 5 slow hosts cannot be told apart among 9; at most 3 can. Say slow = 3, or test more hosts."
+        "slow = 5 must be at most 3 among 9 hosts: more slow hosts cannot be told apart. "
+        "Set slow = 3, or test more hosts."
     )
 
 
 def test_ranks_of_a_partition_are_the_first_ranks_of_hosts_together_and_so_on() -> None:
-    hosts = [(0, 1), (2, 3, 4), (5, 6), (7, 8)]
-    assert partitions(4, 1).ranks(0, hosts) == [[0, 2], [1, 3], [5, 7], [6, 8]]
-    assert partitions(4, 1).ranks(1, hosts) == [[0, 5], [1, 6], [2, 7], [3, 8]]
+    hosts = [Host(str(ranks), ranks) for ranks in ((0, 1), (2, 3, 4), (5, 6), (7, 8))]
+    first, second = partitions(4, 1)
+    assert rank_groups(first, hosts) == [[0, 2], [1, 3], [5, 7], [6, 8]]
+    assert rank_groups(second, hosts) == [[0, 5], [1, 6], [2, 7], [3, 8]]
 
 
 # --- the verdict ------------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ def test_two_slow_hosts_are_named_with_three_partitions(
 def test_a_slow_link_is_named_where_its_hosts_meet_and_hosts_are_not(
     hosts: int, seed: int, data: st.DataObject
 ) -> None:
-    together = [pair for part in partitions(hosts, 1).groups for group in part for pair in combinations(group, 2)]
+    together = [pair for part in partitions(hosts, 1) for group in part for pair in combinations(group, 2)]
     pair = data.draw(st.sampled_from(together))
     verdict = Network(hosts, links={frozenset(pair): 5.0}, seed=seed).test(1)
     assert named(verdict) == [("slow link", pair)]
@@ -204,7 +207,7 @@ def test_a_host_that_is_hardly_slow_lends_its_fault_to_no_link(hosts: int, seed:
     groups = network.groups(1)
     unlucky = next(place for place, one in enumerate(groups) if host in one.ranks)
     groups[unlucky] = dataclasses.replace(groups[unlucky], seconds=(groups[unlucky].seconds or 0) / 5)
-    steps = schedule(suspects(groups, network.hosts, 1), network.hosts, frozenset())
+    steps = pair_steps(find_suspects(groups, network.hosts, 1), network.hosts)
     pairs = [network.measure("send_recv", MIB, pair, 2) for step in steps for pair in step]
     place = next(place for place, one in enumerate(pairs) if host in one.ranks)
     pairs[place] = dataclasses.replace(pairs[place], seconds=(pairs[place].seconds or 0) / 5)
@@ -214,7 +217,7 @@ def test_a_host_that_is_hardly_slow_lends_its_fault_to_no_link(hosts: int, seed:
 def test_a_suspect_that_is_fast_with_one_of_its_partners_is_not_named() -> None:
     network = Network(9, {4: 5.0}, noise=0.0)
     groups = network.groups(1)
-    steps = schedule(suspects(groups, network.hosts, 1), network.hosts, frozenset())
+    steps = pair_steps(find_suspects(groups, network.hosts, 1), network.hosts)
     pairs = [network.measure("send_recv", MIB, pair, 2) for step in steps for pair in step]
     assert named(judge([*groups, *pairs], network.hosts, 1, rounds=2)) == [("slow host", (4,))]
     first = next(place for place, one in enumerate(pairs) if 4 in one.ranks)
@@ -236,9 +239,9 @@ def test_some_ranks_of_a_host_are_slow_ranks_and_all_of_them_a_slow_host() -> No
 def test_a_suspect_that_is_fast_in_pairs_is_not_named_but_noted() -> None:
     network = Network(9, {4: 5.0})
     groups = network.groups(1)
-    found = suspects(groups, network.hosts, 1)
+    found = find_suspects(groups, network.hosts, 1)
     network.slow = {}
-    steps = schedule(found, network.hosts, frozenset())
+    steps = pair_steps(found, network.hosts)
     pairs = [network.measure("send_recv", MIB, pair, 2) for step in steps for pair in step]
     verdict = judge([*groups, *pairs], network.hosts, 1, rounds=2)
     assert named(verdict) == []
@@ -248,7 +251,7 @@ def test_a_suspect_that_is_fast_in_pairs_is_not_named_but_noted() -> None:
 def test_a_link_that_is_slow_in_one_test_of_several_is_not_named() -> None:
     network = Network(9, links={frozenset((3, 5)): 5.0})
     groups = network.groups(1)
-    steps = schedule(suspects(groups, network.hosts, 1), network.hosts, frozenset())
+    steps = pair_steps(find_suspects(groups, network.hosts, 1), network.hosts)
     tests = [pair for step in steps for pair in step]
     assert tests.count((3, 5)) == 3
     pairs = [network.measure("send_recv", MIB, pair, 2) for pair in tests]
@@ -262,8 +265,8 @@ def test_where_calls_vary_widely_a_difference_as_wide_is_nothing() -> None:
     network = Network(9, {4: 3.0}, noise=0.0)
     calm = [dataclasses.replace(one, spread=0.02 * (one.seconds or 0)) for one in network.groups(1)]
     wild = [dataclasses.replace(one, spread=0.7 * (one.seconds or 0)) for one in network.groups(1)]
-    assert list(suspects(calm, network.hosts, 1).ranks) == [4]
-    assert not suspects(wild, network.hosts, 1)
+    assert list(find_suspects(calm, network.hosts, 1).ranks) == [4]
+    assert not find_suspects(wild, network.hosts, 1)
 
 
 def test_differences_below_the_floor_are_nothing_however_many_times() -> None:
@@ -275,13 +278,13 @@ def test_differences_below_the_floor_are_nothing_however_many_times() -> None:
 def test_a_group_is_not_slow_for_being_larger() -> None:
     # 7 hosts: groups of 3 and of 2. Where only steps count, those of 3 take twice as long.
     parts, hosts = partitions(7, 1), [Host(str(i), (i,)) for i in range(7)]
-    assert {len(group) for part in parts.groups for group in part} == {2, 3}
+    assert {len(group) for part in parts for group in part} == {2, 3}
     measured = [
         Measurement(number, "all_reduce", 4, 1, group, 0.01 * (len(group) - 1))
-        for number, part in enumerate(parts.groups)
+        for number, part in enumerate(parts)
         for group in part
     ]
-    assert not suspects(measured, hosts, 1)
+    assert not find_suspects(measured, hosts, 1)
 
 
 def test_one_outlier_does_not_move_what_is_usual() -> None:
@@ -350,10 +353,10 @@ def test_bandwidths_are_those_of_nccl_tests() -> None:
         "broadcast": (250_000_000, 10e9, 10e9),
         "send_recv": (250_000_000, 10e9, 10e9),
     }
-    assert set(cases) == set(collectives.OPS)
-    for op, (count, algbw, busbw) in cases.items():
-        assert collectives.count(op, 10**9, 4) == count
-        one = Measurement(0, op, 10**9, count, (0, 1, 2, 3), 0.1)
+    assert set(cases) == set(OPS)
+    for op, (elements, algbw, busbw) in cases.items():
+        assert count(op, 10**9, 4) == elements
+        one = Measurement(0, op, 10**9, elements, (0, 1, 2, 3), 0.1)
         assert (one.algbw, one.busbw) == (pytest.approx(algbw), pytest.approx(busbw))
 
 
@@ -362,19 +365,18 @@ def test_bandwidths_are_those_of_nccl_tests() -> None:
     [("1K..64K", [1024 << i for i in range(7)]), ("8,1M", [8, MIB]), ("3K..10K", [3072, 6144]), ("2g", [2 << 30])],
 )
 def test_sizes_as_typed(text: str, sizes: list[int]) -> None:
-    assert list(collectives.parse_sizes(text)) == sizes
+    assert list(parse_sizes(text)) == sizes
 
 
 @pytest.mark.parametrize("text", ["", "2M..1M", "1X", "3", "0", "-4", "1K..", "1.5M", "9999G"])
 def test_sizes_that_cannot_be_are_refused_with_what_can(text: str) -> None:
     with pytest.raises(ConfigError, match=r"size = '"):
-        collectives.parse_sizes(text)
+        parse_sizes(text)
 
 
 def test_a_collective_that_nobody_knows_is_refused_with_all_that_are() -> None:
     with pytest.raises(ConfigError) as error:
-        collectives.parse_ops("all_reduce,allgather")
+        parse_ops("all_reduce,allgather")
     assert str(error.value) == (
-        "op = 'allgather' is no collective that can be tested. "
-        "There are all_reduce, all_gather, reduce_scatter, broadcast, all_to_all and send_recv."
+        "op = 'allgather' must be one of all_reduce, all_gather, reduce_scatter, broadcast, all_to_all, send_recv."
     )

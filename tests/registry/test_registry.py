@@ -556,17 +556,6 @@ def test_the_core_names_no_bundled_mode_and_imports_no_plugin(file: Path) -> Non
     assert {name for name in imports(tree) if name.startswith("pgregistry_")} == set()
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "plugins").glob("*.py")), ids=lambda file: file.stem)
-def test_a_bundled_plugin_imports_what_a_third_party_can(file: Path) -> None:
-    assert imports(ast.parse(file.read_text(encoding="utf-8"))) <= {"collections.abc", "pgregistry"}
-
-
-def test_what_the_network_test_imports_at_once_is_no_more() -> None:
-    file = ROOT / "plugins" / "pgregistry_nettest" / "__init__.py"
-    at_once = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
-    assert {node.module for node in at_once} == {"__future__", "collections.abc", "typing", "pgregistry"}
-
-
 @pytest.mark.parametrize("hook", ["pgregistry_modes()", "pgregistry_check(plan)"])
 def test_a_hook_that_exits_is_an_error_of_the_plugin(hook: str, acme: Any) -> None:
     acme(f"import sys\n{HEAD}\n@hookimpl\ndef {hook}:\n    sys.exit(4)\n")

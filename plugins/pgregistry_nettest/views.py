@@ -1,0 +1,183 @@
+"""Views of a report: a table in nccl-tests' columns, and a plot."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pgregistry import ConfigError
+from pgregistry_nettest.analysis.measurements import DTYPE, by_case
+from pgregistry_nettest.analysis.report import Report, hosts_of
+from pgregistry_nettest.analysis.usual import Compared, compare
+from pgregistry_nettest.analysis.wording import format_size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: The endings of files that matplotlib can write without more software.
+ENDINGS: Final = (".pdf", ".png", ".svg")
+#: A cell of the plot by what is known of its host in that round, with its colour and its place in the legend.
+UNKNOWN, FINE, SLOW, FAILED = range(4)
+COLOURS: Final = ("white", "#dfe7ef", "#f28e2b", "#c0392b")
+LABELS: Final = ("not measured", "as usual", "slow: with a named host", "failed: with a named host")
+#: The colours of collectives. None of them could be taken for SLOW or FAILED.
+OF_OPS: Final = ("#1f4e79", "#2a9d8f", "#6c5b9e", "#5f6b73", "#0b7a75", "#8aa1b1")
+#: Numbers are written into the cells of so many hosts at most.
+NUMBERED: Final = 60
+TALLEST: Final = 40.0
+
+
+def print_table(report: Report) -> None:
+    """Print one line for each collective and size, then the verdict and the notes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for column in ("op", "size (B)", "count", "type", "time (us)", "algbw (GB/s)", "busbw (GB/s)", "slowest busbw"):
+        table.add_column(column, justify="left" if column in ("op", "type") else "right", no_wrap=True)
+    for (op, _), ones in by_case(report.of_groups).items():
+        good = sorted((one for one in ones if one.seconds), key=lambda one: one.busbw)
+        if good:
+            one = good[len(good) // 2]
+            rates = (f"{rate / 1e9:.3f}" for rate in (one.algbw, one.busbw, good[0].busbw))
+            table.add_row(op, str(one.bytes), str(one.count), DTYPE, f"{1e6 * (one.seconds or 0):.1f}", *rates)
+    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    print(f"{_tested(report)}; {_counted(report.rounds, 'round')} in {report.seconds:.2f} s\n")
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+    print()
+    for finding in report.findings:
+        print(report.sentence(finding), *(f"  {sentence}" for sentence in finding.evidence), sep="\n")
+    if report.healthy:
+        print("healthy")
+    for note in report.notes:
+        print(f"note: {note}")
+
+
+def _tested(report: Report) -> str:
+    hosts = f"{len(report.hosts)} hosts"
+    ranks = "" if report.world_size < 2 * len(report.hosts) else f"{report.world_size} ranks on "
+    return f"{ranks}{hosts}, {_counted(len(report.partitions), 'partition')}, {report.backend} on {report.device}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def check_plot(path: str) -> None:
+    """Raise ConfigError before anything is measured if the plot could not be written at the end."""
+    file = Path(path).absolute()
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError(f"plot = {path!r} needs matplotlib: pip install 'pgregistry[plot]'.")
+    if file.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"plot = {path!r} must end with {', '.join(ENDINGS)}.")
+    if not file.parent.is_dir():
+        raise ConfigError(f"plot = {path!r}: there is no folder {str(file.parent)!r}; create it first.")
+
+
+def save_plot(report: Report, path: str) -> None:
+    """Write the plot of a report to a file.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    try:
+        draw(report).savefig(path)
+    except OSError as error:
+        raise ConfigError(f"plot = {path!r} cannot be written: {error}") from error
+
+
+def draw(report: Report) -> Figure:
+    """Return the plot of a report: the verdict as title, each host in each partition, bandwidth over size.
+
+    Only groups that contain a rank of a finding have the colours of alarm. A network without
+    findings has none.
+    """
+    from matplotlib.figure import Figure
+
+    height = min(max(4.5, 0.3 * len(report.hosts) + 2.5 + 0.3 * len(report.findings)), TALLEST)
+    figure = Figure(figsize=(12, height), layout="constrained")
+    figure.suptitle(
+        _title(report), fontsize=13, fontweight="bold", color="#1e7b3a" if report.healthy else COLOURS[FAILED]
+    )
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    compared = compare(report.of_groups, report.hosts, report.slow)
+    _draw_hosts(left, report, compared)
+    _draw_bandwidth(right, report, compared)
+    return figure
+
+
+def _title(report: Report) -> str:
+    if report.healthy:
+        return f"HEALTHY  none of {len(report.hosts)} hosts is slow, and no link was found to be"
+    lines = [report.sentence(finding) for finding in report.findings[:5]]
+    return "\n".join(lines + [f"and {len(report.findings) - 5} more"] * (len(report.findings) > 5))
+
+
+def _state(each: Compared, report: Report) -> int:
+    named = {rank for finding in report.findings for rank in finding.ranks}
+    if not each.slow or named.isdisjoint(each.one.ranks):
+        return FINE
+    return FAILED if each.one.seconds is None else SLOW
+
+
+def _draw_hosts(axes: Axes, report: Report, compared: list[Compared]) -> None:
+    """Draw for each host and partition how many times the usual time its group took, where it lost most time."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    parts, hosts = len(report.partitions), len(report.hosts)
+    states = [[UNKNOWN] * parts for _ in report.hosts]
+    factors = [[math.nan] * parts for _ in report.hosts]
+    for each in sorted(compared, key=lambda each: each.excess):
+        for host in hosts_of(each.one.ranks, report.hosts):
+            states[host][each.one.round] = _state(each, report)
+            factors[host][each.one.round] = each.factor
+    axes.imshow(states, aspect="auto", cmap=ListedColormap(COLOURS), vmin=-0.5, vmax=3.5, interpolation="nearest")
+    for host, row in enumerate(factors if hosts <= NUMBERED else ()):
+        for part, factor in enumerate(row):
+            text = "–" if math.isnan(factor) else "failed" if math.isinf(factor) else f"{factor:.1f} ×"
+            axes.text(part, host, text, ha="center", va="center", fontsize=9)
+    axes.set_xticks(range(parts), [f"partition {number}" for number in range(parts)])
+    axes.set_yticks(range(hosts), [f"host {number} ({host.name})" for number, host in enumerate(report.hosts)])
+    axes.set_yticks([host - 0.5 for host in range(1, hosts)], minor=True)
+    axes.set_xticks([part - 0.5 for part in range(1, parts)], minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    for number, label in enumerate(axes.get_yticklabels()):
+        if any(number in finding.hosts for finding in report.findings):
+            label.set(color=COLOURS[FAILED], fontweight="bold")
+    axes.set_title(
+        "time of the group that each host was in, × usual\n(one slow host slows its whole group)", fontsize=10
+    )
+    shown = sorted({state for row in states for state in row})
+    patches = [Patch(facecolor=COLOURS[state], edgecolor="#b0b0b0", label=LABELS[state]) for state in shown]
+    axes.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.05), ncols=4, frameon=False, fontsize=9)
+
+
+def _draw_bandwidth(axes: Axes, report: Report, compared: list[Compared]) -> None:
+    """Draw the bus bandwidth of each group by size, and a line through the median group of each collective."""
+    sizes = sorted({each.one.size for each in compared})
+    for colour, op in zip(OF_OPS, dict.fromkeys(each.one.op for each in compared), strict=False):
+        middle: list[tuple[int, float]] = []
+        for place, size in enumerate(sizes):
+            here = [each for each in compared if (each.one.op, each.one.size) == (op, size) and each.one.seconds]
+            rates = sorted(each.one.busbw / 1e9 for each in here)
+            middle += [(place, rates[len(rates) // 2])] if rates else []
+            colours = [COLOURS[SLOW] if _state(each, report) == SLOW else colour for each in here]
+            axes.scatter([place] * len(here), [each.one.busbw / 1e9 for each in here], c=colours, s=28, zorder=3)
+        line: Any = {"color": colour, "label": f"{op}: median group", "marker": "_", "markersize": 18}
+        axes.plot([place for place, _ in middle], [rate for _, rate in middle], **line)
+    axes.set_xticks(range(len(sizes)), [format_size(size) for size in sizes])
+    axes.set_xlim(-0.5, max(len(sizes), 1) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("size (bytes)")
+    axes.set_ylabel("bus bandwidth (GB/s)")
+    axes.set_title(f"bandwidth of each group\n({_tested(report)})", fontsize=10)
+    axes.legend(loc="lower right", fontsize=9)

@@ -1,0 +1,83 @@
+"""Bundled plugins are written as a third party's: they import public names of pgregistry, and nothing else of it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pgregistry
+import pgregistry.testing
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+#: What a plugin may import beside the standard library and itself: what pgregistry depends on, and its extra `plot`.
+DEPENDENCIES = {"click", "matplotlib", "pluggy", "rich", "torch"}
+PUBLIC = {"pgregistry": pgregistry.__all__, "pgregistry.testing": pgregistry.testing.__all__}
+
+
+def not_public(source: str, package: str) -> Iterator[str]:
+    """Yield what a file of a plugin imports or reads that a third party could not."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [(node.module or "", alias.name) for alias in node.names]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in PUBLIC:
+            modules = [(node.value.id, node.attr)]
+        else:
+            continue
+        for module, name in modules:
+            top = module.partition(".")[0]
+            if top == "pgregistry":
+                if module not in PUBLIC or (name and name not in PUBLIC[module]):
+                    yield f"{module} {name}".strip()
+            elif top != package and top not in DEPENDENCIES and top not in sys.stdlib_module_names:
+                yield module
+
+
+@pytest.mark.parametrize("file", sorted(PLUGINS.rglob("*.py")), ids=lambda file: str(file.relative_to(PLUGINS)))
+def test_a_bundled_plugin_uses_public_names_only(file: Path) -> None:
+    package = file.relative_to(PLUGINS).parts[0].removesuffix(".py")
+    assert list(not_public(file.read_text(encoding="utf-8"), package)) == []
+
+
+def test_all_files_of_all_plugins_are_looked_at() -> None:
+    found = {str(file.relative_to(PLUGINS)) for file in PLUGINS.rglob("*.py")}
+    assert {"pgregistry_data.py", "pgregistry_nettest/session.py", "pgregistry_nettest/analysis/verdict.py"} <= found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from pgregistry import Mode, hookimpl\nfrom pgregistry.testing import launch_ranks", []),
+        ("from pgregistry.cli.options import say", ["pgregistry.cli.options say"]),
+        ("import pgregistry.errors", ["pgregistry.errors"]),
+        ("from pgregistry import errors", ["pgregistry errors"]),
+        ("import pgregistry\npgregistry.errors.listing([])", ["pgregistry errors"]),
+        ("def f():\n    from pgregistry.views import tables", ["pgregistry.views tables"]),
+        ("import numpy", ["numpy"]),
+        ("import pgregistry_acme.b, pgregistry_other", ["pgregistry_other"]),
+    ],
+)
+def test_what_is_not_public_is_found(source: str, found: list[str]) -> None:
+    assert list(not_public(source, "pgregistry_acme")) == found
+
+
+@pytest.mark.parametrize("file", sorted(PLUGINS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_module_of_one_mode_needs_pgregistry_alone(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} == {
+        "collections.abc",
+        "pgregistry",
+    }
+
+
+def test_the_network_test_is_imported_without_torch_click_rich_and_matplotlib() -> None:
+    script = "import sys, pgregistry_nettest; print({'torch', 'click', 'rich', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "set()"
