@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from pgregistry.building.specs import GroupSpec
-from pgregistry.errors import BuildError
+from pgregistry.errors import BuildError, did_you_mean
 
 #: With these, gloo reads all addresses of a group in one call, and an address does not grow with the group.
 #: Both sides of a connection must use them, so every rank sets them.
@@ -76,7 +76,10 @@ def torch_options(spec: GroupSpec) -> Any:
         return None
     options = dict(spec.options)
     if spec.backend in ("gloo", "mpi", "ucc", "fake"):
-        raise BuildError(f"Mode {spec.mode!r} has process group options {options}, but {spec.backend} takes none.")
+        raise BuildError(
+            f"Mode {spec.mode!r} has process group options {options}, but {spec.backend} takes none. "
+            f"Remove them, or let the hook pgregistry_process_group_options return None for backend {spec.backend!r}."
+        )
     if spec.backend != "nccl":
         return options  # a third-party backend reads the mapping itself
     converted: Any = dist.ProcessGroupNCCL.Options()
@@ -86,7 +89,11 @@ def torch_options(spec: GroupSpec) -> Any:
         elif hasattr(converted.config, key):
             setattr(converted.config, key, value)
         else:
-            raise BuildError(f"Mode {spec.mode!r} has process group option {key!r}, which nccl does not know.")
+            known = [name for name in (*dir(converted), *dir(converted.config)) if not name.startswith("_")]
+            raise BuildError(
+                f"Mode {spec.mode!r} has process group option {key!r}, which must be an attribute of "
+                f"ProcessGroupNCCL.Options or of its config. {did_you_mean(key, known)}"
+            )
     return converted
 
 

@@ -56,7 +56,7 @@ def create_group(
         timeout: In seconds; None for torch's default.
         description: Shown in torch's logs and flight records.
     """
-    torch_backend = c10d.Backend(backend)
+    torch_backend = dist.Backend(backend)
     group: dist.ProcessGroup
     group, _ = c10d._new_process_group_helper(
         len(ranks),

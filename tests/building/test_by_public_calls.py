@@ -1,0 +1,76 @@
+"""Process groups by public torch calls alone, with PGREGISTRY_BUILD=public."""
+
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+from ranks import alive, run_ranks
+
+import pgregistry
+from pgregistry import BuildError
+from pgregistry.building import specs
+
+PUBLIC = {"PGREGISTRY_BUILD": "public"}
+
+
+def verified(sizes: dict[str, Any]) -> list[str]:
+    with pgregistry.init(**sizes) as context:
+        context.verify()
+        return list(context.plan.modes)
+
+
+@pytest.mark.parametrize(
+    ("world", "sizes"), [(1, {}), (4, {"tensor": 2, "zero1": {"dedicated": True}}), (6, {"pipe": 3, "nettest": 4})]
+)
+def test_every_group_is_wired_to_the_right_ranks(world: int, sizes: dict[str, Any]) -> None:
+    plain = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    expected = list(pgregistry.plan(world, **plain).modes)
+    assert run_ranks(world, verified, sizes, env=PUBLIC) == [expected] * world
+
+
+def counted() -> tuple[int, int, int]:
+    """How often a group became a spec, how many groups there are, and of how many modes."""
+    calls = []
+    of_group = specs.specs_of_group
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(specs, "specs_of_group", lambda *args: calls.append(args) or of_group(*args))
+        with pgregistry.init(tensor=2) as context:
+            modes = [context.plan[name] for name in context.plan.modes]
+            return len(calls), sum(len(mode.groups) for mode in modes), len(modes)
+
+
+def test_a_build_walks_all_groups_once_and_those_of_the_rank_once_more() -> None:
+    for calls, groups, modes in run_ranks(4, counted, env=PUBLIC):
+        assert modes == 8
+        assert calls == groups + modes
+
+
+def behind() -> list[str]:
+    """One rank has called `new_group` twice, which the others have not."""
+    if dist.get_rank() == 1:
+        for _ in range(2):
+            dist.new_group([0])
+    return verified({"tensor": 2})
+
+
+def test_ranks_that_have_called_new_group_less_often_catch_up() -> None:
+    expected = list(pgregistry.plan(4, tensor=2).modes)
+    assert run_ranks(4, behind, env=PUBLIC) == [expected] * 4
+
+
+def within_half() -> Any:
+    rank, before = dist.get_rank(), alive()
+    with pytest.raises(BuildError) as raised:
+        pgregistry.init(within=range(2) if rank < 2 else range(2, 4))
+    return str(raised.value).partition("BuildError: ")[2] or str(raised.value), raised.value.ranks, alive() == before
+
+
+def test_within_is_refused_for_new_group_must_be_called_on_all_ranks() -> None:
+    answers = run_ranks(4, within_half, env=PUBLIC)
+    for text, _, clean in answers:
+        assert clean
+        assert text.startswith("within leaves out ranks ")
+        assert "but new_group must be called on all 4 ranks of the world. Unset PGREGISTRY_BUILD, " in text
+    assert [text.split(",")[0] for text, *_ in answers] == ["within leaves out ranks 2-3"] * 2 + [
+        "within leaves out ranks 0-1"
+    ] * 2

@@ -1,0 +1,134 @@
+"""How process groups are destroyed: in which order, and what becomes of failures."""
+
+import logging
+import sys
+import weakref
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+
+from pgregistry import BuildError
+from pgregistry.building.process_groups import ProcessGroups, release_frames
+from pgregistry.building.specs import GroupSpec
+
+
+class Group:
+    """A process group that writes down what becomes of it."""
+
+    def __init__(self, name: str, log: list[str], error: Exception | None = None) -> None:
+        self.name, self.log, self.error = name, log, error
+
+    def abort(self) -> None:
+        self.log.append(f"abort {self.name}")
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def destroyed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done, in order, while a default process group exists."""
+    log: list[str] = []
+
+    def destroy(group: Group) -> None:
+        log.append(f"destroy {group.name}")
+        if group.error:
+            raise group.error
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "destroy_process_group", destroy)
+    return log
+
+
+def three(log: list[str], *errors: Exception | None) -> Any:
+    """Three specs, of which the second is not made yet, and a default group."""
+    made: list[Any] = [Group("first", log, *errors[:1]), None, Group("third", log, *errors[1:2])]
+    specs = [GroupSpec((0,), "gloo", mode=str(index), owner=str(index)) for index in range(3)]
+    world: Any = Group("world", log)
+    return ProcessGroups(created=dict(zip(specs, made, strict=True)), default_group=world)
+
+
+def test_groups_are_destroyed_in_the_opposite_order_and_the_default_group_last(destroyed: list[str]) -> None:
+    groups = three(destroyed)
+    groups.farewell = lambda: destroyed.append("farewell")
+    groups.close(abort=False)
+    assert destroyed == ["destroy third", "destroy first", "destroy world", "farewell"]
+    groups.close(abort=False)
+    assert len(destroyed) == 4
+
+
+def test_an_abort_waits_for_nobody(destroyed: list[str]) -> None:
+    groups = three(destroyed)
+    groups.farewell = lambda: destroyed.append("farewell")
+    groups.close(abort=True)
+    assert destroyed == [f"{what} {group}" for group in ("third", "first", "world") for what in ("abort", "destroy")]
+
+
+def test_a_group_that_cannot_be_destroyed_is_told_after_all_were_tried(destroyed: list[str]) -> None:
+    groups = three(destroyed, RuntimeError("no link"), RuntimeError("no card"))
+    with pytest.raises(BuildError) as raised:
+        groups.close(abort=False)
+    assert str(raised.value) == "2 process groups could not be destroyed; the first: no card"
+    assert destroyed[-1] == "destroy world"
+
+
+def test_what_an_abort_swallows_is_logged(destroyed: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "pgregistry")
+    three(destroyed, RuntimeError("no link"), ValueError("Invalid process group")).close(abort=True)
+    assert destroyed[-1] == "destroy world"
+    assert [record.getMessage() for record in caplog.records] == [
+        "A process group was destroyed before: Invalid process group",
+        "A process group could not be destroyed: RuntimeError: no link",
+    ]
+
+
+def test_groups_of_a_world_that_is_gone_are_left_alone(
+    destroyed: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG, "pgregistry")
+    monkeypatch.setattr(dist, "is_initialized", lambda: False)
+    three(destroyed).close(abort=False)
+    assert destroyed == []
+    assert len(caplog.records) == 1
+
+
+def test_the_hook_that_torch_replaced_is_restored(destroyed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_torch(*_: object) -> None:
+        """Stand for the hook that torch installs."""
+
+    def of_a_debugger(*_: object) -> None:
+        """Stand for a hook that somebody installed later."""
+
+    of_torch.__module__ = dist.distributed_c10d.__name__
+    for installed, expected in ((of_torch, sys.__excepthook__), (of_a_debugger, of_a_debugger)):
+        monkeypatch.setattr(sys, "excepthook", installed)
+        ProcessGroups(excepthook=sys.__excepthook__).close(abort=False)
+        assert sys.excepthook is expected
+
+
+class Held:
+    """Something that a frame holds."""
+
+
+def fails(held: list[Any]) -> None:
+    local = Held()
+    held.append(weakref.ref(local))
+    raise ValueError
+
+
+def fails_again(held: list[Any]) -> None:
+    local = Held()
+    held.append(weakref.ref(local))
+    try:
+        fails(held)
+    except ValueError as error:
+        raise RuntimeError from error
+
+
+def test_an_error_lets_go_of_what_its_frames_and_those_of_its_causes_hold() -> None:
+    held: list[Any] = []
+    with pytest.raises(RuntimeError) as raised:
+        fails_again(held)
+    assert all(one() is not None for one in held)
+    release_frames(raised.value)
+    assert [one() for one in held] == [None, None]
