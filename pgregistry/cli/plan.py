@@ -46,7 +46,7 @@ def plan_command(
     with redirect_stdout(sys.stderr):  # for what a plugin prints: results alone are on stdout
         plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank, trace=trace).plan
     if as_json:
-        click.echo(document.dumps(document.of_plan(plan, mode=mode, rank=rank)))
+        click.echo(document.dumps(document.of_plan(plan, mode=mode, rank=rank, groups="all" if mode else "small")))
     else:
         tables.show_plan(plan, mode=mode, rank=rank)
 

@@ -96,7 +96,7 @@ class Proposal:
 
 def propose(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str]) -> Proposal:
     """Return the proposal of a rank that has a plan."""
-    text = document.dumps(document.of_plan(plan, keep_listed=True, list_all=False))
+    text = document.dumps(document.of_plan(plan, groups="listed"))
     parts = [plan.fingerprint, sorted(run.items()), sorted(wire.items())]
     digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
     return Proposal(

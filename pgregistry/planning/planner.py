@@ -155,8 +155,7 @@ def make(
     result = Plan(
         world_size=world_size,
         order=order,
-        sizes={name: size.value for name, size in sizes.items()},
-        origins={name: size.origin for name, size in sizes.items()},
+        values=sizes,
         ranks=ranks,
         planned=tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned),
     )

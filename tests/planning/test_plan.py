@@ -446,7 +446,7 @@ def test_groups_are_left_out_above_4096_ranks_unless_their_mode_is_named() -> No
     assert all("groups" in mode for mode in of_plan(pgregistry.plan(4096))["modes"])
     plan = pgregistry.plan(4098, tensor=2)
     assert not any("groups" in mode for mode in of_plan(plan)["modes"])
-    (tensor,) = of_plan(plan, mode="tensor")["modes"]
+    (tensor,) = of_plan(plan, mode="tensor", groups="all")["modes"]
     assert tensor["groups"][-1] == [4096, 4097]
 
 

@@ -1,19 +1,23 @@
-"""How two plans differ, in words that a user knows."""
+"""The differences between two plans, in words that a user knows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Final
 
+from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode
-from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings.merge import DEFAULT, LEFT
+
+#: Groups up to this size are compared rank by rank.
+COMPARED: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that two plans say differently."""
+    """One thing that differs between two plans."""
 
     what: str
     here: str
@@ -23,8 +27,8 @@ class Difference:
         return f"{self.what}: {self.here} here, {self.there} there"
 
 
-def differences(here: Plan, there: Plan) -> Iterator[Difference]:
-    """Each difference that matters to the process groups, the causes first."""
+def differences(here: PlanContents, there: PlanContents) -> Iterator[Difference]:
+    """Yield each difference that matters to the process groups, the causes first."""
     if here.fingerprint == there.fingerprint:
         return
     if here.world_size != there.world_size:
@@ -34,15 +38,13 @@ def differences(here: Plan, there: Plan) -> Iterator[Difference]:
     for name in sorted({*here.modes, *there.modes}):
         if name not in here or name not in there:
             yield Difference(f"mode {name}", _declared(here, name), _declared(there, name))
-    # What somebody said comes before what followed from it.
     derived = {LEFT, DEFAULT}
-    for name in sorted(
-        {*here.sizes, *there.sizes},
-        key=lambda name: ({here.origins.get(name), there.origins.get(name)} <= derived, name),
-    ):
+    mine, others = here.origins, there.origins
+    given_first = sorted({*mine, *others}, key=lambda name: ({mine.get(name), others.get(name)} <= derived, name))
+    for name in given_first:
         if here.sizes.get(name) != there.sizes.get(name):
             yield Difference(f"size {name}", _size(here, name), _size(there, name))
-    large = [tuple(name for name in plan.order if plan.sizes[name] > 1) for plan in (here, there)]
+    large = [tuple(name for name in plan.order if plan.values[name].value > 1) for plan in (here, there)]
     if set(large[0]) == set(large[1]) and large[0] != large[1]:
         yield Difference("order", ", ".join(large[0]), ", ".join(large[1]))
     for mode in here.planned:
@@ -53,16 +55,16 @@ def differences(here: Plan, there: Plan) -> Iterator[Difference]:
         yield Difference("execution order", ", ".join(common[0]), ", ".join(common[1]))
 
 
-def _within(plan: Plan) -> str:
+def _within(plan: PlanContents) -> str:
     return "all ranks" if plan.ranks is None else f"ranks {plan.ranks}"
 
 
-def _declared(plan: Plan, name: str) -> str:
+def _declared(plan: PlanContents, name: str) -> str:
     return str(plan[name].plugin) if name in plan else "none"
 
 
-def _size(plan: Plan, name: str) -> str:
-    return f"{plan.sizes[name]} ({plan.origins[name]})" if name in plan.sizes else "none"
+def _size(plan: PlanContents, name: str) -> str:
+    return f"{plan.values[name].value} ({plan.values[name].origin})" if name in plan.values else "none"
 
 
 def _modes(here: PlannedMode, there: PlannedMode) -> Iterator[Difference]:
@@ -71,6 +73,9 @@ def _modes(here: PlannedMode, there: PlannedMode) -> Iterator[Difference]:
         if mine != theirs:
             yield Difference(f"{key} of mode {here.name}", str(mine), str(theirs))
     if here.groups == there.groups:
+        return
+    if any(max(one.groups.sizes(), default=0) > COMPARED for one in (here, there)):
+        yield Difference(f"groups of mode {here.name}", repr(here.groups), repr(there.groups))
         return
     for index, (mine, theirs) in enumerate(zip_longest(here.groups, there.groups)):
         if mine != theirs:

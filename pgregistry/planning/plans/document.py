@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 
 from pgregistry.errors import ConfigError
 from pgregistry.layouts.groups import ListedGroups, laid_out
 from pgregistry.layouts.layout import Layout, Ragged, merge
 from pgregistry.layouts.placement import place
+from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode
-from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.discovery import Plugin
+from pgregistry.settings.merge import ConfigValue
+
+P = TypeVar("P", bound=PlanContents)
 
 SCHEMA: Final = 1
 #: Up to this world size a document lists the groups of every mode.
@@ -19,42 +22,35 @@ LISTED: Final = 4096
 
 
 def of_plan(
-    plan: Plan,
+    plan: PlanContents,
     *,
     mode: str | None = None,
     rank: int | None = None,
-    keep_listed: bool = False,
-    list_all: bool = True,
+    groups: Literal["small", "listed", "all"] = "small",
 ) -> dict[str, Any]:
-    """The document of a plan.
+    """Return the document of a plan.
 
     Args:
         plan: The plan.
-        mode: Show this mode only, with its groups at any world size.
+        mode: Show this mode only.
         rank: Show the group of this rank instead of all groups.
-        keep_listed: List groups that have no closed form at any world size.
-        list_all: List those that have one too, as far as the world is small or one mode is meant.
+        groups: The modes whose groups are listed: "listed" for those without a layout, which a
+            function listed, "small" for all modes of a world of at most 4,096 ranks and those of
+            "listed" in a larger one, "all" for all modes.
     """
     shown = [plan[mode]] if mode is not None else plan.planned
     document: dict[str, Any] = {"schema": SCHEMA, "world_size": plan.world_size, "order": list(plan.order)}
     if plan.ranks is not None:
         document["within"] = list(plan.ranks)
-    document["sizes"] = {name: {"size": size, "from": plan.origins[name]} for name, size in sorted(plan.sizes.items())}
+    document["sizes"] = {name: {"size": one.value, "from": one.origin} for name, one in sorted(plan.values.items())}
     document["fingerprint"] = plan.fingerprint
-    document["modes"] = [
-        _mode(
-            one,
-            rank,
-            listed=(list_all and (plan.world_size <= LISTED or mode is not None))
-            or (keep_listed and one.layout is None),
-        )
-        for one in shown
-    ]
+    every = groups == "all" or (groups == "small" and plan.world_size <= LISTED)
+    document["modes"] = [_mode(one, rank, listed=every or one.layout is None) for one in shown]
     return document
 
 
 def dumps(document: object) -> str:
-    """JSON as it is printed: one line, keys in the order in which they were made."""
+    """Return JSON on one line, with keys in the order in which they were added."""
     return json.dumps(document, ensure_ascii=False)
 
 
@@ -79,7 +75,7 @@ def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any
             entry |= {"rank_in_group": group.index(rank), "group_index": mode.groups.index_of(rank)}
     elif listed:
         entry["groups"] = [list(group) for group in mode.groups]
-    # What is only sometimes said is only then shown.
+    # These keys are shown only if the mode has them.
     if layout is not None and layout.ragged is not None:
         ragged = layout.ragged
         entry["ragged_run"] = {"whole": ragged.whole, "size": ragged.size, "stride": ragged.stride, "side": ragged.side}
@@ -89,8 +85,8 @@ def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any
     return entry
 
 
-def to_plan(text: str) -> Plan:
-    """The plan of a complete document.
+def to_plan(text: str, kind: type[P]) -> P:
+    """Return the plan of a complete document.
 
     Raises:
         ConfigError: if it is not such a document, or was changed since it was written.
@@ -101,11 +97,10 @@ def to_plan(text: str) -> Plan:
             raise ConfigError(f"This plan has schema {document['schema']}; this version reads schema {SCHEMA}.")
         within = document.get("within")
         ranks = None if within is None else tuple(within)
-        plan = Plan(
+        plan = kind(
             world_size=document["world_size"],
             order=tuple(document["order"]),
-            sizes={name: entry["size"] for name, entry in document["sizes"].items()},
-            origins={name: entry["from"] for name, entry in document["sizes"].items()},
+            values={name: ConfigValue(one["size"], one["from"]) for name, one in document["sizes"].items()},
             ranks=ranks,
             planned=tuple(_to_mode(entry, document["world_size"], ranks) for entry in document["modes"]),
         )
@@ -113,8 +108,8 @@ def to_plan(text: str) -> Plan:
         raise ConfigError(f"This is not the JSON of a plan: {type(error).__name__}: {error}.") from error
     if plan.fingerprint != document.get("fingerprint"):
         raise ConfigError(
-            f"This plan was changed after it was written: its fingerprint says {document.get('fingerprint')}, "
-            f"its groups say {plan.fingerprint}. A document with --mode or --rank is not a whole plan."
+            f"This plan was changed after it was written: it has fingerprint {document.get('fingerprint')}, but "
+            f"its groups have {plan.fingerprint}. A document of --mode or --rank is not a whole plan."
         )
     for mode, entry in zip(plan.planned, document["modes"], strict=True):
         if mode.groups != entry.get("groups", mode.groups):
@@ -143,8 +138,5 @@ def _to_layout(entry: dict[str, Any], positions: int) -> Layout:
     factors = [tuple(factor) for factor in entry["layout"]]
     ragged = Ragged(**entry["ragged_run"]) if entry["ragged"] else None
     if ragged is not None:
-        size, stride = ragged.size, ragged.stride
-        if ragged.side == "outer":
-            size, stride = -(-ragged.whole // ragged.size), ragged.size * ragged.stride
-        factors.remove((size, stride))
+        factors.remove(ragged.free(0))
     return Layout(positions, merge(factors), ragged, None if entry["at"] is None else tuple(entry["at"]))

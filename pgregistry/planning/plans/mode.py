@@ -14,14 +14,19 @@ from pgregistry.registry.discovery import Plugin
 class PlannedMode:
     """One mode of a plan.
 
+    >>> import pgregistry
+    >>> mode = pgregistry.plan(8, tensor=2)["tensor"]
+    >>> mode.over, mode.groups, mode.group_of(5)
+    (('tensor',), <4 groups: (0, 1), (2, 3), (4, 5), (6, 7)>, (4, 5))
+
     Attributes:
-        name: The mode's name.
-        plugin: Who declares it.
-        over: What varies inside a group, as shown to people.
+        name: The name of the mode.
+        plugin: The plugin that declares it.
+        over: The names of what varies inside a group.
         layout: The groups in closed form; None for those that a function listed.
         groups: A lazy sequence of rank tuples, ascending by first rank.
-        dedicated: Whether it refuses to share process groups.
-        backend, timeout, cpu: What the mode or the run says; None for the run's default.
+        dedicated: True if it refuses to share process groups.
+        backend, timeout, cpu: As the mode or the run sets them; None for the run's default.
         options: Backend options, from `pgregistry_process_group_options`.
     """
 
@@ -40,21 +45,18 @@ class PlannedMode:
         return hash((self.name, self.plugin, self.layout))  # not all of `options` and `groups` is hashable
 
     def group_of(self, rank: int) -> tuple[int, ...] | None:
-        """The group that a rank is in; None for a rank that is in no group of this mode."""
+        """Return the group that a rank is in; None for a rank that is in no group of this mode."""
         return self.groups.group_of(rank)
 
     def factors(self) -> Factors | None:
-        """The canonical (size, stride) pairs, outermost first, a ragged one at its full size."""
+        """Return the canonical (size, stride) pairs, outermost first, a ragged one at its full size."""
         if self.layout is None:
             return None
-        ragged = self.layout.ragged
-        extra = [(ragged.size, ragged.stride)] if ragged and ragged.side == "inner" else []
-        if ragged and ragged.side == "outer":
-            extra = [(-(-ragged.whole // ragged.size), ragged.size * ragged.stride)]
-        return tuple(sorted((*self.layout.factors, *extra), key=lambda factor: -factor[1]))
+        ragged = [self.layout.ragged.free(0)] if self.layout.ragged else []
+        return tuple(sorted((*self.layout.factors, *ragged), key=lambda factor: -factor[1]))
 
     def identity(self) -> list[object]:
-        """What makes this mode what it is: equal where the same process groups would be built."""
+        """Return plain values that are equal only if the same process groups would be built."""
         return [
             self.name,
             self.groups.key(),

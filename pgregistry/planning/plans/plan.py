@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-
-from pgregistry.errors import ConfigError, did_you_mean
-from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans import difference, document
+from pgregistry.planning.plans.contents import PlanContents
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(PlanContents):
     """Every group of every mode of a run, without a process group and without torch.
 
     >>> import pgregistry
@@ -21,75 +15,38 @@ class Plan:
     <8 groups: (0, 1), (2, 3), (4, 5), (6, 7), …>
     >>> plan["data"].group_of(5)
     (1, 5, 9, 13)
-    >>> plan.order, plan.sizes["data"]
-    (('data', 'pipe', 'tensor'), 4)
+    >>> plan.order, plan.sizes["data"], plan.origins["data"]
+    (('data', 'pipe', 'tensor'), 4, 'what is left')
+
+    A plan is a collection of the names of its modes, in the order in which they are built.
 
     Attributes:
-        world_size: The world size it is made for.
+        world_size: The world size that it is made for.
         order: The axes, outermost first.
-        sizes: Every axis and named part with its size.
-        origins: Where each of these sizes comes from.
-        modes: The names of the modes, in the order in which they are built.
-        ranks: With `within`, the ranks that the plan lives on, in order; None for all.
-        fingerprint: Equal for plans that build the same process groups; nesting, origins of
-            values and versions of plugins do not count.
+        values: The size of every axis and named part, with its origin.
+        ranks: The ranks that the plan lives on, in the order of `within`; None for all ranks.
+        planned: The modes, in the order in which they are built.
+        fingerprint: Equal for equal groups that are declared alike. Nesting, origins of sizes
+            and versions of plugins do not change it.
     """
 
-    world_size: int
-    order: tuple[str, ...]
-    sizes: Mapping[str, int]
-    origins: Mapping[str, str]
-    ranks: tuple[int, ...] | None
-    planned: tuple[PlannedMode, ...]
-    fingerprint: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        identity = [self.world_size, [mode.identity() for mode in self.planned]]
-        digest = hashlib.blake2b(json.dumps(identity).encode(), digest_size=16)
-        object.__setattr__(self, "fingerprint", digest.hexdigest())
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        """The names of the modes, in the order in which they are built."""
-        return tuple(mode.name for mode in self.planned)
-
-    def __hash__(self) -> int:
-        return hash(self.fingerprint)
-
-    def __getitem__(self, name: str) -> PlannedMode:
-        for mode in self.planned:
-            if mode.name == name:
-                return mode
-        raise ConfigError(f"The plan has no mode {name!r}. {did_you_mean(str(name), self.modes)}")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.modes)
-
-    def __len__(self) -> int:
-        return len(self.planned)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.modes
+    __slots__ = ()
 
     def to_json(self) -> str:
-        """The plan as one JSON document; `Plan.from_json` makes an equal plan of it."""
-        from pgregistry.planning.plans import document
+        """Return the plan as one JSON document, of which `Plan.from_json` makes an equal plan."""
+        return document.dumps(document.of_plan(self))
 
-        return document.dumps(document.of_plan(self, keep_listed=True))
-
-    @staticmethod
-    def from_json(text: str) -> Plan:
-        """The plan that `to_json` wrote.
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Return the plan that `to_json` wrote.
 
         Raises:
             ConfigError: if the text is not such a document, or was changed.
         """
-        from pgregistry.planning.plans import document
-
-        return document.to_plan(text)
+        return document.to_plan(text, cls)
 
     def diff(self, other: Plan) -> tuple[str, ...]:
-        """What is different in another plan, a sentence each; empty for the same process groups.
+        """Return the differences from another plan, a sentence each; empty for the same process groups.
 
         >>> import pgregistry
         >>> for line in pgregistry.plan(8, tensor=2).diff(pgregistry.plan(8, tensor=4)):
@@ -102,6 +59,4 @@ class Plan:
         group 0 of mode model: (0, 1) here, (0, 1, 2, 3) there
         group 0 of mode zero1: (0, 2, 4, 6) here, (0, 4) there
         """
-        from pgregistry.planning.plans import difference
-
         return tuple(map(str, difference.differences(self, other)))

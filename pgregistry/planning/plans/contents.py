@@ -1,0 +1,61 @@
+"""The data of a plan: what its JSON document says, and what two plans are compared by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pgregistry.errors import ConfigError, did_you_mean
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.settings.merge import ConfigValue
+
+
+@dataclass(frozen=True, slots=True)
+class PlanContents:
+    """The fields of a `Plan`, which documents them."""
+
+    world_size: int
+    order: tuple[str, ...]
+    values: Mapping[str, ConfigValue[int]]
+    ranks: tuple[int, ...] | None
+    planned: tuple[PlannedMode, ...]
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        identity = json.dumps([self.world_size, [mode.identity() for mode in self.planned]])
+        object.__setattr__(self, "fingerprint", hashlib.blake2b(identity.encode(), digest_size=16).hexdigest())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Return the size of every axis and named part."""
+        return {name: value.value for name, value in self.values.items()}
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Return the origin of each size, such as `keyword` or `what is left`."""
+        return {name: value.origin for name, value in self.values.items()}
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Return the names of the modes, in the order in which they are built."""
+        return tuple(mode.name for mode in self.planned)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __getitem__(self, name: str) -> PlannedMode:
+        for mode in self.planned:
+            if mode.name == name:
+                return mode
+        raise ConfigError(f"The plan has no mode {name!r}. {did_you_mean(str(name), self.modes)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.modes)
+
+    def __len__(self) -> int:
+        return len(self.planned)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.modes
