@@ -518,7 +518,9 @@ def test_a_plan_that_was_changed_is_refused(key: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         Plan.from_json(json.dumps(document))
     text = str(caught.value)
-    assert text.startswith(f"This plan was changed after it was written: its fingerprint says {plan.fingerprint}, its ")
+    assert text.startswith(
+        f"This plan was changed after it was written: it has fingerprint {plan.fingerprint}, but its "
+    )
     assert text.endswith(". A document with --mode or --rank is not a whole plan.")
 
 

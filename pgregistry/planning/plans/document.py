@@ -109,7 +109,7 @@ def to_plan(text: str, kind: type[P]) -> P:
     if plan.fingerprint != document.get("fingerprint"):
         raise ConfigError(
             f"This plan was changed after it was written: it has fingerprint {document.get('fingerprint')}, but "
-            f"its groups have {plan.fingerprint}. A document of --mode or --rank is not a whole plan."
+            f"its groups have {plan.fingerprint}. A document with --mode or --rank is not a whole plan."
         )
     for mode, entry in zip(plan.planned, document["modes"], strict=True):
         if mode.groups != entry.get("groups", mode.groups):
