@@ -1,7 +1,7 @@
 """The pytest plugin of pgregistry: fixtures for authors of plugins.
 
-It is outside the package, so that pytest, which loads it in every run, imports nothing of pgregistry
-until a test asks for one of these fixtures.
+Pytest loads it in every run. It is outside the package so that nothing of pgregistry is imported until
+a test uses one of these fixtures.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def installed_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Install a distribution for one test: files in a folder on sys.path, found like any other.
+    """Return a function that installs a distribution for one test: files in a folder on `sys.path`.
 
     `installed_plugin("pgregistry-x", {"x": "pgregistry_x"}, {"pgregistry_x.py": SOURCE})`
-    returns the folder. With `optional=True` the plugin is off until enabled.
+    returns the folder; its plugins are found like any others. With `optional=True` the plugin is off until enabled.
     """
     from pgregistry.testing import write_distribution
 
@@ -53,7 +53,7 @@ def installed_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.fixture(scope="session")
 def local_ranks() -> Iterator[LocalRanks]:
-    """The process that ranks are forked from; it imports torch when it is first needed."""
+    """Yield the process that local ranks are forked from; it imports torch at its first run."""
     from pgregistry.testing import LocalRanks
 
     with LocalRanks() as ranks:
@@ -62,15 +62,15 @@ def local_ranks() -> Iterator[LocalRanks]:
 
 @pytest.fixture
 def run_ranks(local_ranks: LocalRanks) -> Callable[..., list[Any]]:
-    """Run a function on real gloo processes of this machine: `run_ranks(4, function)`.
+    """Return `run_ranks(count, function)`, which calls a function on real gloo processes of this machine.
 
-    See `pgregistry.testing.LocalRanks.run` for what else it takes.
+    It is `pgregistry.testing.LocalRanks.run`, and takes the same arguments.
     """
     return local_ranks.run
 
 
 @pytest.fixture(scope="class")
 def conformance(request: pytest.FixtureRequest, local_ranks: LocalRanks) -> Subject:
-    """The plugin that a subclass of `PluginConformance` is about."""
+    """Return the plugin that a subclass of `PluginConformance` tests."""
     subject: Subject = request.cls.subject(local_ranks.run)
     return subject

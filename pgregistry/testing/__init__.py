@@ -1,7 +1,7 @@
-"""For authors of plugins: prove a plugin right without a cluster.
+"""Tests for authors of plugins, without a cluster.
 
-`PluginConformance` is a test class to subclass, `pgregistry check` is the same without pytest. The
-pytest plugin that comes with pgregistry has the fixtures `installed_plugin` and `run_ranks`.
+`PluginConformance` is a test class to subclass. `pgregistry check` runs the same tests without pytest.
+The pytest plugin of pgregistry has the fixtures `installed_plugin` and `run_ranks`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["LocalRanks", "PluginConformance", "RanksFailed", "launch_ranks", "ru
 
 
 def __getattr__(name: str) -> Any:
-    if name == "PluginConformance":  # needs pytest, which `pgregistry check` does without
+    if name == "PluginConformance":  # needs pytest; `pgregistry check` does not
         from pgregistry.testing.conformance import PluginConformance
 
         return PluginConformance

@@ -1,4 +1,4 @@
-"""Plans in which a plugin is looked at, each with the keywords that made it."""
+"""The plans that a plugin is tested with, each with the keywords that made it."""
 
 from __future__ import annotations
 
@@ -22,27 +22,36 @@ class Case:
     def __str__(self) -> str:
         return at(self.world, self.keywords)
 
+    def on_gloo(self) -> dict[str, Any]:
+        """Return the keywords with gloo in place of any other backend that a mode names."""
+        keywords = dict(self.keywords)
+        for mode in self.plan.planned:
+            if mode.backend not in (None, "gloo"):
+                size = {"size": keywords[mode.name]} if mode.name in keywords else {}
+                keywords[mode.name] = {**size, "backend": "gloo"}
+        return keywords
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Keywords at which a plugin fails, instead of being planned or refusing them."""
+    """Keywords at which a plugin fails, where it must either be planned or refuse them with ConfigError."""
 
     world: int
     keywords: Mapping[str, Any]
     error: PluginError
 
     def __str__(self) -> str:
-        return told(self.error)
+        return explained(self.error)
 
 
 def at(world: int, keywords: Mapping[str, Any]) -> str:
-    """A world with its sizes, as in `at 8 ranks, tensor=2`."""
-    said = (f"{name}={value!r}" for name, value in keywords.items() if name not in ("enable", "disable", "only"))
-    return ", ".join((f"at {world} rank{'s' * (world != 1)}", *said))
+    """Return a world with its sizes, as in `at 8 ranks, tensor=2`."""
+    sizes = (f"{name}={value!r}" for name, value in keywords.items() if name not in ("enable", "disable", "only"))
+    return ", ".join((f"at {world} rank{'s' * (world != 1)}", *sizes))
 
 
-def told(error: PgregistryError) -> str:
-    """What an error says, and the line of the plugin's own error that led to it."""
+def explained(error: PgregistryError) -> str:
+    """Return the text of an error, with the line of the plugin that caused it."""
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__

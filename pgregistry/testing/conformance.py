@@ -1,4 +1,4 @@
-"""The properties of a plugin as pytest tests."""
+"""Test the properties of a plugin with pytest."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pgregistry.testing.subject import WORLDS, Subject
 
 
 class PluginConformance:
-    """Subclass it, name a plugin, and pytest proves it right: without a cluster, and most of it without torch.
+    """Tests for a plugin: subclass it and name the plugin. They need no cluster, and most of them no torch.
 
         class TestExpert(PluginConformance):
             plugin = "expert"
 
     Attributes:
-        plugin: The name of the plugin, as in its entry point. One that is off until enabled is enabled.
-        sizes: Values to try for each size, in all combinations, as `{"expert": (1, 2)}`; those that
-            fit no world are left out. None to find some.
+        plugin: The name of the plugin, as in its entry point. A plugin that is off until enabled is enabled.
+        sizes: Values to try for each size, in all combinations, as `{"expert": (1, 2)}`. Combinations that
+            fit no world are left out. None chooses some.
         worlds: The world sizes to plan.
-        only: The plugins to be on, for one that cannot live beside all that are installed.
-        partial: The modes that may leave ranks out; None for those with `at` or `groups`.
+        only: The plugins to be on, for a plugin that cannot be on beside all that are installed.
+        partial: The modes that may leave ranks out. None allows it to modes with `at` or `groups`.
     """
 
     plugin: ClassVar[str]
@@ -34,14 +34,14 @@ class PluginConformance:
     partial: ClassVar[Collection[str] | None] = None
 
     def expected(self, mode: str, plan: Plan) -> Iterable[Sequence[int]] | None:
-        """Override it to say the groups of a mode by another way than the plugin's; None to say nothing.
+        """Return the groups of a mode, computed in another way than the plugin does, or None; override it.
 
-        Modes over axes and splits need none: their groups are found from the coordinates.
+        Modes over axes and splits do not need it: their groups are found from the coordinates.
         """
 
     @classmethod
     def subject(cls, run_ranks: Callable[..., list[Any]]) -> Subject:
-        """The plugin, with what all tests of the class need to know of it; the fixture `conformance` keeps it."""
+        """Return the plugin under test; the fixture `conformance` keeps it for all tests of the class."""
         return Subject(
             plugin=cls.plugin,
             sizes=cls.sizes,
@@ -53,40 +53,40 @@ class PluginConformance:
         )
 
     def test_it_loads(self, conformance: Subject) -> None:
-        """It loads, and some world can be planned with it."""
+        """Load the plugin, and plan some world with it."""
         _hold("it_loads", conformance)
 
     def test_it_answers_the_same_everywhere(self, conformance: Subject) -> None:
-        """The same answer twice, and in other processes, whatever the hash seed and the rank."""
+        """Plan twice, and in other processes with another hash seed and rank: the plans are equal."""
         _hold("it_answers_the_same_everywhere", conformance)
 
     def test_groups_are_disjoint_and_cover(self, conformance: Subject) -> None:
-        """No rank is in two groups of a mode, out of the world, or left out unless that is declared."""
+        """Look for a rank that is in two groups of a mode, out of range, or left out without a declaration."""
         _hold("groups_are_disjoint_and_cover", conformance)
 
     def test_groups_are_right(self, conformance: Subject) -> None:
-        """Groups are those of ranks that agree on everything except what the mode is over."""
+        """Compare the groups with those of ranks that agree on everything except what the mode is over."""
         _hold("groups_are_right", conformance)
 
     def test_others_keep_their_ranks(self, conformance: Subject) -> None:
-        """At its default sizes no rank of another plugin's mode moves."""
+        """Compare the groups of all other modes with and without the plugin at its default sizes."""
         _hold("others_keep_their_ranks", conformance)
 
     def test_bad_sizes_are_refused(self, conformance: Subject) -> None:
-        """Sizes that cannot be are refused, with ConfigError and nothing else."""
+        """Give sizes that cannot work: each is refused with ConfigError and no other error."""
         _hold("bad_sizes_are_refused", conformance)
 
     def test_it_imports_no_torch(self, conformance: Subject) -> None:
-        """A plan does without torch."""
+        """Plan in a new process that notes an import of torch."""
         _hold("it_imports_no_torch", conformance)
 
     def test_it_builds(self, conformance: Subject) -> None:
-        """It is built on real ranks, and every group is proved by a collective."""
+        """Build a plan on real ranks and prove every group with a collective."""
         _hold("it_builds", conformance)
 
 
 def _hold(name: str, subject: Subject) -> None:
-    """Fail a test with what is wrong, and no traceback through pgregistry."""
+    """Fail a test with a list of what is wrong, without a traceback through pgregistry."""
     (one,) = (one for one in PROPERTIES if one.name == name)
     if wrong := one.wrong(subject):
         pytest.fail("\n".join((f"plugin {subject.plugin!r}: {one.sentence}. But", *wrong)), pytrace=False)

@@ -1,4 +1,4 @@
-"""A distribution made of files, which importlib.metadata finds like any other."""
+"""Write a distribution as plain files, which importlib.metadata finds like any other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write_distribution(
     version: str = "0.1",
     optional: bool = False,
 ) -> Path:
-    """Write a distribution into a folder, which then has only to be on `sys.path`.
+    """Write a distribution into a folder; it is installed when the folder is on `sys.path`.
 
     >>> import tempfile
     >>> source = "from pgregistry import hookimpl"
@@ -26,12 +26,12 @@ def write_distribution(
     ['pgregistry_x-0.1.dist-info', 'pgregistry_x.py']
 
     Args:
-        folder: Where to.
+        folder: The folder to write into.
         name: The name of the distribution.
         entry_points: Plugin names, each with its module.
-        files: File names, each with its source; folders in them are made.
+        files: File names, each with its source; their folders are created.
         version: The version of the distribution.
-        optional: Whether the plugins are off until enabled.
+        optional: Declare plugins that are off until enabled.
 
     Returns:
         The folder.

@@ -1,6 +1,6 @@
-"""Groups by brute force: every rank is asked for its coordinates, and the rule is applied to the letter.
+"""Groups by brute force: compute the coordinates of every rank and apply the rule of groups to the letter.
 
-It shares nothing with the closed forms of the plan, and is slow: quadratic in the world at worst.
+It shares no code with the closed forms of the plan. It is slow: quadratic in the world at worst.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Oracle:
     """A group is the set of ranks that agree on everything except what the mode is over.
 
     Args:
-        plan: For its world size, sizes and the order of its axes; its groups are not looked at.
+        plan: Gives the world size, the sizes and the order of axes. Its groups are not read.
         sized: All axes and named parts, by name.
     """
 
@@ -28,7 +28,7 @@ class Oracle:
         self._coordinates: dict[Known, list[int]] = {}
 
     def groups(self, mode: Mode) -> list[tuple[int, ...]]:
-        """The groups of a mode over axes and parts, ascending by first rank."""
+        """Return the groups of a mode over axes and parts, ascending by first rank."""
         groups = self._agreeing(mode.over or ())
         if mode.at is not None:
             kept = ([group[place] for place in mode.at if -len(group) <= place < len(group)] for group in groups)
@@ -36,7 +36,7 @@ class Oracle:
         return sorted(groups)
 
     def _agreeing(self, over: Iterable[Reference]) -> list[tuple[int, ...]]:
-        """The ranks that agree on everything but these, together."""
+        """Group the ranks that agree on everything except these."""
         free: set[Known] = set()
         self._follow(over, free)
         held = [self._coordinate(part.other) for part in free if isinstance(part, Part) and part.other not in free]
@@ -49,7 +49,7 @@ class Oracle:
         return [tuple(ranks) for ranks in together.values()]
 
     def _follow(self, references: Iterable[Reference], into: set[Known]) -> None:
-        """Collect references and what they are parts of."""
+        """Collect references and the items that they are parts of."""
         for reference in references:
             found = self._sized[reference] if isinstance(reference, str) else reference
             into.add(found)
@@ -57,7 +57,7 @@ class Oracle:
                 self._follow(found.split.of, into)
 
     def _digit(self, axis: str | None) -> list[int]:
-        """The position of every rank along an axis; None for what the axes leave, outermost."""
+        """Return the position of every rank along an axis; None is the outermost factor, which the axes leave."""
         below = 1
         for name in reversed(self._plan.order):
             size = self._plan.sizes[name]
@@ -67,7 +67,7 @@ class Oracle:
         return [rank // below for rank in range(self._plan.world_size)]
 
     def _coordinate(self, part: Part) -> list[int]:
-        """The position of every rank along a part: of the ranks that it splits, taken in order."""
+        """Return the position of every rank along a part, among the ranks that are split, in ascending order."""
         if part not in self._coordinates:
             coordinate = [0] * self._plan.world_size
             for ranks in self._agreeing(part.split.of):

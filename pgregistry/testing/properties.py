@@ -1,23 +1,24 @@
-"""What holds for every plugin: each property has a name, a sentence, and a check that says what is wrong."""
+"""The properties of every plugin: each has a name, a sentence, and a check that reports what is wrong."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, listing
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, format_ranks, listing
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.testing import subprocess_plans as fresh
-from pgregistry.testing.building import build
-from pgregistry.testing.case import Case, Fault, at, told
+from pgregistry.testing.case import Case, Fault, at, explained
 from pgregistry.testing.oracle import Oracle
+from pgregistry.testing.ranks.local_ranks import RanksFailed
 from pgregistry.testing.subject import Subject
+from pgregistry.testing.subprocess_plans import plan_in_subprocess
 from pgregistry.vocabulary import Part
 
-SHOWN: Final = 3  # what is wrong, before it is cut short
+SHOWN: Final = 3  # reports of one property, before the list is cut short
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,12 @@ class Property:
     check: Callable[[Subject], Iterator[str]]
 
     def wrong(self, subject: Subject) -> list[str]:
-        """What is wrong, the first few; nothing where the property holds."""
+        """Return the first few things that are wrong; nothing if the property holds."""
         found: list[str] = []
         try:
             found += islice(self.check(subject), SHOWN + 1)
         except PgregistryError as error:
-            found.append(told(error))
+            found.append(explained(error))
         except Exception as error:
             found.append(f"{type(error).__name__}: {error}")
         return [*found[:SHOWN], "…"] if len(found) > SHOWN else found
@@ -43,7 +44,7 @@ class Property:
 def _loads(subject: Subject) -> Iterator[str]:
     for status in subject.registry.statuses:
         if status.found.plugin.name == subject.plugin and status.error:
-            yield told(status.error)
+            yield explained(status.error)
             return
     on = [plugin for plugin in subject.registry.active if plugin.name == subject.plugin]
     if not on:
@@ -58,21 +59,20 @@ def _refusal(subject: Subject) -> str:
     try:
         subject.plan(subject.worlds[0], {})
     except ConfigError as error:
-        return f"the first is refused so: {error}"
+        return f"the first is refused with: {error}"
     return f"none fits the sizes {subject.sizes}."
 
 
 def _same(subject: Subject) -> Iterator[str]:
     cases = subject.cases[:: max(1, len(subject.cases) // 24)]
     for case in cases:
-        again = subject.plan(case.world, case.keywords)
-        yield from _differs(f"{case}, asked twice", case.plan, again)
+        yield from _differs(f"{case}, planned twice", case.plan, subject.plan(case.world, case.keywords))
     for fault in subject.faults[:8]:
-        if len(said := {_attempt(subject, fault) for _ in range(4)}) > 1:
-            yield f"{at(fault.world, fault.keywords)}, asked several times, it answers {' or '.join(sorted(said))}"
+        if len(answers := {_attempt(subject, fault) for _ in range(4)}) > 1:
+            yield f"{at(fault.world, fault.keywords)}, planned several times, gives {' or '.join(sorted(answers))}"
     asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
     for seed, rank, backwards, where in ((1, 0, False, ""), (2, 5, True, " of rank 5, distributions found backwards")):
-        answer = fresh.ask(asked, hash_seed=seed, rank=rank, backwards=backwards)
+        answer = plan_in_subprocess(asked, hash_seed=seed, rank=rank, backwards=backwards)
         for case, there in zip(cases, answer.plans, strict=True):
             what = f"{case}, in another process{where} (PYTHONHASHSEED={seed})"
             if "error" in there:
@@ -90,8 +90,8 @@ def _attempt(subject: Subject, fault: Fault) -> str:
 
 def _differs(what: str, here: Plan, there: Plan) -> Iterator[str]:
     if here.fingerprint != there.fingerprint or here.modes != there.modes:
-        said = here.diff(there) or (f"modes {listing(here.modes)} here, {listing(there.modes)} there",)
-        yield f"{what}: {said[0]}"
+        found = here.diff(there) or (f"modes {listing(here.modes)} here, {listing(there.modes)} there",)
+        yield f"{what}: {found[0]}"
 
 
 def _covers(subject: Subject) -> Iterator[str]:
@@ -104,18 +104,15 @@ def _covers(subject: Subject) -> Iterator[str]:
             owner: dict[int, tuple[int, ...]] = {}
             for group in case.plan[name].groups:
                 if not group or list(group) != sorted(set(group)) or not 0 <= group[0] <= group[-1] < case.world:
-                    yield f"{case}: mode {name!r} has group {group}, which is no ascending list of ranks of the world."
+                    yield f"{case}: mode {name!r} has group {group}, which must be an ascending list of ranks."
                 for rank in group:
                     if rank in owner:
                         yield f"{case}: mode {name!r} has rank {rank} in two groups, {owner[rank]} and {group}."
                     owner[rank] = group
-            missing = sorted(set(range(case.world)) - owner.keys())
+            missing = set(range(case.world)) - owner.keys()
             if missing and name not in partial:
-                yield f"{case}: mode {name!r} leaves out {_ranks(missing)}; one with at= or groups= may."
-
-
-def _ranks(ranks: list[int]) -> str:
-    return f"rank{'s' * (len(ranks) > 1)} {listing(ranks) if len(ranks) <= 8 else f'{ranks[0]} … {ranks[-1]}'}"
+                left_out = format_ranks(missing)
+                yield f"{case}: mode {name!r} leaves out {left_out}; only a mode with at= or groups= may."
 
 
 def _right(subject: Subject) -> Iterator[str]:
@@ -123,8 +120,8 @@ def _right(subject: Subject) -> Iterator[str]:
     for case in subject.cases:
         oracle = Oracle(case.plan, sized)
         for name, mode in subject.modes.items():
-            said = subject.expected(name, case.plan)
-            expected = sorted(map(tuple, said)) if said is not None else None
+            groups = subject.expected(name, case.plan)
+            expected = sorted(map(tuple, groups)) if groups is not None else None
             if expected is None and mode.groups is None:
                 expected = oracle.groups(mode)
             if expected is not None:
@@ -139,7 +136,7 @@ def _unlike(case: Case, mode: PlannedMode, expected: list[tuple[int, ...]]) -> I
     for index, group in enumerate(expected):
         for rank in group:
             if mode.group_of(rank) != group or mode.groups.index_of(rank) != index:
-                yield f"{case}: mode {mode.name!r} has rank {rank} in {mode.group_of(rank)}, which should be {group}."
+                yield f"{case}: mode {mode.name!r} has rank {rank} in {mode.group_of(rank)} instead of {group}."
                 return
 
 
@@ -148,11 +145,12 @@ def _first(groups: list[tuple[int, ...]]) -> str:
 
 
 def _alone(subject: Subject) -> Iterator[str]:
-    """The ranks of all others, with the plugin at its default sizes and without it."""
+    """Compare the ranks of all other modes, with the plugin at its default sizes and without it."""
+    off = {"enable": [], "disable": [*subject.switches["disable"], *subject.needing]}
     for world in subject.worlds:
         for sizes in subject.beside(world):
             try:
-                without = subject.plan(world, {**sizes, **_without(subject)})
+                without = subject.plan(world, {**sizes, **off})
             except PgregistryError:
                 continue  # nothing to move
             try:
@@ -164,13 +162,9 @@ def _alone(subject: Subject) -> Iterator[str]:
                     yield f"{at(world, sizes)} can be planned without the plugin, and not with it: {error}"
                 continue
             except PluginError:
-                continue  # one of the faults that the property of groups tells
+                continue  # one of the faults that `groups_are_disjoint_and_cover` reports
             if case is not None:
                 yield from _moved(case, without)
-
-
-def _without(subject: Subject) -> dict[str, Any]:
-    return {"enable": [], "disable": [*subject.switches["disable"], *subject.needing]}
 
 
 def _moved(case: Case, without: Plan) -> Iterator[str]:
@@ -186,7 +180,7 @@ def _moved(case: Case, without: Plan) -> Iterator[str]:
 def _refuses(subject: Subject) -> Iterator[str]:
     for world in sorted({7, 8, 12} & {*subject.worlds} or {min(subject.worlds)}):
         if any(fault.world == world and not fault.keywords for fault in subject.faults):
-            continue  # it is not the size that is at fault
+            continue  # the size is not at fault
         for name in subject.varied:
             item = subject.own.get(name)
             ragged = item is None or (isinstance(item, Part) and item.split.ragged)
@@ -200,17 +194,54 @@ def _not_refused(subject: Subject, world: int, sizes: Mapping[str, Any], *, must
     try:
         case = subject.case(world, sizes)
     except PluginError as error:
-        yield f"a size must be refused with ConfigError, so that users know it is theirs: {error}"
+        yield f"a size must be refused with ConfigError, which tells users that the size is theirs: {error}"
     else:
         if case is not None and must:
-            yield f"{case} is planned, but should be refused."
+            yield f"{case} is planned, but must be refused."
 
 
 def _no_torch(subject: Subject) -> Iterator[str]:
     cases = subject.cases[:: max(1, len(subject.cases) // 8)]
     asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
-    if lines := fresh.ask(asked or [(1, subject.switches)], hash_seed=1, rank=0, backwards=False).torch:
-        yield "\n  ".join(("torch is imported for a plan; import it where it is used:", *lines[-3:]))
+    answer = plan_in_subprocess(asked or [(1, subject.switches)], hash_seed=1, rank=0, backwards=False)
+    if answer.torch:
+        yield "\n  ".join(("torch is imported for a plan; import it in the function that uses it:", *answer.torch[-3:]))
+
+
+def _builds(subject: Subject) -> Iterator[str]:
+    case = subject.case_to_build()
+    if case is None:
+        yield "no world of up to 16 ranks can be planned with it, so nothing was built."
+        return
+    keywords = subject.keywords(case.world, case.on_gloo())
+    unset = {name: "" for name in os.environ if name.startswith("PGREGISTRY")}
+    try:
+        answers = subject.run_ranks(case.world, build_and_prove, keywords, env=unset)
+    except RanksFailed as error:
+        yield f"{case}, on real ranks: {error}"
+        return
+    failed: dict[str, list[int]] = {}  # ranks with the same error are reported together
+    for rank, answer in enumerate(answers):
+        if isinstance(answer, str):
+            failed.setdefault(answer, []).append(rank)
+    if failed:
+        yield "\n".join((f"{case}, on real ranks:", *(f"{format_ranks(who)}: {text}" for text, who in failed.items())))
+        return
+    for rank, proved in enumerate(answers):
+        if unproved := [mode for mode in case.plan.modes if mode not in proved]:
+            yield f"{case}: rank {rank} did not prove {listing(unproved)}."
+
+
+def build_and_prove(keywords: Mapping[str, Any]) -> list[str] | str:
+    """Build a plan on this rank and return the modes whose group was proved, or the text of the error."""
+    import pgregistry
+    from pgregistry.runtime.verify import prove
+
+    try:
+        with pgregistry.init(**keywords, backend="gloo") as context:
+            return list(prove(context))
+    except PgregistryError as error:
+        return f"{type(error).__name__}: {explained(error)}"
 
 
 PROPERTIES: Final = (
@@ -221,5 +252,5 @@ PROPERTIES: Final = (
     Property("others_keep_their_ranks", "at its default sizes no other mode's ranks move", _alone),
     Property("bad_sizes_are_refused", "sizes that cannot be are refused with ConfigError", _refuses),
     Property("it_imports_no_torch", "a plan does without torch", _no_torch),
-    Property("it_builds", "it is built on real ranks, and every group proved", build),
+    Property("it_builds", "it is built on real ranks, and every group proved", _builds),
 )

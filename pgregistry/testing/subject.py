@@ -1,4 +1,4 @@
-"""A plugin under examination: what it declares, and the plans in which it is looked at."""
+"""A plugin under test: its declarations, and the plans that are made with it."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from pgregistry.testing.case import Case, Fault, at
 from pgregistry.testing.ranks.local_ranks import run_ranks
 from pgregistry.vocabulary import REST, Axis, Mode, Part
 
-#: One rank, primes, and worlds with many divisors.
+#: World sizes to plan: one rank, primes, and numbers with many divisors.
 WORLDS: Final = (1, 2, 3, 5, 7, 8, 12, 24, 96)
-#: How many plans are looked at for each world.
+#: Number of plans for each world size.
 MOST: Final = 20
 
 
-def _nothing(mode: str, plan: Plan) -> None:
-    """No groups that an author worked out."""
+def _no_expectation(mode: str, plan: Plan) -> None:
+    """Return no groups: the author did not work any out."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One plugin, and how to look at it.
+    """One plugin, and how to test it.
 
     Args:
         plugin: Its name.
-        sizes: Values to try for each size, in all combinations; None to find some.
+        sizes: Values to try for each size, in all combinations. None chooses some.
         worlds: The world sizes to plan.
-        only: The plugins to be on, for one that cannot live beside all others.
-        partial: The modes that may leave ranks out; None for those with `at` or `groups`.
-        expected: The groups of a mode as its author works them out, or None.
+        only: The plugins to be on, for a plugin that cannot be on beside all others.
+        partial: The modes that may leave ranks out. None allows it to modes with `at` or `groups`.
+        expected: Returns the groups of a mode as its author worked them out, or None.
         run_ranks: Starts local ranks.
     """
 
@@ -51,12 +51,12 @@ class Subject:
     worlds: Sequence[int] = WORLDS
     only: Sequence[str] | None = None
     partial: Collection[str] | None = None
-    expected: Callable[[str, Plan], Iterable[Sequence[int]] | None] = _nothing
+    expected: Callable[[str, Plan], Iterable[Sequence[int]] | None] = _no_expectation
     run_ranks: Callable[..., list[Any]] = run_ranks
 
     @cached_property
     def found(self) -> tuple[Found, ...]:
-        """What is installed; each plan would look again."""
+        """Return the installed plugins, searched once for all plans."""
         found = discover()
         names = {one.plugin.name for one in found}
         if self.plugin not in names:
@@ -65,14 +65,14 @@ class Subject:
 
     @cached_property
     def switches(self) -> dict[str, list[str]]:
-        """The plugin on, and those off that do not load, for which it is not to blame."""
+        """Return the switches that turn the plugin on, and others off that do not load."""
         on = {"enable": [self.plugin], **({} if self.only is None else {"only": list(self.only)})}
         broken = [one.found.plugin.name for one in self._load(on).statuses if one.error]
         return {**on, "disable": [name for name in broken if name != self.plugin]}
 
     @cached_property
     def registry(self) -> Registry:
-        """The plugins that are on."""
+        """Return the registry of the plugins that are on."""
         return self._load(self.switches)
 
     def _load(self, keywords: Mapping[str, Any]) -> Registry:
@@ -80,32 +80,32 @@ class Subject:
 
     @cached_property
     def optional(self) -> bool:
-        """Whether the plugin is off until enabled."""
+        """Return True if the plugin is off until enabled."""
         return any(one.optional for one in self.found if one.plugin.name == self.plugin)
 
     @cached_property
     def declared(self) -> dict[str, list[Mode]]:
-        """What each plugin that is on declares."""
+        """Return the modes of each plugin that is on."""
         return {plugin.name: self.registry.modes(plugin) for plugin in self.registry.active}
 
     @cached_property
     def modes(self) -> dict[str, Mode]:
-        """The modes of the plugin, by name."""
+        """Return the modes of the plugin, by name."""
         return {mode.name: mode for mode in self.declared.get(self.plugin, [])}
 
     @cached_property
     def own(self) -> dict[str, Axis | Part]:
-        """The sizes that the plugin declares."""
+        """Return the sizes that the plugin declares."""
         return sized(self.modes.values())
 
     @cached_property
     def others(self) -> dict[str, Axis | Part]:
-        """The sizes that the other plugins declare."""
+        """Return the sizes that the other plugins declare."""
         return sized(mode for plugin, modes in self.declared.items() if plugin != self.plugin for mode in modes)
 
     @cached_property
     def varied(self) -> list[str]:
-        """The sizes that matter to it: its own, or else those that its modes are over."""
+        """Return the sizes to vary: those of the plugin, or if it has none those that its modes are over."""
         if self.own:
             return sorted(self.own)
         items = [item for mode in self.modes.values() for item in walk(mode.declares)]
@@ -114,20 +114,20 @@ class Subject:
         return sorted(named & self.others.keys()) or (sorted(self.others) if listed else [])
 
     def plan(self, world: int, keywords: Mapping[str, Any]) -> Plan:
-        """A plan with the plugin on, whatever the environment says."""
+        """Return a plan with the plugin on; the environment is not read."""
         return make(world, self.keywords(world, keywords), environ={}, found=self.found).plan
 
     def keywords(self, world: int, sizes: Mapping[str, Any]) -> dict[str, Any]:
-        """All keywords of a plan with the plugin on; hosts have up to 4 ranks."""
+        """Return all keywords of a plan with the plugin on and hosts of up to 4 ranks."""
         host = max(size for size in divisors(world) if size <= 4)
         return {**self.switches, "ranks_per_host": host, **sizes}
 
     def case(self, world: int, sizes: Mapping[str, Any]) -> Case | None:
-        """The plan at these sizes; None where they do not fit.
+        """Return the plan at these sizes, or None if they do not fit.
 
         Raises:
             PluginError: if a plugin is at fault. Two axes of which neither lies inside the other
-                are no fault, for the user can say their order.
+                are not a fault, since the user can give their order.
         """
         try:
             return Case(world, sizes, self.plan(world, sizes))
@@ -145,7 +145,7 @@ class Subject:
                 raise PluginError(f"{at(world, sizes)}: {fault}") from fault
 
     def look_at(self, world: int) -> tuple[list[Case], list[Fault]]:
-        """Plans of one world at different sizes, the defaults first, and the sizes at which a plugin fails."""
+        """Return plans of one world at different sizes, the defaults first, and the sizes at which a plugin fails."""
         cases: list[Case] = []
         faults: list[Fault] = []
         tried: list[dict[str, int]] = []
@@ -162,13 +162,25 @@ class Subject:
 
     @cached_property
     def cases(self) -> list[Case]:
-        """Plans of all worlds."""
+        """Return the plans of all worlds."""
         return [case for cases, _ in self._all for case in cases]
 
     @cached_property
     def faults(self) -> list[Fault]:
-        """Where a plugin fails, in all worlds."""
+        """Return the faults in all worlds."""
         return [fault for _, faults in self._all for fault in faults]
+
+    def case_to_build(self) -> Case | None:
+        """Return the case of a small world in which most modes of the plugin have groups of several ranks."""
+
+        def score(case: Case) -> tuple[int, int]:
+            largest = [max(case.plan[name].groups.sizes(), default=0) for name in self.modes if name in case.plan]
+            return sum(size > 1 for size in largest), sum(1 < size < case.world for size in largest)
+
+        for worlds in ((4, 8), (16,), (2, 3, 6, 1)):
+            if cases := [case for world in worlds for case in self.look_at(world)[0]]:
+                return max(cases, key=score)
+        return None
 
     @cached_property
     def _all(self) -> list[tuple[list[Case], list[Fault]]]:
@@ -176,7 +188,7 @@ class Subject:
 
     @cached_property
     def needing(self) -> list[str]:
-        """The plugin and those that are over what it declares, which cannot be on without it."""
+        """Return the plugin and those that refer to its sizes, which cannot be on without it."""
         needing, gone = [self.plugin], set(self.own)
         while more := [name for name in self.declared if name not in needing and gone & self._names(name)]:
             needing += more
@@ -184,7 +196,7 @@ class Subject:
         return needing
 
     def _names(self, plugin: str) -> set[str]:
-        """What a plugin refers to by name."""
+        """Return the names that a plugin refers to."""
         items = [item for mode in self.declared[plugin] for item in walk(mode.declares)]
         sizes = [
             item.size if isinstance(item, Axis) else item.split.size for item in items if isinstance(item, Axis | Part)
@@ -192,7 +204,7 @@ class Subject:
         return {name for name in (*items, *sizes) if isinstance(name, str)}
 
     def beside(self, world: int) -> Iterator[dict[str, int]]:
-        """Sizes of other plugins to try: none, then a few at once, which fit a world together."""
+        """Yield sizes of other plugins to try: none, then several at once that fit the world together."""
         yield {}
         yield from self._at_once(world, sorted(self.others), 8)
 
@@ -201,13 +213,13 @@ class Subject:
             yield from (dict(zip(self.sizes, values, strict=True)) for values in product(*self.sizes.values()))
             return
         yield {}
-        sizes = (*divisors(world)[1:7], 3, 5, world + 1)  # not all divide: a ragged end may take them
+        sizes = (*divisors(world)[1:7], 3, 5, world + 1)  # some do not divide: a ragged split takes them
         alone = ({name: size} for size in sizes for name in self.varied)
         at_once = self._at_once(world, sorted({*self.varied, *self.others}), 60)
         yield from (one for pair in zip_longest(alone, at_once) for one in pair if one is not None)
 
     def _at_once(self, world: int, names: Sequence[str], count: int) -> Iterator[dict[str, int]]:
-        """Several sizes larger than 1 at once, always the same ones for the same plugin and world."""
+        """Yield several sizes larger than 1 at once, always the same for one plugin and world."""
         sized, sizes = {**self.others, **self.own}, divisors(world)[1:5]
         names = [name for name in names if _default(sized[name]) is not REST]
         chance = random.Random(f"{self.plugin} {world}")
@@ -219,7 +231,7 @@ class Subject:
 
 
 def sized(modes: Iterable[Mode]) -> dict[str, Axis | Part]:
-    """The axes and named parts that modes declare."""
+    """Return the axes and named parts that modes declare."""
     found: dict[str, Axis | Part] = {}
     for mode in modes:
         for item in walk(mode.declares):

@@ -1,4 +1,4 @@
-"""Plans made in another process, with another hash seed, discovery order or rank, and without torch."""
+"""Make plans in another process: with another hash seed, discovery order or rank, and noting who imports torch."""
 
 from __future__ import annotations
 
@@ -10,36 +10,48 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+import pgregistry
 from pgregistry.errors import PgregistryError
 from pgregistry.planning.planner import make
+
+#: The folder of pgregistry itself, whose frames are not shown.
+PACKAGE: Final = Path(pgregistry.__file__).parent
 
 START: Final = """
 import json, sys
 task = json.load(sys.stdin)
 sys.path[:] = task["path"]
-from pgregistry.testing.subprocess_plans import answer
-print(json.dumps(answer(task["cases"], task["backwards"])))
+from pgregistry.testing.subprocess_plans import make_plans
+print(json.dumps(make_plans(task["cases"], task["backwards"])))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What another process found: each plan as JSON or an error's text, and who imported torch, if any."""
+    """The result of another process.
+
+    Attributes:
+        plans: Each plan as JSON, or the text of its error.
+        torch: The lines that led to an import of torch, outermost first; empty if nothing imported it.
+    """
 
     plans: Sequence[Mapping[str, str]]
     torch: Sequence[str]
 
 
-def ask(cases: Iterable[tuple[int, Mapping[str, Any]]], *, hash_seed: int, rank: int, backwards: bool) -> Answer:
+def plan_in_subprocess(
+    cases: Iterable[tuple[int, Mapping[str, Any]]], *, hash_seed: int, rank: int, backwards: bool
+) -> Answer:
     """Make plans in a new process.
 
     Args:
         cases: World sizes and keywords of `plan`.
-        hash_seed: The order of sets there.
-        rank: The rank that a launcher's variables say, which no plan may depend on.
-        backwards: Whether distributions are found in the opposite order.
+        hash_seed: The value of PYTHONHASHSEED, which changes the order of sets.
+        rank: The rank in the launcher's variables, which no plan may depend on.
+        backwards: Find distributions in the opposite order.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PGREGISTRY")}
     environ |= {"PYTHONHASHSEED": str(hash_seed), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "8"}
@@ -48,13 +60,13 @@ def ask(cases: Iterable[tuple[int, Mapping[str, Any]]], *, hash_seed: int, rank:
     command = [sys.executable, "-c", START]
     done = subprocess.run(command, input=json.dumps(task), env=environ, capture_output=True, text=True, timeout=300)
     if done.returncode:
-        text = f"the process that was to plan ended with {done.returncode}\n{done.stderr.strip()}"
+        text = f"the process that makes the plans ended with {done.returncode}\n{done.stderr.strip()}"
         return Answer([{"error": text}] * len(asked), [])
     return Answer(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def answer(cases: Iterable[tuple[int, Mapping[str, Any]]], backwards: bool) -> dict[str, Any]:
-    """The other side of `ask`."""
+def make_plans(cases: Iterable[tuple[int, Mapping[str, Any]]], backwards: bool) -> dict[str, Any]:
+    """Make the plans that `plan_in_subprocess` asked for; this runs in the new process."""
     watch = _Watch()
     sys.meta_path.insert(0, watch)
     if backwards:
@@ -70,16 +82,14 @@ def answer(cases: Iterable[tuple[int, Mapping[str, Any]]], backwards: bool) -> d
 
 
 class _Watch:
-    """Notes who imports torch, and lets it happen."""
+    """An import hook that notes who imports torch and lets the import happen."""
 
     def __init__(self) -> None:
         self.torch: list[str] = []
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Find nothing, but notice."""
+        """Note an import of torch, and leave the search to the next finder."""
         if name == "torch" and not self.torch:
-            stack = traceback.extract_stack()[:-1]
-            mine = [
-                frame for frame in stack if "importlib" not in frame.filename and "/pgregistry/" not in frame.filename
-            ]
-            self.torch = [f"{frame.filename}:{frame.lineno}: {frame.line}" for frame in mine if frame.line]
+            stack = [frame for frame in traceback.extract_stack()[:-1] if "importlib" not in frame.filename]
+            theirs = [frame for frame in stack if frame.line and not Path(frame.filename).is_relative_to(PACKAGE)]
+            self.torch = [f"{frame.filename}:{frame.lineno}: {frame.line}" for frame in theirs]

@@ -17,7 +17,7 @@ import pytest
 import pgregistry
 from pgregistry import ConfigError, Plan
 from pgregistry.layouts.groups import ListedGroups
-from pgregistry.testing import PluginConformance
+from pgregistry.testing import PluginConformance, write_distribution
 from pgregistry.testing.oracle import Oracle
 from pgregistry.testing.properties import PROPERTIES
 from pgregistry.testing.subject import Subject, sized
@@ -151,7 +151,7 @@ def test_a_plugin_that_refuses_every_world_is_told_how_it_refuses_the_first(plug
     source = HEAD + "@hookimpl\ndef pgregistry_check(plan):\n    yield 'It rains.'\n"
     (said,) = wrong(plugin(source + modes("yield Mode('acme', over=())").removeprefix(HEAD)), "it_loads")
     assert said == (
-        "no world of 1, 2, 3, 5, 7, 8, 12, 24 and 96 ranks can be planned with it; the first is refused so: "
+        "no world of 1, 2, 3, 5, 7, 8, 12, 24 and 96 ranks can be planned with it; the first is refused with: "
         "plugin 'acme', pgregistry-acme 0.1: It rains."
     )
 
@@ -173,7 +173,7 @@ COUNT = "calls = []\ndef groups(mesh):\n    calls.append(1)\n    return [(0,)] *
             "another process of rank 5",
         ),
         ("yield Mode('acme', groups=lambda mesh: [(hash('acme') % mesh.world_size,)])", "", "(PYTHONHASHSEED="),
-        ("yield Mode('acme', groups=groups)", COUNT, "asked twice"),
+        ("yield Mode('acme', groups=groups)", COUNT, "planned "),
         ("assert 'torch' not in sys.argv; yield Mode(f'acme{os.getpid()}', over=())", "", "mode acme"),
     ],
     ids=["rank", "hash seed", "every call", "process"],
@@ -205,7 +205,7 @@ def test_a_mode_that_leaves_ranks_out_must_be_one_that_may(plugin: Any) -> None:
     subject = plugin(modes("yield Mode('acme', over=WORLD, at=0)", "yield Mode('b', groups=lambda mesh: [(0,)])"))
     assert wrong(subject, "groups_are_disjoint_and_cover") == []
     first, *_ = wrong(replace(subject, partial=["acme"]), "groups_are_disjoint_and_cover")
-    assert first == "at 2 ranks: mode 'b' leaves out rank 1; one with at= or groups= may."
+    assert first == "at 2 ranks: mode 'b' leaves out rank 1; only a mode with at= or groups= may."
 
 
 def swapped(plan: Plan, mode: str, groups: Iterable[Sequence[int]]) -> Plan:
@@ -255,7 +255,7 @@ RAISES = (
 def test_a_size_refused_with_another_error_than_configerror_is_told(plugin: Any) -> None:
     source = modes("yield Mode('a', over=Axis('acme'))", "yield Mode('acme', groups=groups)", before=RAISES)
     first, *_ = wrong(plugin(source), "bad_sizes_are_refused")
-    assert first.startswith("a size must be refused with ConfigError, so that users know it is theirs: at ")
+    assert first.startswith("a size must be refused with ConfigError, which tells users that the size is theirs: at ")
     assert "acme=4: mode 'acme' (plugin 'acme', pgregistry-acme 0.1): its groups function raised ValueError" in first
 
 
@@ -269,7 +269,7 @@ def test_a_size_that_cannot_be_must_not_be_planned(bad: Any, plugin: Any, monkey
 
     monkeypatch.setattr(Subject, "plan", lenient)
     said = wrong(subject, "bad_sizes_are_refused")
-    assert f"at 8 ranks, acme={bad!r} is planned, but should be refused." in said
+    assert f"at 8 ranks, acme={bad!r} is planned, but must be refused." in said
 
 
 @pytest.mark.parametrize("where", ["top", "groups"])
@@ -278,6 +278,18 @@ def test_an_import_of_torch_is_told_with_its_line(where: str, plugin: Any) -> No
     over = "over=()" if where == "top" else "groups=groups"
     (said,) = wrong(plugin(modes(f"yield Mode('acme', {over})", before=before), worlds=(2,)), "it_imports_no_torch")
     assert re.search(r"acme_plugin.py:\d+: import torch", said)
+
+
+def test_an_import_of_torch_is_told_in_a_folder_that_is_called_like_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = modes("yield Mode('acme', over=())", before="import torch")
+    folder = write_distribution(
+        tmp_path / "pgregistry" / "plugins", "pgregistry-acme", {"acme": "acme_plugin"}, {"acme_plugin.py": source}
+    )
+    monkeypatch.syspath_prepend(folder)
+    (said,) = wrong(Subject("acme", worlds=(2,)), "it_imports_no_torch")
+    assert f"{folder}/acme_plugin.py:4: import torch" in said
 
 
 def test_a_plugin_that_fails_on_real_ranks_is_told_with_the_rank(plugin: Any) -> None:
