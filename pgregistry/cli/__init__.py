@@ -21,8 +21,7 @@ from pgregistry.cli.plan import plan_command, plugins_command
 from pgregistry.cli.smoke import smoke_command
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.registry.manager import Registry
-from pgregistry.registry.trace import tracing
-from pgregistry.settings.merge import read_settings
+from pgregistry.settings.tracing import tracing
 
 
 class PluggableGroup(click.Group):
@@ -36,19 +35,18 @@ class PluggableGroup(click.Group):
             return
         self._asked = True
         problems, failures = Problems(), []
-        registry = Registry.load(read_settings(problems, keywords={}), trace=tracing(None))
-        for status in registry.statuses:
-            if status.error:
-                failures.append(str(status.error))
-        for plugin in registry.active:
-            ours = dict(self.commands)
-            try:
-                registry.call(plugin, "pgregistry_commands", {"cli": self})
-            except PgregistryError as error:
-                failures.append(str(error))
-            if taken := [name for name in ours if self.commands.get(name) is not ours[name]]:
-                failures.append(f"{plugin} wants to replace the command {taken[0]!r}, which is taken.")
-                self.commands.update(ours)
+        with tracing():
+            registry = Registry.read(problems)
+            failures += [str(status.error) for status in registry.statuses if status.error]
+            for plugin in registry.active:
+                ours = dict(self.commands)
+                try:
+                    registry.call(plugin, "pgregistry_commands", cli=self)
+                except PgregistryError as error:
+                    failures.append(str(error))
+                if taken := [name for name in ours if self.commands.get(name) is not ours[name]]:
+                    failures.append(f"{plugin} wants to replace the command {taken[0]!r}, which is taken.")
+                    self.commands.update(ours)
         self._failures = tuple(failures)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

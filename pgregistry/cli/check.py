@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING
@@ -12,8 +13,7 @@ from pgregistry.cli.options import trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
 from pgregistry.planning.planner import make
 from pgregistry.registry.manager import Registry
-from pgregistry.registry.trace import tracing
-from pgregistry.settings.merge import read_settings
+from pgregistry.settings.tracing import log, tracing
 
 if TYPE_CHECKING:
     from pgregistry.testing.subject import Subject
@@ -42,9 +42,10 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
             except ConfigError as error:
                 problems.add(error)
         problems.raise_any()
-        for subject in subjects if tracing(trace) else ():
-            with suppress(PgregistryError), redirect_stdout(sys.stderr):  # a property will say what is wrong
-                make(8, subject.keywords(8, {}), environ={}, trace=True)
+        with tracing(trace), redirect_stdout(sys.stderr):
+            for subject in subjects if log.isEnabledFor(logging.DEBUG) else ():
+                with suppress(PgregistryError):  # a property reports it
+                    make(8, subject.keywords(8, {}), environ={})
         wrong = sum(map(_check, subjects))
     if wrong:
         click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}")
@@ -55,11 +56,13 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
 def _installed() -> list[str]:
     """The plugins that are on, and those that should be and fail."""
     problems = Problems()
-    registry = Registry.load(read_settings(problems, keywords={}))
+    registry = Registry.read(problems)
     problems.raise_any()
-    names = [status.found.plugin.name for status in registry.statuses if status.name != "disabled"]
+    names = [status.installed.plugin.name for status in registry.statuses if status.name != "disabled"]
     if not names:
-        raise ConfigError(f"No plugin is on. {did_you_mean('', (one.found.plugin.name for one in registry.statuses))}")
+        raise ConfigError(
+            f"No plugin is on. {did_you_mean('', (one.installed.plugin.name for one in registry.statuses))}"
+        )
     return list(dict.fromkeys(names))
 
 

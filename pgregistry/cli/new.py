@@ -17,9 +17,8 @@ from pgregistry.cli.options import trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.declarations import default_sizes
 from pgregistry.registry.manager import Registry
-from pgregistry.registry.trace import Trace, tracing
-from pgregistry.settings.merge import read_settings
 from pgregistry.settings.options import RESERVED
+from pgregistry.settings.tracing import tracing
 
 #: The longest name with which no line of the files becomes too long.
 LONGEST: Final = 24
@@ -37,7 +36,8 @@ FILES: Final = {
 @trace_option
 def new_command(name: str, trace: bool | None) -> None:
     """Write the project of a plugin called NAME into a new folder here."""
-    _check_name(name, tracing(trace))
+    with tracing(trace):
+        _check_name(name)
     folder = Path(f"pgregistry-{name.replace('_', '-')}")
     if folder.exists():
         raise ConfigError(f"{folder} exists already; choose another name, or move it away.")
@@ -59,7 +59,7 @@ def new_command(name: str, trace: bool | None) -> None:
     click.echo(f"\nNext: cd {folder}, pip install -e '.[test]', pytest, pgregistry check {name}", err=True)
 
 
-def _check_name(name: str, trace: Trace | None) -> None:
+def _check_name(name: str) -> None:
     """Refuse a name that is none, or taken.
 
     Raises:
@@ -72,17 +72,17 @@ def _check_name(name: str, trace: Trace | None) -> None:
         )
     if name in RESERVED:
         raise ConfigError(f"{name!r} is a parameter of plan() or init(), so no plugin can be called that.")
-    for what, names in _taken(trace).items():
+    for what, names in _taken().items():
         if name in names:
             raise ConfigError(f"{name!r} is {what} of {names[name]}; choose another name.")
     if importlib.util.find_spec(f"pgregistry_{name}") is not None:
         raise ConfigError(f"A module pgregistry_{name} is installed already; choose another name.")
 
 
-def _taken(trace: Trace | None) -> dict[str, dict[str, str]]:
+def _taken() -> dict[str, dict[str, str]]:
     """Names that installed plugins have or declare, each with whose it is."""
-    registry = Registry.load(read_settings(Problems(), keywords={}, environ={}), trace=trace)
-    plugins = {one.found.plugin.name: f"{one.found.plugin.distribution}" for one in registry.statuses}
+    registry = Registry.read(Problems(), environ={})
+    plugins = {one.installed.plugin.name: f"{one.installed.plugin.distribution}" for one in registry.statuses}
     modes, sizes = dict[str, str](), dict[str, str]()
     for plugin in registry.active:
         try:

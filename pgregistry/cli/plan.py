@@ -9,15 +9,15 @@ from typing import Any
 
 import click
 
-from pgregistry.cli.options import command_line, plan_options, split_world_size, trace_option
+from pgregistry.cli.options import command_line, option, plan_options, split_world_size, trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.declarations import default_sizes
 from pgregistry.planning.planner import make
 from pgregistry.planning.plans import document
-from pgregistry.registry.manager import Registry, Status
-from pgregistry.registry.trace import tracing
+from pgregistry.registry.manager import Registry
+from pgregistry.registry.plugin import PluginStatus
 from pgregistry.settings import launcher
-from pgregistry.settings.merge import read_settings
+from pgregistry.settings.tracing import tracing
 from pgregistry.views import tables
 
 
@@ -43,8 +43,8 @@ def plan_command(
         world_size = launcher.world_size(os.environ)
     if world_size is None:
         raise click.UsageError("WORLD_SIZE is missing, and the environment does not say it.")
-    with redirect_stdout(sys.stderr):  # for what a plugin prints: results alone are on stdout
-        plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank, trace=trace).plan
+    with tracing(trace), redirect_stdout(sys.stderr):  # a plugin may print; only results go to stdout
+        plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank).plan
     if as_json:
         click.echo(document.dumps(document.of_plan(plan, mode=mode, rank=rank, groups="all" if mode else "small")))
     else:
@@ -53,33 +53,31 @@ def plan_command(
 
 @click.command("plugins")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--enable", metavar="A,B", multiple=True, help="Plugins to switch on.")
-@click.option("--disable", metavar="A,B", multiple=True, help="Plugins to leave out.")
-@click.option("--only", metavar="A,B", multiple=True, help="The plugins to use, and no others.")
-@click.option("--config", metavar="FILE", help="A TOML file with the same names.")
+@option("enable")
+@option("disable")
+@option("only")
+@option("config")
 @trace_option
 def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
     """Show which plugins are installed, which are on, and why not."""
-    typed = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    problems = Problems()
-    settings = read_settings(problems, keywords={}, command_line={name: value or None for name, value in typed.items()})
-    registry = Registry.load(settings, trace=tracing(trace))
-    names = Problems()
-    registry.check_names(settings, names)
-    rows = [_row(registry, status) for status in registry.statuses]
+    problems, names = Problems(), Problems()
+    with tracing(trace):
+        registry = Registry.read(problems, command_line=command_line((), options, problems))
+        registry.check_names(names)
+        rows = [_row(registry, status) for status in registry.statuses]
     if as_json:
         click.echo(document.dumps(rows))
     else:
         tables.show_plugins(rows)
-    for trouble in (problems, names):  # said, but what is installed is listed all the same
+    for trouble in (problems, names):  # what is installed is listed all the same
         try:
             trouble.raise_any()
         except ConfigError as error:
             click.echo(str(error), err=True)
 
 
-def _row(registry: Registry, status: Status) -> dict[str, Any]:
-    plugin, name, reason, modes = status.found.plugin, status.name, status.reason, None
+def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
+    plugin, name, reason, modes = status.installed.plugin, status.name, status.reason, None
     if status.error:
         reason = str(status.error)
     elif name == "active":

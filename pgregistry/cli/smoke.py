@@ -16,6 +16,7 @@ from pgregistry.cli.options import command_line, plan_options, say, split_world_
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import make
 from pgregistry.settings import launcher
+from pgregistry.settings.tracing import tracing
 from pgregistry.views import tables
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ def smoke_command(
         return
     plan = partial(make, nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)
     try:
-        plan(trace=False)  # refuse before starting anything; otherwise the first rank is the one that traces
+        plan()  # refuse before starting anything; otherwise the first rank is the one that traces
     except PgregistryError:
-        plan(trace=trace)
+        with tracing(trace):
+            plan()
         raise
     from pgregistry.testing import launch_ranks
 
@@ -82,7 +84,11 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | N
     problems.raise_any()
     torch.set_num_threads(1)
     begun = time.perf_counter()
-    with initialize({}, InitOptions(backend=backend, cpu=cpu), command_line=typed, trace=trace) as context:
+    rank = launch.rank if (launch := launcher.read(os.environ)) else 0
+    with (
+        tracing(trace if rank == 0 else False),
+        initialize({}, InitOptions(backend=backend, cpu=cpu), command_line=typed) as context,
+    ):
         seconds = dict.fromkeys(context.plan.modes, 0.0) | context.process_groups.seconds
         with _progress(context) as advance:
             last = time.perf_counter()

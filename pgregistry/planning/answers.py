@@ -8,8 +8,8 @@ from math import isfinite
 from pgregistry.errors import ConfigError, PluginError, Problems
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.registry.discovery import Plugin
 from pgregistry.registry.manager import Registry
+from pgregistry.registry.plugin import Plugin
 
 
 def process_group_options(
@@ -20,7 +20,7 @@ def process_group_options(
     for mode in planned:
         answered: Plugin | None = None
         hook = "pgregistry_process_group_options"
-        for plugin, answer in registry.ask(hook, mode=mode.name, backend=mode.backend or backend):
+        for plugin, answer in registry.call_all(hook, mode=mode.name, backend=mode.backend or backend):
             if answer is None:
                 continue
             if answered is not None:
@@ -41,7 +41,7 @@ def _is_plain(option: tuple[object, object]) -> bool:
 
 def check_plan(registry: Registry, plan: Plan, problems: Problems) -> None:
     """Add to `problems` each reason that a plugin has against a plan."""
-    for plugin, reasons in registry.ask("pgregistry_check", plan=plan):
+    for plugin, reasons in registry.call_all("pgregistry_check", plan=plan):
         sentences = [reasons] if isinstance(reasons, str) else reasons
         if sentences is None:
             continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
 from pgregistry.planning.execution import execution_order
-from pgregistry.registry.discovery import Plugin
+from pgregistry.registry.plugin import Plugin
 from pgregistry.vocabulary import REST, Axis, Mode, Part, Reference, Special
 
 

@@ -11,18 +11,19 @@ from pgregistry.layouts.groups import laid_out
 from pgregistry.layouts.placement import place
 from pgregistry.planning.answers import check_plan, process_group_options
 from pgregistry.planning.declarations import Declarations, Declared, declare, label
+from pgregistry.planning.explanation import log_axes, log_extra, log_modes
 from pgregistry.planning.listed import listed
 from pgregistry.planning.mesh import Mesh
 from pgregistry.planning.nesting import check_order, nest
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.sizes import resolve
-from pgregistry.registry.discovery import Found, Plugin
 from pgregistry.registry.manager import Registry
+from pgregistry.registry.plugin import InstalledPlugin, Plugin
 from pgregistry.registry.requirements import check_requirements
-from pgregistry.registry.trace import tracing
 from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.options import RESERVED, split_parameters
+from pgregistry.settings.tracing import tracing
 from pgregistry.values import LARGEST, shown, whole_number
 from pgregistry.vocabulary import Mode
 
@@ -66,7 +67,8 @@ def plan(
         PluginError: if a plugin does not load or declares what cannot be.
     """
     keywords, _ = split_parameters(locals())
-    return make(world_size, keywords).plan
+    with tracing():
+        return make(world_size, keywords).plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,12 @@ def make(
     *,
     command_line: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
-    found: tuple[Found, ...] | None = None,
+    found: tuple[InstalledPlugin, ...] | None = None,
     backend: str | None = None,
     problems: Problems | None = None,
     mode: str | None = None,
     rank: int | None = None,
     origin: str = "keyword",
-    trace: bool | None = None,
 ) -> Made:
     """Make a plan from every source of settings.
 
@@ -104,9 +105,7 @@ def make(
         mode: A mode that must be there, as the command line says it.
         rank: A rank that must be there, likewise.
         origin: What errors and the plan call the keywords.
-        trace: Whether to tell what happens on stderr; None for what the environment says.
     """
-    tell = tracing(trace, environ)
     problems = problems or Problems()
     world_size = _world_size(world_size, problems)
     settings = read_settings(
@@ -117,18 +116,16 @@ def make(
         origin=origin,
         world_size=world_size,
     )
-    registry = Registry.load(settings, found, tell)
-    registry.check(settings, problems)
+    registry = Registry.load(settings, found)
+    registry.check(problems)
     check_requirements(settings, problems)
     if any(status.error for status in registry.statuses):
         problems.raise_any()  # what the failed plugins declare is not known, so nothing more can be
     ranks = settings.within.value if settings.within else None
-    if tell and settings.extra:
-        tell.extra(settings.extra)
+    log_extra(settings.extra)
     declared = tuple(_declared(registry, settings, problems))
-    declarations = declare(declared, registry.absent, problems)
-    if tell:
-        tell.modes(declarations)
+    declarations = declare(declared, registry.off, problems)
+    log_modes(declarations)
     _check_names(declarations, registry, settings, problems)
     _check_wanted(declarations, world_size, mode, rank, problems)
     check_order(declarations, settings.order, problems)
@@ -137,8 +134,7 @@ def make(
     positions = len(ranks) if ranks is not None else world_size
     sizes = resolve(positions, declarations, settings, problems)
     order = nest(declarations, {name: size.value for name, size in sizes.items()}, settings.order, problems)
-    if tell:
-        tell.axes(order, sizes, declarations, settings.order)
+    log_axes(order, sizes, declarations, settings.order)
     problems.raise_any()
     mesh = Mesh(positions, declarations, order, sizes, settings)
     for error in mesh.check_splits():
@@ -216,8 +212,8 @@ def _check_wanted(
 
 
 def _unknown(what: str, name: str, known: Iterable[str], registry: Registry) -> str:
-    if name in registry.absent:
-        return f"There is no {what}: plugin {name!r} is {registry.absent[name]}."
+    if name in registry.off:
+        return f"There is no {what}: plugin {name!r} is {registry.off[name]}."
     return f"There is no {what}. {did_you_mean(name, known)}"
 
 

@@ -29,6 +29,7 @@ from pgregistry.runtime.context import ParallelContext
 from pgregistry.runtime.default_group import leave_world, start_default_group
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
 from pgregistry.settings.merge import read_settings
+from pgregistry.settings.tracing import tracing
 from pgregistry.vocabulary import Mode
 
 log = logging.getLogger("pgregistry")
@@ -113,11 +114,17 @@ def initialize(
     options: InitOptions,
     *,
     command_line: Mapping[str, Any] | None = None,
-    trace: bool | None = None,
 ) -> ParallelContext:
     """Do what `init` does, with the settings of a command line too; only the first rank traces."""
     process = find_process(options)
-    attempt = _Attempt.at(process, keywords, options, command_line, trace)
+    with tracing(None if process.rank == 0 else False):
+        return _initialize(process, keywords, options, command_line)
+
+
+def _initialize(
+    process: ProcessInfo, keywords: Mapping[str, Any], options: InitOptions, command_line: Mapping[str, Any] | None
+) -> ParallelContext:
+    attempt = _Attempt.at(process, keywords, options, command_line)
     run = _Run(process, attempt.ranks)
     with _announcing_failure(run):
         if process.rank in attempt.ranks:
@@ -156,15 +163,13 @@ class _Attempt:
         keywords: Mapping[str, Any],
         options: InitOptions,
         command_line: Mapping[str, Any] | None,
-        trace: bool | None,
     ) -> _Attempt:
         made: Made | None = None
         failure: BaseException | None = None
         backend = options.backend or (default_group_backend() if dist.is_initialized() else accelerator_backend())
         try:
             options.check()
-            trace = trace if process.rank == 0 else False
-            made = make(process.world_size, keywords, command_line=command_line, backend=backend, trace=trace)
+            made = make(process.world_size, keywords, command_line=command_line, backend=backend)
             _check_placement(made.plan)
         except BaseException as error:  # an interrupt too: the other ranks wait for this one
             made, failure = None, error
@@ -182,8 +187,8 @@ class _Attempt:
             return propose_failure(process.world_size, self.failure or ConfigError("no plan"))
         registry = self.made.registry
         plugins = {
-            status.found.plugin.name: status.reason
-            or f"{status.found.plugin.distribution} {status.found.plugin.version}"
+            status.installed.plugin.name: status.reason
+            or f"{status.installed.plugin.distribution} {status.installed.plugin.version}"
             for status in registry.statuses
         }
         to_bind = options.device is not None and str(options.device) != "cpu"
@@ -203,7 +208,7 @@ class _Attempt:
         if self.made is not None and self.made.registry.implementing("pgregistry_ready"):
             barrier(scope, seconds, "groups")
             order = [mode.plugin.name for mode in self.made.plan.planned]
-            self.made.registry.tell("pgregistry_ready", order, context=context)
+            self.made.registry.call_in_order("pgregistry_ready", order, context=context)
 
 
 @dataclass(slots=True)

@@ -43,12 +43,12 @@ class Property:
 
 def _loads(subject: Subject) -> Iterator[str]:
     for status in subject.registry.statuses:
-        if status.found.plugin.name == subject.plugin and status.error:
+        if status.installed.plugin.name == subject.plugin and status.error:
             yield explained(status.error)
             return
     on = [plugin for plugin in subject.registry.active if plugin.name == subject.plugin]
     if not on:
-        yield f"plugin {subject.plugin!r} is off: {subject.registry.absent.get(subject.plugin)}."
+        yield f"plugin {subject.plugin!r} is off: {subject.registry.off.get(subject.plugin)}."
     elif not subject.cases:
         yield f"no world of {listing(subject.worlds)} ranks can be planned with it; {_refusal(subject)}"
 

@@ -15,8 +15,9 @@ from pgregistry.layouts.layout import divisors
 from pgregistry.planning.declarations import walk
 from pgregistry.planning.planner import make
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.registry.discovery import Found, discover
+from pgregistry.registry.discovery import discover
 from pgregistry.registry.manager import Registry
+from pgregistry.registry.plugin import InstalledPlugin
 from pgregistry.settings.merge import read_settings
 from pgregistry.testing.case import Case, Fault, at
 from pgregistry.testing.ranks.local_ranks import run_ranks
@@ -55,7 +56,7 @@ class Subject:
     run_ranks: Callable[..., list[Any]] = run_ranks
 
     @cached_property
-    def found(self) -> tuple[Found, ...]:
+    def found(self) -> tuple[InstalledPlugin, ...]:
         """Return the installed plugins, searched once for all plans."""
         found = discover()
         names = {one.plugin.name for one in found}
@@ -67,7 +68,7 @@ class Subject:
     def switches(self) -> dict[str, list[str]]:
         """Return the switches that turn the plugin on, and others off that do not load."""
         on = {"enable": [self.plugin], **({} if self.only is None else {"only": list(self.only)})}
-        broken = [one.found.plugin.name for one in self._load(on).statuses if one.error]
+        broken = [one.installed.plugin.name for one in self._load(on).statuses if one.error]
         return {**on, "disable": [name for name in broken if name != self.plugin]}
 
     @cached_property

@@ -19,6 +19,7 @@ import pgregistry
 from pgregistry import ConfigError, Mode, PluginError, cli
 from pgregistry.planning.planner import make
 from pgregistry.registry.discovery import discover
+from pgregistry.settings.tracing import tracing
 
 CONTEXT = """
 from pgregistry import Axis, Mode, hookimpl
@@ -104,7 +105,8 @@ def test_a_trace_tells_who_was_found_what_was_asked_and_answered_and_why_the_ord
 ) -> None:
     found = tuple(one for one in discover() if one.plugin.name in ("context", "tensor", "zero1"))
     keywords = {"context": 2, "tensor": 2, "disable": ["zero1"], "extra": [Mode("pairs", groups=pairs)]}
-    plan = make(4, keywords, found=found, trace=True).plan
+    with tracing(True):
+        plan = make(4, keywords, found=found).plan
     core = found[1].entry_point.dist
     assert core is not None
     here = {"site": context, "core": core.locate_file(""), "version": version("pgregistry")}
@@ -117,7 +119,8 @@ def test_a_trace_tells_who_was_found_what_was_asked_and_answered_and_why_the_ord
 
 
 def test_order_of_the_user_is_told_with_its_origin(capsys: pytest.CaptureFixture[str]) -> None:
-    make(8, {"order": ["pipe", "data", "tensor"], "pipe": 2, "tensor": 2, "only": EIGHT}, trace=True)
+    with tracing(True):
+        make(8, {"order": ["pipe", "data", "tensor"], "pipe": 2, "tensor": 2, "only": EIGHT})
     lines = told(capsys.readouterr().err)
     start = lines.index("Axes, outermost first, as order = pipe,data,tensor (keyword). Those of size 1 move no rank:")
     assert lines[start + 1 : start + 4] == [
@@ -176,8 +179,8 @@ def test_a_plan_that_is_refused_is_traced_up_to_there(context: Path, capsys: pyt
 
 
 def test_a_hook_that_raises_is_told_where_it_was_asked(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(PluginError):
-        make(8, {"context": 4}, trace=True)
+    with pytest.raises(PluginError), tracing(True):
+        make(8, {"context": 4})
     assert told(capsys.readouterr().err)[-2:] == [
         "pgregistry_check(plan) of plugin 'context', pgregistry-context 0.1",
         (

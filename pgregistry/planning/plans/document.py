@@ -11,7 +11,7 @@ from pgregistry.layouts.layout import Layout, Ragged, merge
 from pgregistry.layouts.placement import place
 from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode
-from pgregistry.registry.discovery import Plugin
+from pgregistry.registry.plugin import Plugin
 from pgregistry.settings.merge import ConfigValue
 
 P = TypeVar("P", bound=PlanContents)

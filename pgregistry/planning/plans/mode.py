@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pgregistry.layouts.groups import Groups
 from pgregistry.layouts.layout import Factors, Layout
-from pgregistry.registry.discovery import Plugin
+from pgregistry.registry.plugin import Plugin
 
 
 @dataclass(frozen=True, slots=True)
