@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 #: The endings of files that matplotlib can write without more software.
 ENDINGS: Final = (".pdf", ".png", ".svg")
-#: A cell of the plot by what is known of its host in that round, with its colour and its place in the legend.
-UNKNOWN, FINE, SLOW, FAILED = range(4)
-COLOURS: Final = ("white", "#dfe7ef", "#f28e2b", "#c0392b")
-LABELS: Final = ("not measured", "as usual", "slow: with a named host", "failed: with a named host")
-#: The colours of collectives. None of them could be taken for SLOW or FAILED.
+#: The states of a host in a partition. Those from SHARED on are drawn in colours of alarm.
+UNKNOWN, FINE, SHARED, SLOW, FAILED = range(5)
+COLOURS: Final = ("white", "#dfe7ef", "#fbd9b0", "#f28e2b", "#c0392b")
+LABELS: Final = ("not measured", "as usual", "slow because of a named host", "slow, and named", "failed")
+#: The colours of collectives. None of them is a colour of alarm.
 OF_OPS: Final = ("#1f4e79", "#2a9d8f", "#6c5b9e", "#5f6b73", "#0b7a75", "#8aa1b1")
 #: Numbers are written into the cells of so many hosts at most.
 NUMBERED: Final = 60
@@ -104,46 +104,52 @@ def draw(report: Report) -> Figure:
     height = min(max(4.5, 0.3 * len(report.hosts) + 2.5 + 0.3 * len(report.findings)), TALLEST)
     figure = Figure(figsize=(12, height), layout="constrained")
     figure.suptitle(
-        _title(report), fontsize=13, fontweight="bold", color="#1e7b3a" if report.healthy else COLOURS[FAILED]
+        _title(report),
+        fontsize=13,
+        fontweight="bold",
+        parse_math=False,
+        color="#1e7b3a" if report.healthy else COLOURS[FAILED],
     )
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     compared = compare(report.of_groups, report.hosts, report.slow)
-    _draw_hosts(left, report, compared)
+    _draw_hosts(figure, left, report, compared)
     _draw_bandwidth(right, report, compared)
     return figure
 
 
 def _title(report: Report) -> str:
     if report.healthy:
-        return f"HEALTHY  none of {len(report.hosts)} hosts is slow, and no link was found to be"
+        return f"HEALTHY  no slow host and no slow link among {len(report.hosts)} hosts"
     lines = [report.sentence(finding) for finding in report.findings[:5]]
     return "\n".join(lines + [f"and {len(report.findings) - 5} more"] * (len(report.findings) > 5))
 
 
-def _state(each: Compared, report: Report) -> int:
+def _is_alarming(each: Compared, report: Report) -> bool:
+    """Return True if a group is slow and contains a rank of a finding."""
     named = {rank for finding in report.findings for rank in finding.ranks}
-    if not each.slow or named.isdisjoint(each.one.ranks):
-        return FINE
-    return FAILED if each.one.seconds is None else SLOW
+    return each.slow and not named.isdisjoint(each.one.ranks)
 
 
-def _draw_hosts(axes: Axes, report: Report, compared: list[Compared]) -> None:
+def _draw_hosts(figure: Figure, axes: Axes, report: Report, compared: list[Compared]) -> None:
     """Draw for each host and partition how many times the usual time its group took, where it lost most time."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
     parts, hosts = len(report.partitions), len(report.hosts)
+    named = {host for finding in report.findings for host in finding.hosts}
     states = [[UNKNOWN] * parts for _ in report.hosts]
     factors = [[math.nan] * parts for _ in report.hosts]
     for each in sorted(compared, key=lambda each: each.excess):
         for host in hosts_of(each.one.ranks, report.hosts):
-            states[host][each.one.round] = _state(each, report)
+            alarming = FAILED if each.one.seconds is None else SLOW if host in named else SHARED
+            states[host][each.one.round] = alarming if _is_alarming(each, report) else FINE
             factors[host][each.one.round] = each.factor
-    axes.imshow(states, aspect="auto", cmap=ListedColormap(COLOURS), vmin=-0.5, vmax=3.5, interpolation="nearest")
+    axes.imshow(states, aspect="auto", cmap=ListedColormap(COLOURS), vmin=-0.5, vmax=4.5, interpolation="nearest")
     for host, row in enumerate(factors if hosts <= NUMBERED else ()):
         for part, factor in enumerate(row):
             text = "–" if math.isnan(factor) else "failed" if math.isinf(factor) else f"{factor:.1f} ×"
-            axes.text(part, host, text, ha="center", va="center", fontsize=9)
+            colour = "white" if states[host][part] == FAILED else "black"
+            axes.text(part, host, text, ha="center", va="center", fontsize=9, color=colour)
     axes.set_xticks(range(parts), [f"partition {number}" for number in range(parts)])
     axes.set_yticks(range(hosts), [f"host {number} ({host.name})" for number, host in enumerate(report.hosts)])
     axes.set_yticks([host - 0.5 for host in range(1, hosts)], minor=True)
@@ -151,32 +157,34 @@ def _draw_hosts(axes: Axes, report: Report, compared: list[Compared]) -> None:
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="both", length=0)
     for number, label in enumerate(axes.get_yticklabels()):
-        if any(number in finding.hosts for finding in report.findings):
+        if number in named:
             label.set(color=COLOURS[FAILED], fontweight="bold")
     axes.set_title(
         "time of the group that each host was in, × usual\n(one slow host slows its whole group)", fontsize=10
     )
     shown = sorted({state for row in states for state in row})
     patches = [Patch(facecolor=COLOURS[state], edgecolor="#b0b0b0", label=LABELS[state]) for state in shown]
-    axes.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.05), ncols=4, frameon=False, fontsize=9)
+    figure.legend(handles=patches, loc="outside lower left", ncols=len(patches), frameon=False, fontsize=9)
 
 
 def _draw_bandwidth(axes: Axes, report: Report, compared: list[Compared]) -> None:
     """Draw the bus bandwidth of each group by size, and a line through the median group of each collective."""
     sizes = sorted({each.one.size for each in compared})
     for colour, op in zip(OF_OPS, dict.fromkeys(each.one.op for each in compared), strict=False):
-        middle: list[tuple[int, float]] = []
+        medians: list[tuple[int, float]] = []
         for place, size in enumerate(sizes):
             here = [each for each in compared if (each.one.op, each.one.size) == (op, size) and each.one.seconds]
             rates = sorted(each.one.busbw / 1e9 for each in here)
-            middle += [(place, rates[len(rates) // 2])] if rates else []
-            colours = [COLOURS[SLOW] if _state(each, report) == SLOW else colour for each in here]
+            medians += [(place, rates[len(rates) // 2])] if rates else []
+            colours = [COLOURS[SLOW] if _is_alarming(each, report) else colour for each in here]
             axes.scatter([place] * len(here), [each.one.busbw / 1e9 for each in here], c=colours, s=28, zorder=3)
         line: Any = {"color": colour, "label": f"{op}: median group", "marker": "_", "markersize": 18}
-        axes.plot([place for place, _ in middle], [rate for _, rate in middle], **line)
+        axes.plot([place for place, _ in medians], [rate for _, rate in medians], **line)
+    if any(_is_alarming(each, report) and each.one.seconds for each in compared):
+        axes.scatter([], [], c=COLOURS[SLOW], s=28, label="slow group with a named host")
     axes.set_xticks(range(len(sizes)), [format_size(size) for size in sizes])
     axes.set_xlim(-0.5, max(len(sizes), 1) - 0.5)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * max([0.0, *(each.one.busbw for each in compared)]) / 1e9 or 1.0)
     axes.set_xlabel("size (bytes)")
     axes.set_ylabel("bus bandwidth (GB/s)")
     axes.set_title(f"bandwidth of each group\n({_tested(report)})", fontsize=10)

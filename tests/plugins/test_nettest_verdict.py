@@ -3,91 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pgregistry_nettest.analysis.measurements import OPS, Measurement, count
-from pgregistry_nettest.analysis.report import Host, Report
+from pgregistry_nettest.analysis.report import Host
 from pgregistry_nettest.analysis.rounds import pair_steps, partitions, rank_groups
 from pgregistry_nettest.analysis.suspects import find_suspects
 from pgregistry_nettest.analysis.verdict import Verdict, judge
 from pgregistry_nettest.options import parse_ops, parse_sizes
+from simulated_network import MIB, Network
 
 from pgregistry import ConfigError
-
-MIB = 1 << 20
-
-
-class Network:
-    """A network whose hosts and links may be slow: what a collective in it takes, by arithmetic of its own.
-
-    A ring passes 2 (n - 1) times one n-th of the bytes over the slowest link between any two
-    members; noise only ever makes it slower.
-    """
-
-    def __init__(
-        self,
-        hosts: int,
-        slow: Mapping[int, float] = {},
-        links: Mapping[frozenset[int], float] = {},
-        per_host: int = 1,
-        noise: float = 0.1,
-        seed: int = 0,
-        speed: float = 1e9,
-    ) -> None:
-        self.hosts = [Host(f"h{i}", tuple(range(i * per_host, (i + 1) * per_host))) for i in range(hosts)]
-        self.slow, self.links, self.noise, self.speed = slow, links, noise, speed
-        self.random = random.Random(seed)
-
-    def time(self, members: Sequence[int], size: int, steps: float) -> float:
-        """How long so many passes of one n-th of the bytes take among these hosts."""
-        worst = max(
-            max(self.slow.get(a, 1.0), self.slow.get(b, 1.0), self.links.get(frozenset((a, b)), 1.0))
-            for a, b in combinations(members, 2)
-        )
-        noise = 1 + abs(self.random.gauss(0, self.noise))
-        return worst * noise * steps * size / len(members) / self.speed
-
-    def measure(self, op: str, size: int, ranks: Sequence[int], number: int) -> Measurement:
-        members = [i for i, host in enumerate(self.hosts) if set(host.ranks) & set(ranks)]
-        n = len(members)
-        steps = 2 * (n - 1) if op == "all_reduce" else n
-        return Measurement(number, op, size, size // 4, tuple(ranks), self.time(members, size, steps))
-
-    def groups(self, slow: int, sizes: Sequence[int] = (MIB,)) -> list[Measurement]:
-        parts = partitions(len(self.hosts), slow)
-        lists = [rank_groups(part, self.hosts) for part in parts]
-        return [
-            self.measure("all_reduce", size, ranks, number)
-            for number, groups in enumerate(lists)
-            for ranks in groups
-            for size in sizes
-        ]
-
-    def test(self, slow: int, sizes: Sequence[int] = (MIB,), **others: Any) -> Verdict:
-        """The whole test: partitions, then pairs, then the verdict."""
-        parts = partitions(len(self.hosts), slow)
-        measured = self.groups(slow, sizes)
-        found = find_suspects(measured, self.hosts, slow)
-        steps = pair_steps(found, self.hosts)
-        for step in steps:
-            assert len({host for pair in step for host in pair}) == 2 * len(step), "each host is in one pair at a time"
-            for a, b in step:
-                for ranks in zip(self.hosts[a].ranks, self.hosts[b].ranks, strict=True):
-                    for size in found.sizes:
-                        measured.append(self.measure("send_recv", size, ranks, len(parts)))
-        return judge(measured, self.hosts, slow, rounds=len(parts), **others)
-
-    def report(self, slow: int) -> Report:
-        parts = partitions(len(self.hosts), slow)
-        measured = tuple(self.groups(slow))
-        return Report(tuple(self.hosts), parts, measured, (), (), slow, "gloo", "cpu", 1.0)
 
 
 def named(verdict: Verdict) -> list[tuple[str, tuple[int, ...]]]:
