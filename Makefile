@@ -21,7 +21,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Which lines and branches `make test` runs. It counts this process and its workers, not ranks, which are processes of their own.
+# Which lines and branches `make test` runs, on ranks too. A process that is killed is not counted.
 coverage: $(READY)
 	$(BIN)/pytest -q -n 2 --cov --cov-report=term
 
@@ -33,7 +33,7 @@ bench: $(READY)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf .venv build dist .coverage .*_cache
+	rm -rf .venv build dist .coverage* .*_cache
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; say make PYTHON=/path/to/python"; exit 1; }
