@@ -1,4 +1,4 @@
-"""Store calls of the busiest rank, from an existing world to process groups."""
+"""Count the store calls of the busiest rank, from an existing world to process groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MORE = 4
 
 
 def more() -> list[Any]:
-    """Modes of a third party: copies and parts of what is there, that share with no other."""
+    """Declare modes of a third party: copies and parts of what is there, which share with no other mode."""
     from pgregistry import Mode
 
     return [

@@ -1,4 +1,4 @@
-"""16 ranks with 20 ms on every store call, from an existing world to a proved collective in each group.
+"""Measure 16 ranks with 20 ms on every store call, from an existing world to a proved collective in each group.
 
 Injected latency measures calls and round trips, not the few cores that all ranks share here.
 """
@@ -17,7 +17,7 @@ RANKS, LATENCY, ROUNDS = 16, 0.02, 5
 
 
 def run_ours(modes: tuple[str, ...] | None) -> dict[str, float]:
-    """When this rank began, made its first call, began to build and was done."""
+    """Return when this rank began, made its first call, began to build and was done."""
     store = worlds.watched_world()
     phases = worlds.Phases.watch(store)
     began = worlds.together()
@@ -40,7 +40,7 @@ def run_peer(way: str) -> dict[str, float]:
 
 
 def seconds(answers: list[dict[str, float]], since: str, until: str) -> float:
-    """From when the last rank reached one point until the last rank reached another."""
+    """Return the seconds from when the last rank reached one point until the last rank reached another."""
     return max(answer[until] for answer in answers) - max(answer[since] for answer in answers)
 
 

@@ -1,4 +1,4 @@
-"""Loopback, from the start of all processes to a proved collective in each group of each rank.
+"""Measure loopback, from the start of all processes to a proved collective in each group of each rank.
 
 Processes are forked from a server that has imported torch and whatever else is measured, so no
 import counts. Megatron-Core is put into a temporary folder and uses the torch that is here.
@@ -22,7 +22,7 @@ MEGATRON = "megatron-core==0.16.1"
 
 
 def whole(way: str, world: int, *arguments: Any) -> dict[str, float]:
-    """When this rank was done, what it has and what it cost."""
+    """Return when this rank was done, what it has and what it cost."""
     cpu = time.process_time()
     if way == "ours":
         groups = worlds.ours(world, *arguments)
@@ -35,7 +35,7 @@ def whole(way: str, world: int, *arguments: Any) -> dict[str, float]:
 
 
 def megatron(world: int, gloo: bool) -> list[Any]:
-    """All process groups that it makes for this rank, in the order that all ranks share."""
+    """Return all process groups that it makes for this rank, in the order that all ranks share."""
     from megatron.core import parallel_state
     from torch.distributed.distributed_c10d import _world
 
@@ -44,7 +44,7 @@ def megatron(world: int, gloo: bool) -> list[Any]:
 
 
 def install(folder: str) -> str:
-    """Put Megatron-Core into a folder without what it asks for; why not, if it cannot be imported."""
+    """Put Megatron-Core into a folder without its dependencies; return why it cannot be imported, or an empty text."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, MEGATRON]
     done = subprocess.run(command, env=measure.environment(), capture_output=True, text=True)
     if done.returncode:
@@ -69,7 +69,7 @@ WAYS: dict[str, tuple[tuple[Any, ...], dict[str, str]]] = {
 
 
 def run_ways(world: int, rounds: int, names: list[str], folder: str = "") -> dict[str, list[dict[str, float]]]:
-    """By way: for each round, the seconds until the last rank was done, and the most of what ranks answer.
+    """Return by way, for each round, the seconds until the last rank was done, and the most that ranks returned.
 
     Args:
         world: How many ranks.

@@ -1,4 +1,4 @@
-"""Finding plugins among 20 and 300 installed distributions, beside what Python and pluggy offer."""
+"""Measure finding plugins among 20 and 300 installed distributions, beside what Python and pluggy offer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pgregistry_modes():
 
 
 def install(folder: Path, count: int) -> int:
-    """Lay out distributions as an installer does; how many plugins they have in our group.
+    """Lay out distributions as an installer does, and return how many plugins they have in our group.
 
     The first has eight plugins, as ours has; of the others every tenth has one, and every fourth
     has a command line. The rest, most of them, have no entry points at all.
@@ -52,12 +52,12 @@ def install(folder: Path, count: int) -> int:
 
 
 def only_these(folder: str) -> None:
-    """Take every other installed distribution from the path."""
+    """Remove every other installed distribution from the path."""
     sys.path[:] = [folder, *(path for path in sys.path if not any(Path(path).glob("*.dist-info")))]
 
 
 def way(name: str) -> Callable[[], object]:
-    """One way to find plugins, with all that it needs imported."""
+    """Return one way to find plugins, with all that it needs imported."""
     from pgregistry import hookspecs
     from pgregistry.registry import discovery
     from pgregistry.registry import manager as registry
@@ -78,7 +78,7 @@ def way(name: str) -> Callable[[], object]:
 
 
 def seconds(name: str, folder: str) -> tuple[float, float]:
-    """The first call in this fresh process, and the median of many more."""
+    """Return the seconds of the first call in this fresh process, and the median of many more."""
     call = way(name)
     only_these(folder)
     return measure.timed(call), measure.repeated(call)

@@ -1,4 +1,4 @@
-"""Planning one rank with all of Megatron-Core's modes, beside its own `initialize_model_parallel`.
+"""Measure planning one rank with all of Megatron-Core's modes, beside its own `initialize_model_parallel`.
 
 The peer runs on torch's fake backend: it makes every process group object of the world, and no
 connection. Both are measured in fresh processes, in turn. Megatron-Core is put into a temporary folder
@@ -36,7 +36,7 @@ ALL = {
 
 
 def ours(world: int, arguments: dict[str, Any]) -> dict[str, float]:
-    """Seconds of a plan with one rank's group of every mode: the first in this process, then the median of many."""
+    """Return the seconds of a plan with one rank's groups: the first in this process, then the median of many."""
     sys.path.append(str(EXAMPLE))
     import pgregistry_megatron
 
@@ -55,7 +55,7 @@ def ours(world: int, arguments: dict[str, Any]) -> dict[str, float]:
 
 
 def theirs(world: int, folder: str) -> dict[str, float]:
-    """Seconds of `initialize_model_parallel` on this rank; imports and the world itself are not counted."""
+    """Return the seconds of `initialize_model_parallel` on this rank, without imports and the world itself."""
     warnings.simplefilter("ignore")
     sys.path.append(folder)
     import torch.distributed as dist

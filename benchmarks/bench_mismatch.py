@@ -1,6 +1,6 @@
-"""How soon every rank knows that the plans differ, counted from when the last rank calls `init`.
+"""Measure how soon every rank raises if the plans differ, counted from when the last rank calls `init`.
 
-The odd rank comes last, a second after all others, and says something else. The peer is what torch
+The odd rank comes last, a second after all others, with another size. The peer is what torch
 does with the same mistake; it is given a timeout of three seconds in place of its 30 minutes.
 """
 
@@ -29,7 +29,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def refused(odd: int, kind: str) -> dict[str, float]:
-    """When this rank called `init`, and when it was refused."""
+    """Return when this rank called `init`, and when it was refused."""
     import pgregistry
 
     mine = int(os.environ["RANK"]) == odd
@@ -44,7 +44,7 @@ def refused(odd: int, kind: str) -> dict[str, float]:
 
 
 def looped(odd: int) -> dict[str, float]:
-    """The same mistake with new_group: when this rank had an error or, if none came, a proof of its groups."""
+    """Make the same mistake with new_group; return when this rank had an error or, without one, proved its groups."""
     import torch.distributed as dist
 
     timeout = timedelta(seconds=TIMEOUT)
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def after(answers: list[dict[str, float]], pick: Any) -> float:
-    """Seconds from the last call until the first or the last rank was refused."""
+    """Return the seconds from the last call until the first or the last rank was refused."""
     return pick(answer["refused"] for answer in answers) - max(answer["called"] for answer in answers)
 
 

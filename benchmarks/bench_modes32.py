@@ -1,4 +1,4 @@
-"""One rank's part of a plan of 32 modes at 65,536 ranks, beside what frameworks do: list every group of each mode.
+"""Measure one rank's part of a plan of 32 modes at 65,536 ranks, beside listing every group as frameworks do.
 
 Most frameworks have, on every rank, a loop over all groups of a family that keeps the group with the own rank. The peer
 is that loop in its shortest form, over the same strides; it makes no process group either. `init_device_mesh` of the
@@ -21,7 +21,7 @@ ROUNDS = 5
 
 
 def extra() -> list[Any]:
-    """24 modes beside the eight bundled ones: an axis, splits of data and of the world, products, first and last."""
+    """Declare 24 modes beside the eight bundled ones: an axis, splits of data and world, products, first and last."""
     from pgregistry import WORLD, Axis, Mode, Split
 
     context = Axis("context", inside=("data", "pipe"), outside="tensor")
@@ -42,7 +42,7 @@ def extra() -> list[Any]:
 
 
 def plan() -> Any:
-    """The plan and this rank's group of every mode."""
+    """Return the plan and this rank's group of every mode."""
     import pgregistry
 
     made = pgregistry.plan(prod(AXES.values()), extra=extra(), **SIZES)
@@ -50,14 +50,14 @@ def plan() -> Any:
 
 
 def ours() -> dict[str, float]:
-    """Seconds of the first call in a fresh process, and of a later one."""
+    """Return the seconds of the first call in a fresh process, and of a later one."""
     first = measure.timed(plan)
     made, _ = plan()
     return {"first": first, "later": measure.repeated(plan), "modes": len(made)}
 
 
 def loops() -> dict[str, float]:
-    """Seconds in which every group of the same modes is listed, and the one with this rank kept."""
+    """Return the seconds to list every group of the same modes and keep the one with this rank."""
     import pgregistry
 
     made = pgregistry.plan(prod(AXES.values()), extra=extra(), **SIZES)
@@ -66,7 +66,7 @@ def loops() -> dict[str, float]:
 
 
 def listed(world: int, factors: tuple[tuple[int, int], ...]) -> list[int]:
-    """The group of this rank, found among all groups of a mode."""
+    """Return the group of this rank, found among all groups of a mode."""
     offsets = [sum(step) for step in product(*(range(0, size * stride, stride) for size, stride in factors))]
     mine: list[int] = []
     for first in range(world):
@@ -78,7 +78,7 @@ def listed(world: int, factors: tuple[tuple[int, int], ...]) -> list[int]:
 
 
 def mesh() -> dict[str, float]:
-    """Torch's own, in a fresh process; the world itself is not counted."""
+    """Measure torch's own in a fresh process, without the world itself."""
     warnings.simplefilter("ignore")
     import torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh

@@ -1,7 +1,7 @@
-"""How often the network test names the right host, at 9 and 16 local ranks that each stand for a host.
+"""Count how often the network test names the right host, at 9 and 16 local ranks that each stand for a host.
 
 Each rank pauses before each collective for as long as its bytes take on a link of 1 Gbit/s, or on one
-with a third of that where its host is slow: the loopback device costs only time of the processor,
+with a third of that if its host is slow: the loopback device costs only time of the processor,
 which other ranks need. All trials of a row run in one set of processes; the slow hosts change from
 trial to trial. The peer is the rule of the origin: slow is a group that takes a tenth longer than the
 mean of all groups, here those of the first partition of the same trials.
@@ -26,7 +26,7 @@ LINK, SLOW = 125e6, 125e6 / 3  # bytes a second
 
 
 class Link:
-    """Pauses before the collectives of this rank, in the place of a link."""
+    """Pause before the collectives of this rank, in the place of a link."""
 
     def __init__(self) -> None:
         import torch.distributed as dist
@@ -50,7 +50,7 @@ class Link:
 
 
 def trials(odd: Sequence[Sequence[int]], slow: int) -> list[dict[str, Any]]:
-    """One trial for each list of slow hosts."""
+    """Run one trial for each list of slow hosts."""
     import pgregistry_nettest
 
     import pgregistry
@@ -77,7 +77,7 @@ def trials(odd: Sequence[Sequence[int]], slow: int) -> list[dict[str, Any]]:
 
 
 def chosen(hosts: int, slow: int, count: int) -> list[list[int]]:
-    """The slow hosts of each trial, the same in every run of this script."""
+    """Return the slow hosts of each trial, the same in every run of this script."""
     draw = random.Random(f"{hosts}/{slow}")
     return [sorted(draw.sample(range(hosts), slow)) for _ in range(count)]
 

@@ -1,7 +1,7 @@
-"""How often the network test names the right host over real links: network namespaces, one rank each.
+"""Count how often the network test names the right host over real links: network namespaces, one rank each.
 
 Links are slowed by `tc … tbf`. All trials of a row run in one set of processes; links change from
-trial to trial. It prints why, and ends, where the machine allows no namespaces (tests/hosts/README.md).
+trial to trial. If the machine allows no namespaces, it prints why and ends (tests/hosts/README.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Planning a million ranks, beside torch's own device mesh of the same shape.
+"""Measure planning a million ranks, beside torch's own device mesh of the same shape.
 
 The peer is `init_device_mesh` on torch's fake backend. It does more than a plan does: it registers
 process groups that a program could use. It does less, too: three families of groups, not eight.
@@ -29,13 +29,13 @@ def ranks(shape: tuple[int, int, int]) -> int:
 
 
 def groups(plan: Any, *, world: bool) -> int:
-    """One rank's group of every mode, with or without those that are the whole world."""
+    """Read one rank's group of every mode, with or without those that are the whole world."""
     modes = [mode for mode in plan.planned if world or max(mode.groups.sizes()) < plan.world_size]
     return sum(len(mode.group_of(RANK % plan.world_size)) for mode in modes)
 
 
 def ours(shape: tuple[int, int, int]) -> dict[str, float]:
-    """Seconds of each step: once in this fresh process, then the median of many."""
+    """Return the seconds of each step: once in this fresh process, then the median of many."""
     import pgregistry
     from pgregistry.planning.planner import make
     from pgregistry.registry.manager import discover
@@ -58,7 +58,7 @@ def ours(shape: tuple[int, int, int]) -> dict[str, float]:
 
 
 def whole_call(shape: tuple[int, int, int], world: bool) -> dict[str, float]:
-    """A fresh process: the first `pgregistry.plan()`, discovery included, and one rank's groups."""
+    """Measure, in a fresh process, the first `pgregistry.plan()`, discovery included, and one rank's groups."""
     import pgregistry
 
     _, pipe, tensor = shape
@@ -70,7 +70,7 @@ def whole_call(shape: tuple[int, int, int], world: bool) -> dict[str, float]:
 
 
 def traced(shape: tuple[int, int, int], world: bool) -> float:
-    """The most memory that Python allocates meanwhile, in MiB; slow, so never in a timed run."""
+    """Return the most memory that Python allocates during a call, in MiB; slow, so never in a timed run."""
     import pgregistry
 
     _, pipe, tensor = shape
@@ -80,7 +80,7 @@ def traced(shape: tuple[int, int, int], world: bool) -> float:
 
 
 def mesh(shape: tuple[int, int, int]) -> dict[str, float]:
-    """The peer, in a fresh process; the world itself is not counted."""
+    """Measure the peer in a fresh process, without the world itself."""
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (PEER_BYTES, PEER_BYTES))
     import torch.distributed as dist
@@ -95,7 +95,7 @@ def mesh(shape: tuple[int, int, int]) -> dict[str, float]:
 
 
 def by_mode(shape: tuple[int, int, int]) -> dict[str, tuple[int, float, float]]:
-    """By mode: one group's size, its seconds, and those of a bare tuple of as many numbers."""
+    """Return by mode one group's size, its seconds, and those of a bare tuple of as many numbers."""
     import pgregistry
 
     _, pipe, tensor = shape
@@ -110,7 +110,7 @@ def by_mode(shape: tuple[int, int, int]) -> dict[str, tuple[int, float, float]]:
 
 
 def peer_shape() -> tuple[int, int, int]:
-    """The largest shape that the peer can do here."""
+    """Return the largest shape that the peer can make here."""
     for data in (LARGE[0], LARGE[0] // 4, LARGE[0] // 16):
         shape = (data, *LARGE[1:])
         if measure.child(__file__, "mesh", shape, seconds=PEER_SECONDS):

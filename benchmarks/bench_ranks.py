@@ -1,6 +1,6 @@
-"""How soon local ranks answer: the fixture of pgregistry.testing beside torch's own ways to start processes.
+"""Measure how soon local ranks return: the fixture of pgregistry.testing beside torch's own ways to start processes.
 
-Each way starts ranks, each rank joins a gloo world and adds up a tensor, and what it answers comes back.
+Each way starts ranks, each rank joins a gloo world adds up a tensor, and returns the sum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How soon the command line answers, beside importing torch."""
+"""Measure how soon the command line returns, beside importing torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing, fresh processes, memory and tables."""
+"""Timing, fresh processes, memory and tables for all benchmarks."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # before torch is importe
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
+    """Return the seconds of one call."""
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
 
 
 def repeated(call: Callable[[], object], repeats: int = 15, at_least: float = 0.005) -> float:
-    """Median seconds of one call; a repeat makes so many calls that it lasts `at_least`."""
+    """Return the median seconds of one call; a repeat makes so many calls that it lasts `at_least`."""
     timer = timeit.Timer(call)
     number = 1
     while timer.timeit(number) < at_least:
@@ -39,7 +39,7 @@ def repeated(call: Callable[[], object], repeats: int = 15, at_least: float = 0.
 
 
 def environment() -> dict[str, str]:
-    """The environment of this process, without what would change a plan or keep modules uncompiled.
+    """Return the environment of this process, without what would change a plan or keep modules uncompiled.
 
     An installer compiles what it installs, so a start that compiles everything anew is not what a user has.
     """
@@ -51,7 +51,7 @@ def environment() -> dict[str, str]:
 
 
 def child(script: str, part: str, *arguments: object, seconds: float | None = None) -> Any:
-    """What one part of a script answers in a process of its own; None if it fails or takes too long."""
+    """Return what one part of a script prints in a process of its own; None if it fails or takes too long."""
     command = [sys.executable, script, part, json.dumps(arguments)]
     try:
         done = subprocess.run(
@@ -72,7 +72,7 @@ def run(show: Callable[[], None], parts: Mapping[str, Callable[..., Any]]) -> No
 
 
 def peak_rss() -> float:
-    """The most memory that this process has had, in MiB."""
+    """Return the most memory that this process has had, in MiB."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage counts on Linux what the parent had before exec
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 1024
@@ -80,7 +80,7 @@ def peak_rss() -> float:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Format seconds."""
     for unit, one in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= one:
             return f"{seconds / one:.2f} {unit}"
@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
 
 
 def mib(amount: float) -> str:
-    """A number of MiB for people."""
+    """Format a number of MiB."""
     return f"{amount:.1f} MiB"
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of building share: ranks that wait for a start signal, stores that count or are slow, peers."""
+"""Ranks that wait for a start signal, stores that count or are slow, and peers, for benchmarks of building."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IMPORTED = (
 
 
 def sizes(world: int) -> dict[str, int]:
-    """Sizes whose six modes all have groups of their own: none equals another, so no two can be shared."""
+    """Return sizes whose six modes all have groups of their own: none equals another, so no two can be shared."""
     return {"tensor": 2, "pipe": 2, "zero1": max(world // 8, 1), "nettest": 3}
 
 
@@ -45,7 +45,7 @@ def sizes(world: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What ranks answered, and when they were told to start (`time.monotonic`, one clock for all processes)."""
+    """What ranks returned, and when they were started (`time.monotonic`, one clock for all processes)."""
 
     begun: float
     answers: list[Any] = field(repr=False)
@@ -54,7 +54,7 @@ class Ran:
 def run_ranks(
     count: int, function: Callable[..., Any], *arguments: Any, environ: Mapping[str, str] | None = None
 ) -> Ran:
-    """What a function answers on each rank.
+    """Return what a function returns on each rank.
 
     Ranks are forked from a server that has imported torch and holds no store. They start when all
     of them are there, and stay until all are done. This process hosts the store, as torchrun's
@@ -130,7 +130,7 @@ def _rank(pipe: Any, place: Mapping[str, str], function: Callable[..., Any], arg
 
 
 def private_mib() -> float:
-    """The memory that this process shares with no other, in MiB."""
+    """Return the memory that this process shares with no other, in MiB."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
@@ -148,7 +148,7 @@ class Watched(dist.Store):
         self.reset()
 
     def reset(self, latency: float = 0.0) -> None:
-        """Count from zero; from now on, each call takes so many seconds more, one-way calls too."""
+        """Count from zero; from now on, each call takes this many seconds more, one-way calls too."""
         self.calls, self.first, self.latency = 0, 0.0, latency
 
     def _call(self, name: str, *arguments: Any) -> Any:
@@ -161,11 +161,11 @@ class Watched(dist.Store):
         return getattr(self._inner, name)(*arguments)
 
     def has_extended_api(self) -> bool:
-        """Whether there are `append`, `multi_get` and `multi_set`."""
+        """Return whether there are `append`, `multi_get` and `multi_set`."""
         return True
 
     def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:
-        """As torch's, with the timeout that torch set where it gives none."""
+        """Wait as torch's store does, with the timeout that torch set if none is given."""
         self._call("wait", keys, self.timeout if timeout is None else timeout)
 
     set = partialmethod(_call, "set")
@@ -179,7 +179,7 @@ class Watched(dist.Store):
 
 
 def watched_world() -> Watched:
-    """An existing world of all ranks over a watched store, ready for the first measured call."""
+    """Join a world of all ranks over a watched store, ready for the first measured call."""
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = Watched(dist.TCPStore(address, port, is_master=False, wait_for_workers=False))
@@ -191,21 +191,21 @@ def watched_world() -> Watched:
 
 
 def together() -> float:
-    """Wait for all ranks; the time then."""
+    """Wait for all ranks, and return the time then."""
     dist.barrier()
     return time.monotonic()
 
 
 @dataclass
 class Phases:
-    """When and after how many store calls this rank began and ended to build, of what `init` does."""
+    """When, and after how many store calls, this rank began and ended to build within `init`."""
 
     times: list[float] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
 
     @staticmethod
     def watch(store: Watched) -> Phases:
-        """Have `pgregistry.init` tell when it builds."""
+        """Record when `pgregistry.init` builds."""
         from pgregistry.runtime import initialize as start
 
         build, phases = start.build, Phases()
@@ -239,7 +239,7 @@ def ours(world: int, modes: Iterable[str] | None = None, extra: Sequence[Any] = 
 
 
 def loop(world: int) -> list[Any]:
-    """The origin's way: every rank calls new_group for every group of every mode."""
+    """Build as the origin does: every rank calls new_group for every group of every mode."""
     groups, rank = _origin().groups(world, **sizes(world)), dist.get_rank()
     mine = []
     for mode in SIX:
@@ -251,14 +251,14 @@ def loop(world: int) -> list[Any]:
 
 
 def mesh(world: int) -> list[Any]:
-    """What people write: three dimensions."""
+    """Build what people write: a mesh of three dimensions."""
     made = init_device_mesh("cpu", (world // 4, 2, 2), mesh_dim_names=THREE)
     kept.append(made)
     return list(made.get_all_groups())
 
 
 def mesh_of_five(world: int) -> list[Any]:
-    """The families of the modes without nettest, whose threes no mesh can have."""
+    """Build the families of the modes without nettest, whose threes no mesh can have."""
     zero1 = sizes(world)["zero1"]
     names = ("replicate", "zero1", "pipe", "tensor")
     made = init_device_mesh("cpu", (world // 4 // zero1, zero1, 2, 2), mesh_dim_names=names)
@@ -271,7 +271,7 @@ kept: list[Any] = []
 
 
 def prove(groups: Iterable[Any]) -> None:
-    """One all_gather in each group, which says who is there."""
+    """Run one all_gather in each group, which shows its members."""
     mine = torch.tensor([dist.get_rank()])
     for group in groups:
         ranks = dist.get_process_group_ranks(group)
@@ -282,7 +282,7 @@ def prove(groups: Iterable[Any]) -> None:
 
 
 def _origin() -> Any:
-    """The oracle of the tests: the origin's groups, typed from its loops."""
+    """Return the oracle of the tests: the origin's groups, typed from its loops."""
     if "origin" not in sys.modules:
         sys.path.append(str(Path(__file__).parents[1] / "tests"))
     return import_module("origin")
