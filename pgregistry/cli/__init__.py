@@ -17,7 +17,8 @@ import click
 from pgregistry.cli.check import check_command
 from pgregistry.cli.new import new_command
 from pgregistry.cli.options import say
-from pgregistry.cli.plan import plan_command, plugins_command
+from pgregistry.cli.plan import plan_command
+from pgregistry.cli.plugins import plugins_command
 from pgregistry.cli.smoke import smoke_command
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.registry.manager import Registry

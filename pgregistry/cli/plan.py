@@ -1,24 +1,29 @@
-"""`pgregistry plan` and `pgregistry plugins`: what a run would have, without starting it."""
+"""`pgregistry plan`: every group of every mode, without starting anything."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import Any
+from typing import Any, Final
 
 import click
+from rich.table import Table
 
-from pgregistry.cli.options import command_line, option, plan_options, split_world_size, trace_option
-from pgregistry.errors import ConfigError, PgregistryError, Problems
-from pgregistry.planning.declarations import default_sizes
+from pgregistry.cli import cells
+from pgregistry.cli.options import ORIGIN, command_line, plan_options, split_world_size
+from pgregistry.errors import ConfigError, Problems
 from pgregistry.planning.planner import make
 from pgregistry.planning.plans import document
-from pgregistry.registry.manager import Registry
-from pgregistry.registry.plugin import PluginStatus
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings import launcher
 from pgregistry.settings.tracing import tracing
 from pgregistry.views import tables
+
+#: At most this many ranks are listed.
+LISTED: Final = 1 << 20
 
 
 @click.command("plan")
@@ -42,55 +47,71 @@ def plan_command(
     if world_size is None:
         world_size = launcher.world_size(os.environ)
     if world_size is None:
-        raise click.UsageError("WORLD_SIZE is missing, and the environment does not say it.")
+        raise click.UsageError("WORLD_SIZE is missing, and the environment does not set it.")
     with tracing(trace), redirect_stdout(sys.stderr):  # a plugin may print; only results go to stdout
         plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank).plan
+    shown = list(plan.planned) if mode is None else [plan[mode]]
+    _check_length(shown, mode, rank, as_json=as_json)
     if as_json:
-        click.echo(document.dumps(document.of_plan(plan, mode=mode, rank=rank, groups="all" if mode else "small")))
+        groups = document.of_plan(plan, mode=mode, rank=rank, groups="small" if mode is None else "all")
+        click.echo(document.dumps(groups))
     else:
-        tables.show_plan(plan, mode=mode, rank=rank)
+        _show(plan, shown, mode, rank)
 
 
-@click.command("plugins")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@option("enable")
-@option("disable")
-@option("only")
-@option("config")
-@trace_option
-def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
-    """Show which plugins are installed, which are on, and why not."""
-    problems, names = Problems(), Problems()
-    with tracing(trace):
-        registry = Registry.read(problems, command_line=command_line((), options, problems))
-        registry.check_names(names)
-        rows = [_row(registry, status) for status in registry.statuses]
-    if as_json:
-        click.echo(document.dumps(rows))
+def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | None, *, as_json: bool) -> None:
+    """Raise ConfigError if too many ranks would be listed."""
+    if rank is not None:
+        for one in shown if as_json else ():
+            sample = one.groups.sample(rank, 0)
+            if sample is not None and sample.size > LISTED:
+                raise ConfigError(
+                    f"rank = {rank} ({ORIGIN}): its group in mode {one.name!r} has {sample.size} ranks, and JSON lists "
+                    f"at most {LISTED}. Name a mode of smaller groups with --mode, or leave out --json or --rank."
+                )
+    elif mode is not None:
+        ranks = sum(size * number for size, number in shown[0].groups.sizes().items())
+        if ranks > LISTED:
+            raise ConfigError(
+                f"mode = {mode!r} ({ORIGIN}): its {len(shown[0].groups)} groups have {ranks} ranks, and at most "
+                f"{LISTED} are listed. Name a rank with --rank, or leave out --mode."
+            )
+
+
+def _show(plan: Plan, shown: Sequence[PlannedMode], mode: str | None, rank: int | None) -> None:
+    """Print the world, the sizes with their origin, and a line for each mode."""
+    axes = " × ".join(f"{name} {plan.sizes[name]}" for name in plan.order)
+    head = [f"{_world(plan)}{f' = {axes}, outermost first' if axes else ''}"]
+    head += [f"  {name} = {plan.sizes[name]} ({plan.origins[name]})" for name in sorted(plan.sizes)]
+    tail = [f"\nfingerprint {plan.fingerprint}"]
+    if rank is not None:
+        rows = _rows_of_rank(shown, rank)
     else:
-        tables.show_plugins(rows)
-    for trouble in (problems, names):  # what is installed is listed all the same
-        try:
-            trouble.raise_any()
-        except ConfigError as error:
-            click.echo(str(error), err=True)
+        first = 0 if plan.ranks is None else min(plan.ranks)
+        rows = tables.table("mode", "over", "groups × ranks", f"rank {first} is with", "plugin")
+        for one in shown:
+            rows.add_row(one.name, cells.over(one), cells.counts(one), cells.group(one, first), one.plugin.name)
+        if mode is not None:
+            listed = (f"{index}: {' '.join(map(str, group))}" for index, group in enumerate(shown[0].groups))
+            tail = ["", *listed, *tail]
+    tables.show(*head, "", rows, *tail)
 
 
-def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
-    plugin, name, reason, modes = status.installed.plugin, status.name, status.reason, None
-    if status.error:
-        reason = str(status.error)
-    elif name == "active":
-        try:
-            modes = registry.modes(plugin)
-        except PgregistryError as error:
-            name, reason = "failed", str(error)
-    return {
-        "name": plugin.name,
-        "modes": None if modes is None else [mode.name for mode in modes],
-        "sizes": None if modes is None else default_sizes(modes),
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "status": name,
-        "reason": reason,
-    }
+def _rows_of_rank(shown: Sequence[PlannedMode], rank: int) -> Table:
+    numbers = ("group", "rank in group")
+    rows = tables.table("mode", "over", *numbers, f"rank {rank} is with", right=numbers)
+    for one in shown:
+        sample = one.groups.sample(rank, 0)
+        if sample is None:
+            rows.add_row(one.name, cells.over(one), "—", "—", "nobody: in no group of this mode")
+        else:
+            index = str(one.groups.index_of(rank))
+            rows.add_row(one.name, cells.over(one), index, str(sample.position), cells.group(one, rank))
+    return rows
+
+
+def _world(plan: Plan) -> str:
+    if plan.ranks is None:
+        return f"{plan.world_size} ranks"
+    ranks = cells.shortened(plan.ranks, len(plan.ranks), plan.ranks[-1])
+    return f"{len(plan.ranks)} of {plan.world_size} ranks ({ranks})"

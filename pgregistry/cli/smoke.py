@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pgregistry.cli import cells
 from pgregistry.cli.options import command_line, plan_options, say, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import make
@@ -128,8 +129,8 @@ def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> 
     rows = tables.table("mode", "groups × ranks", "rank 0 is with", *numbers, right=numbers)
     for name in plan.modes:
         mode = plan[name]
-        cells = tables.count(mode), tables.ranks(mode.group_of(0)), str(process_groups[name])
-        rows.add_row(name, *cells, f"{1000 * seconds[name]:.1f}")
+        told = cells.counts(mode), cells.group(mode, 0), str(process_groups[name])
+        rows.add_row(name, *told, f"{1000 * seconds[name]:.1f}")
     tables.show(
         rows,
         f"\n{plan.world_size} ranks: every group proved; {sum(process_groups.values())} process groups built "

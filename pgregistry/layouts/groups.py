@@ -10,11 +10,20 @@ from itertools import chain
 from math import prod
 from typing import Final, NamedTuple, overload
 
-from pgregistry.layouts.layout import Factor, Layout, offset, whole
+from pgregistry.layouts.layout import Factors, Layout, coordinate, offset, whole
 from pgregistry.values import shown
 
 #: `repr` lists the ranks of groups up to this size.
 LISTED: Final = 64
+
+
+class GroupSample(NamedTuple):
+    """A group without its middle: its size, the position of one rank, its first ranks and its last."""
+
+    size: int
+    position: int
+    first: tuple[int, ...]
+    last: int
 
 
 class Groups(Sequence[tuple[int, ...]]):
@@ -41,6 +50,11 @@ class Groups(Sequence[tuple[int, ...]]):
     @abstractmethod
     def sizes(self) -> dict[int, int]:
         """Return how many groups there are of each size, the largest size first."""
+
+    def sample(self, rank: int, count: int) -> GroupSample | None:
+        """Return the group that a rank is in by its first `count` ranks, or None if it is in none."""
+        group = self.group_of(rank)
+        return None if group is None else GroupSample(len(group), group.index(rank), group[:count], group[-1])
 
     @abstractmethod
     def _at(self, index: int) -> tuple[int, ...]:
@@ -153,10 +167,25 @@ class LayoutGroups(Groups):
             base += self._run(rank) * ragged.fixed[1] - position * ragged.stride
         return base
 
+    def sample(self, rank: int, count: int) -> GroupSample | None:
+        if not 0 <= rank < self.layout.world:
+            return None
+        base = self._base(rank)
+        free = self._free(base)
+        kept = self.layout.kept(whole(free))
+        position = coordinate(free, rank - base)
+        if position not in kept:
+            return None
+        first = tuple(base + offset(free, place) for place in kept[:count])
+        return GroupSample(len(kept), kept.index(position), first, base + offset(free, kept[-1]))
+
+    def _free(self, base: int) -> Factors:
+        """Return the factors that vary in the group with this first position, outermost first."""
+        ragged = [self.layout.ragged.free(self._run(base))] if self.layout.ragged else []
+        return tuple(sorted((*self.layout.factors, *ragged), key=lambda factor: -factor[1]))
+
     def _ranks(self, base: int) -> tuple[int, ...]:
-        free: list[Factor] = list(self.layout.factors)
-        if ragged := self.layout.ragged:
-            free = sorted([*free, ragged.free(self._run(base))], key=lambda factor: -factor[1])
+        free = self._free(base)
         if self.layout.at is not None:
             kept = self.layout.kept(prod(size for size, _ in free))
             return tuple(base + offset(free, position) for position in kept)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 
-from pgregistry.layouts.groups import Groups, LayoutGroups, ListedGroups
+from pgregistry.layouts.groups import Groups, GroupSample, LayoutGroups, ListedGroups
 
 
 class PlacedGroups(Groups):
@@ -37,6 +37,10 @@ class PlacedGroups(Groups):
     def group_of(self, rank: int) -> tuple[int, ...] | None:
         group = self.positions.group_of(self._position[rank]) if rank in self._position else None
         return None if group is None else self._placed(group)
+
+    def sample(self, rank: int, count: int) -> GroupSample | None:
+        sample = self.positions.sample(self._position[rank], count) if rank in self._position else None
+        return sample and sample._replace(first=self._placed(sample.first), last=self.ranks[sample.last])
 
     def index_of(self, rank: int) -> int | None:
         return self.positions.index_of(self._position[rank]) if rank in self._position else None

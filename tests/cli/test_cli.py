@@ -109,7 +109,7 @@ def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
         ("plan 8 --ranks-per-host few", 1, "ConfigError: ranks_per_host = 'few' (command line) must be a whole"),
         ("plan 8 --require nothing-like-it>=1", 1, "ConfigError: require: 'nothing-like-it>=1' (command line)"),
         ("smoke --nproc 4 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 4.\n"),
-        ("plan", 2, "WORLD_SIZE is missing, and the environment does not say it."),
+        ("plan", 2, "WORLD_SIZE is missing, and the environment does not set it."),
         ("plan eight", 2, "'eight' is neither a world size nor NAME=SIZE."),
         ("plan 8 tensor", 2, "'tensor' (command line) must have the form NAME=SIZE, as in tensor=2."),
         ("plan 8 --rank five", 2, "'five' is not a valid integer."),
@@ -214,12 +214,45 @@ def test_a_number_of_5000_digits_is_refused_wherever_it_stands(source: str, monk
         assert run(["plan"]) == 1
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the table lists all ranks of a group, to show six")
-def test_a_table_of_the_largest_world_lists_no_rank_that_it_does_not_show() -> None:
-    code = "import resource as r; r.setrlimit(r.RLIMIT_AS, (1 << 30, -1)); import pgregistry.cli as c; "
-    code += "sys_exit = c.run(['plan', str(1 << 40), 'tensor=2']); raise SystemExit(sys_exit)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("", 0, "data      data              2 × 549755813888    0 2 4 6 8 … 1099511627774   data"),
+        ("--rank 5", 0, "data      data                  1               2   1 3 5 7 9 … 1099511627775"),
+        ("--rank 5 --mode tensor", 0, "tensor   tensor       2               1   4 5"),
+        ("--json", 0, '"group_count": 549755813888, "group_sizes": {"2": 549755813888}'),
+        ("--json --rank 5 --mode tensor", 0, '"group": [4, 5], "rank_in_group": 1, "group_index": 2'),
+        (
+            "--json --rank 5",
+            1,
+            (
+                "ConfigError: rank = 5 (command line): its group in mode 'data' has 549755813888 ranks, and JSON lists at "
+                "most 1048576. Name a mode of smaller groups with --mode, or leave out --json or --rank."
+            ),
+        ),
+        (
+            "--mode tensor",
+            1,
+            (
+                "ConfigError: mode = 'tensor' (command line): its 549755813888 groups have 1099511627776 ranks, and at "
+                "most 1048576 are listed. Name a rank with --rank, or leave out --mode."
+            ),
+        ),
+    ],
+)
+def test_the_largest_world_is_planned_at_once_in_bounded_memory(words: str, status: int, said: str) -> None:
+    code = "import resource as r; r.setrlimit(r.RLIMIT_AS, (1 << 30, -1)); import sys, pgregistry.cli as c; "
+    code += "sys.exit(c.run(['plan', str(1 << 40), 'tensor=2', *sys.argv[1:]]))"
+    done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
+    assert said in done.stdout + done.stderr
+
+
+def test_a_mode_of_a_million_ranks_is_listed_and_one_more_is_too_many(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", str(1 << 20), "--mode", "dummy", "--json"]) == 0
+    (mode,) = json.loads(capsys.readouterr().out)["modes"]
+    assert len(mode["groups"]) == 1 << 20
+    assert run(["plan", str((1 << 20) + 1), "--mode", "dummy"]) == 1
 
 
 def test_plugins_lists_what_is_on_and_why_not(capsys: pytest.CaptureFixture[str], distribution: Any) -> None:

@@ -1,0 +1,76 @@
+"""`pgregistry plugins`: which plugins are installed, which of them are on, and why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pgregistry.cli.options import command_line, option, trace_option
+from pgregistry.errors import ConfigError, PgregistryError, Problems
+from pgregistry.planning.declarations import default_sizes
+from pgregistry.planning.plans.document import dumps
+from pgregistry.registry.manager import Registry
+from pgregistry.registry.plugin import PluginStatus
+from pgregistry.settings.tracing import tracing
+from pgregistry.views import tables
+
+
+@click.command("plugins")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@option("enable")
+@option("disable")
+@option("only")
+@option("config")
+@trace_option
+def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
+    """Show which plugins are installed, which are on, and why not."""
+    problems, names = Problems(), Problems()
+    with tracing(trace):
+        registry = Registry.read(problems, command_line=command_line((), options, problems))
+        registry.check_names(names)
+        rows = [_row(registry, status) for status in registry.statuses]
+    if as_json:
+        click.echo(dumps(rows))
+    else:
+        _show(rows)
+    for several in (problems, names):  # the list is complete whatever is wrong with the settings
+        try:
+            several.raise_any()
+        except ConfigError as error:
+            click.echo(str(error), err=True)
+
+
+def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
+    plugin, name, reason, modes = status.installed.plugin, status.name, status.reason, None
+    if status.error:
+        reason = str(status.error)
+    elif name == "active":
+        try:
+            modes = registry.modes(plugin)
+        except PgregistryError as error:
+            name, reason = "failed", str(error)
+    return {
+        "name": plugin.name,
+        "modes": None if modes is None else [mode.name for mode in modes],
+        "sizes": None if modes is None else default_sizes(modes),
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "status": name,
+        "reason": reason,
+    }
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    table = tables.table("plugin", "modes", "sizes", "distribution", "status", "reason")
+    for row in rows:
+        modes, sizes, reason = row["modes"], row["sizes"], row["reason"]
+        table.add_row(
+            row["name"],
+            "—" if modes is None else ", ".join(modes),
+            "—" if sizes is None else ", ".join(f"{name}={size}" for name, size in sizes.items()),
+            f"{row['distribution']} {row['version']}",
+            row["status"],
+            reason.splitlines()[0] if reason else "",
+        )
+    tables.show(table)
