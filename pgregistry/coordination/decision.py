@@ -81,6 +81,11 @@ def _read(text: str) -> Reason:
     return Reason(said, tuple(ranks))
 
 
+def keys_of_decision(name: str) -> tuple[str, ...]:
+    """Return the keys that a decision may leave in the store."""
+    return name, f"{name}/composing", f"{name}/reason"
+
+
 class Roster:
     """A list in the store that ranks sign: one call to sign, one to read it, however many ranks there are."""
 
@@ -121,3 +126,8 @@ class RollCall:
         """Wait until all ranks have answered or `ROLL_CALL` seconds are over, and return those that have not."""
         self._scope.wait_for(f"{self._key}/all", time.monotonic() + ROLL_CALL)
         return self._roster.missing()
+
+
+def keys_of_roll_call(name: str) -> tuple[str, ...]:
+    """Return the keys that a roll call may leave in the store."""
+    return name, f"{name}/count", f"{name}/all"

@@ -1,4 +1,4 @@
-"""Where all ranks of a launch meet: a store that rank 0 hosts, new for every `init`."""
+"""The rendezvous of all ranks of a launch: a store that rank 0 hosts, new for every `init`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from pgregistry.settings.launcher import Launch, rendezvous_address
 
 #: The key whose value is the prefix of all keys of one `init`.
 OPEN: Final = "pgregistry/open"
-#: The key in the store of torchrun's agent that says where rank 0 hosts its own.
+#: The key in the store of torchrun's agent that holds the address of the store of rank 0.
 WHERE: Final = "pgregistry/where"
-#: How long a rank waits before it tries again, at least and at most, in seconds.
+#: Seconds for which a rank waits before it tries again, at least and at most.
 PAUSE: Final = 0.03
 LONGEST_PAUSE: Final = 1.0
-#: How often all ranks together knock at a store that is not open yet, per second, as far as the pauses allow.
+#: Attempts a second of all ranks together to reach a store that is not open yet, as far as the pauses allow.
 KNOCKS: Final = 1000
-#: How long one attempt to connect may take, in seconds; a packet that got lost is sent again after one.
+#: Seconds that one attempt to connect may take. A packet that got lost is sent again after one.
 CONNECT: Final = 3.0
 
 
@@ -42,9 +42,9 @@ class Connection:
     """A store that all ranks of a launch reach.
 
     Attributes:
-        store: For the world.
-        aside: The same by another connection: one that waits blocks whoever else uses it.
-        hosts: Whether this process hosts it.
+        store: The store, for the default process group.
+        aside: The same store over another connection: a call that waits blocks all users of one.
+        hosts: Whether this process hosts the store.
     """
 
     store: Store
@@ -55,11 +55,12 @@ class Connection:
 def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Connection:
     """Meet the other ranks of a launch.
 
-    torch's own rendezvous waits for all ranks here and then cannot say which one is missing, so
-    nobody waits: `agree` finds out who is there. Rank 0 hosts the store also where torchrun's
-    agent has one, which then only tells where. That one has the keys of earlier rounds of workers,
-    and nothing that a worker knows tells rounds apart: agents of several hosts count restarts
-    differently. A store of its own dies with rank 0, so nobody meets a round that is over.
+    torch's own rendezvous waits for all ranks and then cannot name the one that is missing. So no
+    rank waits here: the agreement finds out which ranks have come. Rank 0 hosts the store even if
+    torchrun's agent has one. The agent's store then only holds the address, for it also holds the
+    keys of earlier rounds of workers, and a worker cannot tell rounds apart: agents of several hosts
+    count restarts differently. A store of its own dies with rank 0, so no rank meets a round that is
+    over.
 
     Raises:
         PlanMismatch: if rank 0 does not answer within `seconds`.
@@ -74,7 +75,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
                 partial(meet, address, port, agent, launch.world_size, until), _silent, _left(until) + ANSWER
             )
         except (OSError, OverflowError, RuntimeError, UnicodeError) as error:
-            # An earlier store may be about to close, and nobody may listen where rank 0 was before a restart.
+            # An earlier store may be about to close, and the address may be that of rank 0 before a restart.
             again = isinstance(error, OSError | DistNetworkError | DistStoreError) and launch.rank != 0
             if again and time.monotonic() < until:
                 time.sleep(min(_pause(launch.world_size), _left(until)))
@@ -85,7 +86,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
                     f"Rank 0 of {launch.world_size} could not open the store at {address}:{port}, where all ranks "
                     f"meet.\n  {reason}"
                 ) from error
-            there = f"that torchrun's agent at {address}:{port} knows" if agent else f"at {address}:{port}"
+            there = f"whose address torchrun's agent at {address}:{port} has" if agent else f"at {address}:{port}"
             raise PlanMismatch(
                 f"Rank {launch.rank} of {launch.world_size}: the store {there}, which rank 0 hosts, did not answer "
                 f"within {seconds:g} s.\n  {reason}"
@@ -97,43 +98,43 @@ def _silent() -> None:
 
 
 def _host(address: str, port: int, agent: bool, world_size: int, until: float) -> Connection:
-    """Open a store, and say that it is open."""
-    told = None
+    """Open a store, and publish its address."""
+    agent_store = None
     if agent:
-        told, address = _reach(address, port, world_size, until)
+        agent_store, address = _reach(address, port, world_size, until)
         port = 0
     store = _tcp(address, port, world_size, until, hosts=True)
-    word = secrets.token_hex(8)
-    store.set(OPEN, word)
-    if told is not None:
-        told.set(WHERE, f"{address} {store.port}")
-    return _connection(store, word, hosts=True)
+    prefix = secrets.token_hex(8)
+    store.set(OPEN, prefix)
+    if agent_store is not None:
+        agent_store.set(WHERE, f"{address} {store.port}")
+    return _connection(store, prefix, hosts=True)
 
 
 def _join(rank: int, address: str, port: int, agent: bool, world_size: int, until: float) -> Connection:
     """Reach the store that rank 0 opened last."""
     if agent:
-        told, _ = _reach(address, port, world_size, until)
-        with waiting(told, _left(until)):
-            address, number = told.get(WHERE).decode().split()
+        agent_store, _ = _reach(address, port, world_size, until)
+        with waiting(agent_store, _left(until)):
+            address, number = agent_store.get(WHERE).decode().split()
         port = int(number)
-    # Where the agent tells, it may tell where rank 0 was before a restart: ask again rather than wait there.
+    # The agent may have the address of rank 0 before a restart: read it again rather than wait there.
     store, _ = _reach(address, port, world_size, until, patient=not agent)
     with waiting(store, min(_left(until), ANSWER)):
-        word = store.get(OPEN).decode()
-    if store.add(f"{word}/came/{rank}", 1) > 1:
+        prefix = store.get(OPEN).decode()
+    if store.add(f"{prefix}/came/{rank}", 1) > 1:
         raise ConnectionError(f"rank 0 has not come again; its last store at {address}:{port} is about to close")
-    return _connection(store, word, hosts=False)
+    return _connection(store, prefix, hosts=False)
 
 
-def _connection(store: Any, word: str, *, hosts: bool) -> Connection:
-    return Connection(PrefixStore(word, store), PrefixStore(word, store.clone()), hosts)
+def _connection(store: Any, prefix: str, *, hosts: bool) -> Connection:
+    return Connection(PrefixStore(prefix, store), PrefixStore(prefix, store.clone()), hosts)
 
 
 def _reach(address: str, port: int, world_size: int, until: float, *, patient: bool = True) -> tuple[Any, str]:
-    """A store that somebody hosts, and the address of this host as seen from there."""
+    """Connect to a store, and return it with the address of this host as the other side sees it."""
     mine = _knock(address, port, _pause(world_size), until, patient=patient)
-    soon = time.monotonic() + SLICE  # torch goes on trying until then where the store closes just now
+    soon = time.monotonic() + SLICE  # torch goes on trying until then if the store closes just now
     return _tcp(address, port, world_size, max(until, soon) if patient else soon, hosts=False), mine
 
 
@@ -158,7 +159,7 @@ def _pause(world_size: int) -> float:
 
 
 def _knock(address: str, port: int, pause: float, until: float, *, patient: bool) -> str:
-    """Wait until somebody listens: torch's own retries take up to twice the time and say so at length."""
+    """Wait until a process listens: torch's own retries take up to twice the time, and log at length."""
     host: Any = address.encode() if address.isascii() else address  # Python takes 3 ms to get ready to encode one
     while True:
         try:

@@ -102,6 +102,13 @@ class ScopedStore:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
         return PrefixStore(self.name, second_connection(self._whole))
 
+    def of_all_calls(self) -> tuple[ScopedStore, int]:
+        """Return the store below the prefix of all calls of `init` among these ranks, and the number of this call."""
+        name, _, call = self.name.rpartition("/")
+        return ScopedStore(self._whole, self.rank, self.ranks, name=name, host=self.host, worker=self._worker), int(
+            call
+        )
+
     def _call(self, question: Callable[[Any], Result], seconds: float = 0) -> Result:
         """Run a question on the store, which may take `seconds`, in the worker's thread.
 

@@ -20,6 +20,7 @@ from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier
+from pgregistry.coordination.cleanup import delete_keys
 from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
 from pgregistry.coordination.store import ScopedStore, environment
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, Problems
@@ -141,6 +142,8 @@ def _initialize(
         if process.rank in attempt.ranks:
             attempt.call_ready_hooks(context, run.scope(), options.build_timeout)
             barrier(run.scope(), options.build_timeout, "outcome")
+            if not process.owns_world:  # the store lives on
+                run.groups.farewell = partial(delete_keys, run.scope())
     return context
 
 

@@ -223,3 +223,32 @@ def test_ranks_that_wait_hear_that_another_was_interrupted() -> None:
     assert time.monotonic() - begun < 30
     assert zero.startswith("PlanMismatch: Rank 1 stopped while ranks compared their plans: KeyboardInterrupt")
     assert one == "KeyboardInterrupt: "
+
+
+def keys_of_rounds(kind: str) -> list[int]:
+    """Return how many keys the store of a living world has after some rounds."""
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(address, port, size, is_master=rank == 0)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    found = []
+    for round_ in range(12):
+        if kind == "refused":
+            with pytest.raises(PlanMismatch):
+                pgregistry.init(tensor=2 if rank == 1 else 1)
+        elif kind == "failed":
+            with pytest.raises(pgregistry.PgregistryError):
+                pgregistry.init(extra=[pgregistry.Mode("wrong", over="tensor", backend="mpi")])
+        with pgregistry.init(tensor=2):
+            pass
+        dist.barrier()
+        if round_ in (1, 11):
+            found.append(store.num_keys())
+        dist.barrier()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["built", "refused", "failed"])
+def test_keys_of_rounds_that_are_over_do_not_stay_in_the_store(kind: str) -> None:
+    for early, late in run_ranks(4, keys_of_rounds, kind, world=False):
+        assert late <= early
