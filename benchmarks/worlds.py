@@ -284,5 +284,5 @@ def prove(groups: Iterable[Any]) -> None:
 def _origin() -> Any:
     """Return the oracle of the tests: the origin's groups, typed from its loops."""
     if "origin" not in sys.modules:
-        sys.path.append(str(Path(__file__).parents[1] / "tests"))
+        sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
     return import_module("origin")
