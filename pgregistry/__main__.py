@@ -1,4 +1,4 @@
-"""`python -m pgregistry`."""
+"""Run the command line: `python -m pgregistry`."""
 
 from pgregistry.cli import main
 

@@ -1,7 +1,7 @@
-"""The five hooks that a plugin can implement; each is optional, all arguments are by name.
+"""The five hooks that a plugin can implement. Each is optional; arguments are passed by name.
 
-A hook may leave out arguments that it does not need. `pgregistry.hookimpl` marks an
-implementation; a marked function whose name is none of these is an error, not a silence.
+An implementation may leave out arguments that it does not need. `pgregistry.hookimpl` marks it. A
+marked function whose name is not a hook is an error, and so are two functions for one hook.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ hookimpl: Final = pluggy.HookimplMarker(PROJECT)
 def pgregistry_modes() -> Iterable[Mode]:  # type: ignore[empty-body]
     """Declare the modes of this plugin: each yielded `Mode` initializes one family of groups.
 
-    Called once for every plan, on every rank and in tools that have no ranks at all. Must
-    yield the same modes everywhere; it is given neither rank nor sizes, so it can.
+    Called once for every plan, on every rank and in tools that run on none. It must yield the same
+    modes everywhere. That is why it gets neither rank nor sizes.
 
         @hookimpl
         def pgregistry_modes():
@@ -38,10 +38,10 @@ def pgregistry_modes() -> Iterable[Mode]:  # type: ignore[empty-body]
 
 @hookspec
 def pgregistry_check(plan: Plan) -> Iterable[str]:  # type: ignore[empty-body]
-    """Yield one sentence for each reason why a plan cannot work; nothing has been created yet.
+    """Yield one sentence for each reason why a plan cannot work, before anything is created.
 
-    Called once for every plan, on every rank, after all groups are known. All sentences of
-    all plugins make one `ConfigError`.
+    Called once for every plan, on every rank, when all groups are known. The sentences of all
+    plugins make one `ConfigError`.
 
         @hookimpl
         def pgregistry_check(plan):
@@ -55,10 +55,10 @@ def pgregistry_check(plan: Plan) -> Iterable[str]:  # type: ignore[empty-body]
 
 @hookspec
 def pgregistry_process_group_options(mode: str, backend: str | None) -> Mapping[str, object] | None:
-    """Return backend options for the process groups of one mode, or None to say nothing.
+    """Return backend options for the process groups of one mode, or None for none.
 
     Called for every mode of a plan, on every rank. The options are part of the plan's
-    fingerprint. Two plugins that answer for one mode are an error.
+    fingerprint. Options for one mode from two plugins are an error.
 
         @hookimpl
         def pgregistry_process_group_options(mode, backend):
@@ -67,24 +67,24 @@ def pgregistry_process_group_options(mode: str, backend: str | None) -> Mapping[
 
     Args:
         mode: The mode's name.
-        backend: The torch backend of its process groups; None where the plan is made without
-            a run (`pgregistry plan`) and the mode names none.
+        backend: The torch backend of its process groups. None if the mode names none and the
+            plan is made without a run (`pgregistry plan`).
     """
 
 
 @hookspec
 def pgregistry_ready(context: ParallelContext) -> None:
-    """Do what must be done once, when all process groups exist.
+    """Do once what needs the process groups, when all of them exist.
 
     Called on every rank at the end of `init()`, plugin by plugin in the order in which their
-    modes were built, so collectives are safe here.
+    modes were built. So collectives are safe here.
 
         @hookimpl
         def pgregistry_ready(context):
             torch.distributed.barrier(context["context"].group)
 
     Args:
-        context: What `init()` is about to return.
+        context: The context that `init()` returns.
     """
 
 
@@ -92,14 +92,14 @@ def pgregistry_ready(context: ParallelContext) -> None:
 def pgregistry_commands(cli: click.Group) -> None:
     """Add commands to the command line `pgregistry`.
 
-    Called once when the command line starts, in the one process that runs it. A plugin that
-    fails here costs one line in `--help`, nothing more.
+    Called once, in the process of the command line, for `--help` or a command that is not built in. If
+    a plugin fails here, `--help` has one more line, and nothing else changes.
 
         @hookimpl
         def pgregistry_commands(cli):
             @cli.command()
             def context():
-                "Say how long a sequence fits."
+                "Print the longest sequence that fits."
 
     Args:
         cli: The click group to add to.

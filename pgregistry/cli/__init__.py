@@ -1,6 +1,6 @@
 """The command line: `pgregistry` and `python -m pgregistry`.
 
-Exit status: 0 fine · 1 what was asked about is wrong · 2 the command line cannot be parsed ·
+Exit status: 0 success · 1 the plan, plugin or settings are wrong · 2 the command line cannot be parsed ·
 3 ranks disagree. Results go to stdout, everything else to stderr.
 """
 
@@ -16,7 +16,7 @@ import click
 
 from pgregistry.cli.check import check_command
 from pgregistry.cli.new import new_command
-from pgregistry.cli.options import say
+from pgregistry.cli.options import print_error
 from pgregistry.cli.plan import plan_command
 from pgregistry.cli.plugins import plugins_command
 from pgregistry.cli.smoke import smoke_command
@@ -26,53 +26,53 @@ from pgregistry.settings.tracing import tracing
 
 
 class PluggableGroup(click.Group):
-    """Commands of our own, and those that plugins add, which are loaded only when they may be meant."""
+    """The built-in commands and those of plugins, which are loaded only if a name is not built in."""
 
-    _asked = False
+    _loaded = False
     _failures: tuple[str, ...] = ()
 
-    def _ask_plugins(self) -> None:
-        if self._asked:
+    def _load_plugins(self) -> None:
+        if self._loaded:
             return
-        self._asked = True
+        self._loaded = True
         problems, failures = Problems(), []
         with tracing():
             registry = Registry.read(problems)
             failures += [str(status.error) for status in registry.statuses if status.error]
             for plugin in registry.active:
-                ours = dict(self.commands)
+                before = dict(self.commands)
                 try:
                     registry.call(plugin, "pgregistry_commands", cli=self)
                 except PgregistryError as error:
                     failures.append(str(error))
-                if taken := [name for name in ours if self.commands.get(name) is not ours[name]]:
-                    failures.append(f"{plugin} wants to replace the command {taken[0]!r}, which is taken.")
-                    self.commands.update(ours)
+                if taken := [name for name in before if self.commands.get(name) is not before[name]]:
+                    failures.append(f"{plugin} has a command {taken[0]!r}, but that name is taken.")
+                    self.commands.update(before)
         self._failures = tuple(failures)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, for `--help`."""
-        self._ask_plugins()
+        """Return all names, for `--help`."""
+        self._load_plugins()
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command by name; plugins are asked only where it is none of ours."""
+        """Look up a command; load plugins only if it is not built in."""
         if cmd_name not in self.commands:
-            self._ask_plugins()
+            self._load_plugins()
         return super().get_command(ctx, cmd_name)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """One line for each plugin that failed to add its commands."""
+        """Write one line for each plugin that failed to add its commands."""
         super().format_epilog(ctx, formatter)
         for failure in self._failures:
             formatter.write(f"\nNot available: {failure.splitlines()[0]}\n")
 
 
 def make_cli() -> click.Group:
-    """The command line, without what plugins add to it."""
+    """Return the command line, without the commands of plugins."""
     cli = PluggableGroup(
         "pgregistry",
-        help="Plan, try out and look at the process groups of a distributed PyTorch run.",
+        help="Plan, try out and inspect the process groups of a distributed PyTorch run.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     cli.params.append(_version_option())
@@ -88,7 +88,7 @@ def _version_option() -> click.Option:
             ctx.exit()
 
     return click.Option(
-        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show, help="The version."
+        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show, help="Print the version."
     )
 
 
@@ -98,22 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; its exit status."""
+    """Run the command line; return its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that has no × still gets a table
+        sys.stdout.reconfigure(errors="replace")  # for a terminal whose encoding lacks ×
     try:
         status = make_cli().main(
             args=None if arguments is None else list(arguments), prog_name="pgregistry", standalone_mode=False
         )
         sys.stdout.flush()
     except PgregistryError as error:
-        return say(error)
+        return print_error(error)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status if isinstance(status, int) else 0

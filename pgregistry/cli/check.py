@@ -1,4 +1,4 @@
-"""`pgregistry check`: the properties of plugins, a line each."""
+"""`pgregistry check`: the properties of plugins, one line each."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--only", metavar="A,B", help="The plugins to have on, for one that cannot live beside all others.")
+@click.option("--only", metavar="A,B", help="The plugins to use, for one that cannot be on beside all others.")
 @trace_option
 def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) -> None:
-    """Prove plugins right: those named, or all that are on.
+    """Check the properties of the plugins named, or of all that are on.
 
-    Each property is tried at many world sizes without torch; then one plan is built on local
-    gloo ranks. --trace tells of one plan of 8 ranks.
+    Each property is checked at many world sizes without torch. Then one plan is built on local
+    gloo ranks. --trace shows one plan of 8 ranks.
     """
-    from pgregistry.testing.ranks.local_ranks import LocalRanks  # much that no other command needs
+    from pgregistry.testing.ranks.local_ranks import LocalRanks  # slow import, needed only here
     from pgregistry.testing.subject import Subject
 
     beside = [name for name in (only or "").replace(",", " ").split() if name] or None
@@ -54,7 +54,7 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
 
 
 def _installed() -> list[str]:
-    """The plugins that are on, and those that should be and fail."""
+    """Return the names of the plugins that are on, and of those that fail."""
     problems = Problems()
     registry = Registry.read(problems)
     problems.raise_any()
@@ -67,22 +67,22 @@ def _installed() -> list[str]:
 
 
 def _check(subject: Subject) -> int:
-    """Print a line for each property; how many fail."""
+    """Print a line for each property; return how many fail."""
     from pgregistry.testing.properties import PROPERTIES
 
-    whose = next(one.plugin for one in subject.found if one.plugin.name == subject.plugin)
-    click.echo(f"{whose.name} ({whose.distribution} {whose.version})")
-    failed, said = 0, set[str]()
+    plugin = next(one.plugin for one in subject.found if one.plugin.name == subject.plugin)
+    click.echo(f"{plugin.name} ({plugin.distribution} {plugin.version})")
+    failed, printed = 0, set[str]()
     for one in PROPERTIES:
-        with redirect_stdout(sys.stderr):  # for what the plugin prints
+        with redirect_stdout(sys.stderr):  # a plugin may print
             wrong = one.wrong(subject)
         click.echo(f"  {'FAILS' if wrong else 'ok':5}  {one.sentence}")
         for text in wrong:
-            shown = "as above" if text in said else text
+            shown = "as above" if text in printed else text
             click.echo("\n".join(f"         {line}" for line in shown.splitlines()))
-            said.add(text)
+            printed.add(text)
         failed += bool(wrong)
         if wrong and one is PROPERTIES[0]:
-            click.echo("  the rest was not tried")
+            click.echo("  the others were not checked")
             break
     return failed

@@ -1,4 +1,4 @@
-"""`pgregistry new`: the project of a plugin, four files that install, pass their tests and lint."""
+"""`pgregistry new`: a plugin project of four files that install, lint and pass their tests."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pgregistry.registry.manager import Registry
 from pgregistry.settings.options import RESERVED
 from pgregistry.settings.tracing import tracing
 
-#: The longest name with which no line of the files becomes too long.
+#: The longest name: with a longer one, a line of a file would be too long.
 LONGEST: Final = 24
-#: Each file of the project with the template that it is made from.
+#: The files of a project, each with its template.
 FILES: Final = {
     "pyproject.toml": "pyproject.toml.in",
     "pgregistry_$name.py": "module.py.in",
@@ -35,12 +35,12 @@ FILES: Final = {
 @click.argument("name")
 @trace_option
 def new_command(name: str, trace: bool | None) -> None:
-    """Write the project of a plugin called NAME into a new folder here."""
+    """Write a plugin project called NAME into a new folder here."""
     with tracing(trace):
         _check_name(name)
     folder = Path(f"pgregistry-{name.replace('_', '-')}")
     if folder.exists():
-        raise ConfigError(f"{folder} exists already; choose another name, or move it away.")
+        raise ConfigError(f"{folder} exists already. Choose another name, or move the folder.")
     words = {
         "name": name,
         "distribution": folder.name,
@@ -60,27 +60,24 @@ def new_command(name: str, trace: bool | None) -> None:
 
 
 def _check_name(name: str) -> None:
-    """Refuse a name that is none, or taken.
-
-    Raises:
-        ConfigError: with what is wrong with it.
-    """
+    """Raise ConfigError if the name is invalid or taken."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > LONGEST:
         raise ConfigError(
-            f"{name!r} cannot name a plugin: users write it as a keyword (tensor=2). Take lower case letters, digits "
-            f"and single underscores, at most {LONGEST}, a letter first, and no keyword of Python."
+            f"{name!r} cannot name a plugin, because users write it as a keyword (tensor=2). It must start with a "
+            f"letter, have only lower case letters, digits and single underscores, at most {LONGEST} of them, and "
+            "not be a keyword of Python."
         )
     if name in RESERVED:
-        raise ConfigError(f"{name!r} is a parameter of plan() or init(), so no plugin can be called that.")
+        raise ConfigError(f"{name!r} cannot name a plugin: plan() and init() have a parameter of that name.")
     for what, names in _taken().items():
         if name in names:
-            raise ConfigError(f"{name!r} is {what} of {names[name]}; choose another name.")
+            raise ConfigError(f"{name!r} is {what} of {names[name]}. Choose another name.")
     if importlib.util.find_spec(f"pgregistry_{name}") is not None:
-        raise ConfigError(f"A module pgregistry_{name} is installed already; choose another name.")
+        raise ConfigError(f"A module pgregistry_{name} is installed already. Choose another name.")
 
 
 def _taken() -> dict[str, dict[str, str]]:
-    """Names that installed plugins have or declare, each with whose it is."""
+    """Return the names that installed plugins have or declare, each with its owner."""
     registry = Registry.read(Problems(), environ={})
     plugins = {one.installed.plugin.name: f"{one.installed.plugin.distribution}" for one in registry.statuses}
     modes, sizes = dict[str, str](), dict[str, str]()
@@ -88,7 +85,7 @@ def _taken() -> dict[str, dict[str, str]]:
         try:
             declared = registry.modes(plugin)
         except PgregistryError:
-            continue  # whatever it declares, it is broken
+            continue  # a broken plugin; its name is taken all the same
         modes |= {mode.name: str(plugin) for mode in declared}
         sizes |= dict.fromkeys(default_sizes(declared), str(plugin))
     return {"the name of a plugin": plugins, "a mode": modes, "a size": sizes}

@@ -1,4 +1,4 @@
-"""What `plan` and `smoke` have in common: sizes, switches and the world size."""
+"""Options of several commands, as keywords of `pgregistry.plan`; how errors are printed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ORIGIN: Final = "command line"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-#: None where it is not given, so that PGREGISTRY_TRACE counts.
+#: None if it is not given, so that PGREGISTRY_TRACE counts.
 trace_option: Final = click.option(
-    "--trace", is_flag=True, default=None, help="Tell on stderr what plugins are asked and answer."
+    "--trace", is_flag=True, default=None, help="Print on stderr which hooks are called and what they return."
 )
 
 
@@ -67,7 +67,7 @@ def split_world_size(words: Sequence[str]) -> tuple[int | None, list[tuple[str, 
         raise click.UsageError(str(error)) from None
 
 
-def say(error: PgregistryError) -> int:
-    """Tell the user what is wrong, on stderr; the exit status that goes with it."""
+def print_error(error: PgregistryError) -> int:
+    """Print an error on stderr; return its exit status."""
     click.echo(f"{type(error).__name__}: {error}", err=True)
     return 3 if isinstance(error, PlanMismatch) else 1

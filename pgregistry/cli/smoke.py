@@ -1,4 +1,4 @@
-"""`pgregistry smoke`: build a plan for real and prove every group of it with a collective."""
+"""`pgregistry smoke`: build a plan in real processes and prove each group with a collective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgregistry.cli import cells
-from pgregistry.cli.options import command_line, plan_options, say, split_world_size
+from pgregistry.cli.options import command_line, plan_options, print_error, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import make
 from pgregistry.settings import launcher
@@ -38,9 +38,9 @@ def smoke_command(
     trace: bool | None,
     **options: Any,
 ) -> None:
-    """Build every group for real and prove each with a collective.
+    """Build every group in real processes and prove each with a collective.
 
-    With --nproc it starts the processes itself; under torchrun or another launcher it is one
+    With --nproc it starts the processes itself. Under torchrun or another launcher it is one
     of them.
     """
     surplus, sizes = split_world_size(words)
@@ -50,12 +50,12 @@ def smoke_command(
     typed = command_line(sizes, options, problems)
     if nproc is None:
         if launcher.read(os.environ) is None:
-            raise click.UsageError("Say --nproc N, or start this with torchrun.")
+            raise click.UsageError("Add --nproc N, or start this command with torchrun.")
         _work(typed, backend, cpu, trace, problems)
         return
     plan = partial(make, nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)
     try:
-        plan()  # refuse before starting anything; otherwise the first rank is the one that traces
+        plan()  # fail before any process starts; if it does not, the first rank traces
     except PgregistryError:
         with tracing(trace):
             plan()
@@ -67,15 +67,15 @@ def smoke_command(
 
 
 def worker(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
-    """One local rank of `smoke --nproc`."""
+    """Run one local rank of `smoke --nproc`."""
     try:
         _work(typed, backend, cpu, trace, Problems())
     except PgregistryError as error:
-        sys.exit(say(error))
+        sys.exit(print_error(error))
 
 
 def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None, problems: Problems) -> None:
-    """Build and prove, on one rank; rank 0 prints the table."""
+    """Build and prove on one rank; print the table on rank 0."""
     import torch
 
     from pgregistry.runtime.initialize import initialize
@@ -106,7 +106,7 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | N
 
 @contextmanager
 def _progress(context: ParallelContext) -> Iterator[Any]:
-    """A progress bar on rank 0, on stderr."""
+    """Show a progress bar on stderr, on rank 0 alone."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

@@ -74,10 +74,11 @@ class Registry:
         keywords: Mapping[str, Any] | None = None,
         command_line: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
+        found: tuple[InstalledPlugin, ...] | None = None,
     ) -> Registry:
         """Read the settings and load the plugins that they leave on."""
         return cls.load(
-            read_settings(problems, keywords=keywords or {}, command_line=command_line, environ=environ),
+            read_settings(problems, keywords=keywords or {}, command_line=command_line, environ=environ), found
         )
 
     def check(self, problems: Problems) -> None:

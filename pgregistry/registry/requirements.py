@@ -1,4 +1,4 @@
-"""Distributions that a run requires, as `require = ["pgregistry-expert>=1"]`."""
+"""Distributions that a run requires, as in `require = ["pgregistry-expert>=1"]`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def check_requirements(settings: Settings, problems: Problems) -> None:
         try:
             requirement = Requirement(text)
         except InvalidRequirement as error:
-            problems.add(ConfigError(f"require: {text!r} ({origin}) is no requirement: {str(error).splitlines()[0]}."))
+            rule = "must be a requirement such as pgregistry-expert>=1"
+            problems.add(ConfigError(f"require: {text!r} ({origin}) {rule}: {str(error).splitlines()[0]}."))
             continue
         if requirement.marker and not requirement.marker.evaluate():
             continue

@@ -18,7 +18,6 @@ from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.discovery import discover
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin
-from pgregistry.settings.merge import read_settings
 from pgregistry.testing.case import Case, Fault, at
 from pgregistry.testing.ranks.local_ranks import run_ranks
 from pgregistry.vocabulary import REST, Axis, Mode, Part
@@ -77,7 +76,7 @@ class Subject:
         return self._load(self.switches)
 
     def _load(self, keywords: Mapping[str, Any]) -> Registry:
-        return Registry.load(read_settings(Problems(), keywords=keywords, environ={}), self.found)
+        return Registry.read(Problems(), keywords=keywords, environ={}, found=self.found)
 
     @cached_property
     def optional(self) -> bool:

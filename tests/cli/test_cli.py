@@ -115,7 +115,7 @@ def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
         ("plan 8 --rank five", 2, "'five' is not a valid integer."),
         ("plan 8 --colour", 2, "No such option '--colour'"),
         ("plans 8", 2, "No such command 'plans'."),
-        ("smoke tensor=2", 2, "Say --nproc N, or start this with torchrun."),
+        ("smoke tensor=2", 2, "Add --nproc N, or start this command with torchrun."),
         ("smoke 8", 2, "smoke takes its world size from --nproc or the launcher, not from 8."),
         ("smoke --nproc 0", 2, "0 is not in the range x>=1."),
     ],
@@ -226,8 +226,8 @@ def test_a_number_of_5000_digits_is_refused_wherever_it_stands(source: str, monk
             "--json --rank 5",
             1,
             (
-                "ConfigError: rank = 5 (command line): its group in mode 'data' has 549755813888 ranks, and JSON lists at "
-                "most 1048576. Name a mode of smaller groups with --mode, or leave out --json or --rank."
+                "ConfigError: rank = 5 (command line): its group in mode 'data' has 549755813888 ranks, and JSON lists "
+                "at most 1048576. Name a mode of smaller groups with --mode, or leave out --json or --rank."
             ),
         ),
         (
@@ -346,7 +346,7 @@ def test_a_plugin_cannot_replace_a_command(capsys: pytest.CaptureFixture[str], d
     distribution("pgregistry-greedy", {"greedy": "pgregistry_greedy"}, {"pgregistry_greedy.py": GREEDY})
     assert run(["--help"]) == 0
     out = capsys.readouterr().out
-    assert "plugin 'greedy', pgregistry-greedy 0.1 wants to replace the command 'plan', which is taken." in out
+    assert "plugin 'greedy', pgregistry-greedy 0.1 has a command 'plan', but that name is taken." in out
     assert run("plan 4 --json".split()) == 0
     assert json.loads(capsys.readouterr().out)["world_size"] == 4
 

@@ -179,14 +179,17 @@ def test_new_writes_four_files_and_says_what_is_next(here: Path, capsys: pytest.
     assert not [path for path in here.rglob("*") if path.is_file() and "$" in path.read_text().replace("$ ", "")]
 
 
-RULES = "Take lower case letters, digits and single underscores, at most 24, a letter first, and no keyword of Python."
+RULES = (
+    "It must start with a letter, have only lower case letters, digits and single underscores, at most 24 of them, "
+    "and not be a keyword of Python."
+)
 NO_NAME = [*("Ring", "2d", "a-b", "a__b", "_a", "a_", "é", "", "class", "a" * 25, "../a")]
 
 
 @pytest.mark.parametrize("name", NO_NAME)
 def test_what_users_could_not_write_is_no_name(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["new", name]) == 1
-    said = f"ConfigError: {name!r} cannot name a plugin: users write it as a keyword (tensor=2). {RULES}\n"
+    said = f"ConfigError: {name!r} cannot name a plugin, because users write it as a keyword (tensor=2). {RULES}\n"
     assert capsys.readouterr().err == said
     assert list(here.iterdir()) == []
 
@@ -197,11 +200,11 @@ PART = RIGHT.replace('Split("data", inner="acme")', 'Split("data", inner="ring",
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("timeout", "'timeout' is a parameter of plan() or init(), so no plugin can be called that."),
-        ("tensor", "'tensor' is the name of a plugin of pgregistry; choose another name."),
-        ("acme", "'acme' is the name of a plugin of pgregistry-acme; choose another name."),
-        ("ring_copies", "'ring_copies' is a size of plugin 'acme', pgregistry-acme 0.1; choose another name."),
-        ("pytest", "A module pgregistry_pytest is installed already; choose another name."),
+        ("timeout", "'timeout' cannot name a plugin: plan() and init() have a parameter of that name."),
+        ("tensor", "'tensor' is the name of a plugin of pgregistry. Choose another name."),
+        ("acme", "'acme' is the name of a plugin of pgregistry-acme. Choose another name."),
+        ("ring_copies", "'ring_copies' is a size of plugin 'acme', pgregistry-acme 0.1. Choose another name."),
+        ("pytest", "A module pgregistry_pytest is installed already. Choose another name."),
     ],
 )
 def test_a_name_that_is_taken_is_refused_with_whose_it_is(
@@ -216,7 +219,7 @@ def test_a_name_that_is_taken_is_refused_with_whose_it_is(
 def test_a_folder_that_exists_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "pgregistry-two-rings").mkdir()
     assert run(["new", "two_rings"]) == 1
-    said = "ConfigError: pgregistry-two-rings exists already; choose another name, or move it away.\n"
+    said = "ConfigError: pgregistry-two-rings exists already. Choose another name, or move the folder.\n"
     assert capsys.readouterr().err == said
     assert list((here / "pgregistry-two-rings").iterdir()) == []
 

@@ -286,7 +286,7 @@ def test_the_reference_has_the_exit_codes_of_the_commands_beside_them(capsys: py
     assert [(str(cli.run(shlex.split(command))), command) for _, command in rows] == rows
     assert cli.run(["plan", "4"]) == 0
     assert capsys.readouterr().err.count("Error") == 2
-    assert cli.say(pgregistry.PlanMismatch("ranks disagree")) == 3
+    assert cli.options.print_error(pgregistry.PlanMismatch("ranks disagree")) == 3
 
 
 def test_every_bundled_mode_is_in_the_index_with_its_groups() -> None:

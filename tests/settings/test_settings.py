@@ -575,7 +575,8 @@ def test_a_requirement_that_is_not_met_is_refused(requirement: str, text: str) -
 
 def test_what_is_no_requirement_is_refused() -> None:
     text = refusal(require=["not a requirement"])
-    assert text.startswith("require: 'not a requirement' (keyword) is no requirement: ")
+    rule = "must be a requirement such as pgregistry-expert>=1"
+    assert text.startswith(f"require: 'not a requirement' (keyword) {rule}: ")
 
 
 def test_requirements_add_up_and_keep_their_origin(toml: Any) -> None:
@@ -616,8 +617,8 @@ def test_what_is_no_list_of_modes_cannot_be_extra(extra: Any) -> None:
         ("nowhere>=1", "is not installed. Install it: pip install 'nowhere>=1'."),
         ("pgregistry>=9", "but pgregistry 0.1.0 is installed."),
         ("pgregistry==0.1.0,!=0.1.0", "but pgregistry 0.1.0 is installed."),
-        ("pgregistry>>1", "is no requirement: Expected"),
-        ("pgregistry>=", "is no requirement: Expected"),
+        ("pgregistry>>1", "must be a requirement such as pgregistry-expert>=1: Expected"),
+        ("pgregistry>=", "must be a requirement such as pgregistry-expert>=1: Expected"),
     ],
 )
 @pytest.mark.parametrize("origin", ["keyword", "command line", "PGREGISTRY_REQUIRE", "file"])
@@ -631,7 +632,7 @@ def test_a_requirement_is_refused_with_where_it_was_said(origin: str, requiremen
     else:
         origin = toml(f"require = [{requirement!r}]\n")
         said = refusal(config=origin)
-    comma = "" if text.startswith("is") else ","
+    comma = "" if text.startswith(("is", "must")) else ","
     assert said.startswith(f"require: {requirement!r} ({origin}){comma} {text}")
 
 
