@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -52,11 +50,3 @@ def _verify(handle: GroupHandle, group: dist.ProcessGroup, fingerprint: str, kin
 def _token(handle: GroupHandle, fingerprint: str, kind: str, rank: int) -> int:
     text = f"{fingerprint}/{handle.mode}/{handle.index}/{kind}/{rank}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
-
-
-def prove(context: Any) -> Iterator[str]:
-    """Verify mode by mode, and yield the name of each: for callers that do not use `context.verify()` yet."""
-    for name in context.plan.modes:
-        if handle := context.get(name):
-            verify_handle(handle, context.plan.fingerprint)
-        yield name

@@ -235,11 +235,11 @@ def _builds(subject: Subject) -> Iterator[str]:
 def build_and_prove(keywords: Mapping[str, Any]) -> list[str] | str:
     """Build a plan on this rank and return the modes whose group was proved, or the text of the error."""
     import pgregistry
-    from pgregistry.runtime.verify import prove
 
     try:
         with pgregistry.init(**keywords, backend="gloo") as context:
-            return list(prove(context))
+            context.verify()
+            return list(context.plan.modes)
     except PgregistryError as error:
         return f"{type(error).__name__}: {explained(error)}"
 
