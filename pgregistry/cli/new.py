@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import logging
 import re
 from importlib import resources
 from importlib.metadata import version
@@ -19,6 +20,8 @@ from pgregistry.planning.declarations import default_sizes
 from pgregistry.registry.manager import Registry
 from pgregistry.settings.options import RESERVED
 from pgregistry.settings.tracing import tracing
+
+log = logging.getLogger("pgregistry.cli")
 
 #: The longest name: with a longer one, a line of a file would be too long.
 LONGEST: Final = 24
@@ -84,8 +87,9 @@ def _taken() -> dict[str, dict[str, str]]:
     for plugin in registry.active:
         try:
             declared = registry.modes(plugin)
-        except PgregistryError:
-            continue  # a broken plugin; its name is taken all the same
+        except PgregistryError as error:
+            log.debug("what this plugin declares is not known, so it takes no name but its own: %s", error)
+            continue
         modes |= {mode.name: str(plugin) for mode in declared}
         sizes |= dict.fromkeys(default_sizes(declared), str(plugin))
     return {"the name of a plugin": plugins, "a mode": modes, "a size": sizes}
