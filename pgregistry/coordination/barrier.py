@@ -69,9 +69,9 @@ def announce_failure(scope: ScopedStore, error: BaseException) -> BuildError | N
 
     If the store is gone, the other ranks find that out as this one did.
     """
-    mine = Reason(
-        f"Rank {scope.rank} failed while process groups were built: {type(error).__name__}: {error}", (scope.rank,)
-    )
+    text = f"Rank {scope.rank} failed while process groups were built: {type(error).__name__}: {error}"
+    # A BuildError names the rank itself, so that all ranks can raise the same text.
+    mine = Reason(str(error) if isinstance(error, BuildError) else text, (scope.rank,))
     try:
         word = _outcome(scope).fail(mine)
         if word == "go":
@@ -82,7 +82,7 @@ def announce_failure(scope: ScopedStore, error: BaseException) -> BuildError | N
     except LostError as lost_error:
         log.debug("the failure of rank %d could not be published: %s", scope.rank, lost_error)
         return None
-    return None if str(first) in (mine.text, str(error)) else first
+    return None if str(first) == mine.text else first
 
 
 def barrier(scope: ScopedStore, seconds: float, name: Literal["groups", "outcome"]) -> None:
