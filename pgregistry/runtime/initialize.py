@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 
-from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound
-from pgregistry.building.build import build, build_strategy
+from pgregistry.building.build import build
 from pgregistry.building.process_groups import ProcessGroups, release_frames
-from pgregistry.building.specs import Defaults
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier
 from pgregistry.coordination.cleanup import delete_keys
-from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
-from pgregistry.coordination.store import ScopedStore, environment
-from pgregistry.errors import BuildError, ConfigError, PgregistryError, Problems
-from pgregistry.planning.planner import Made, make
-from pgregistry.planning.plans.plan import Plan
+from pgregistry.coordination.store import ScopedStore
+from pgregistry.errors import BuildError, PgregistryError
+from pgregistry.runtime.attempt import Attempt
 from pgregistry.runtime.context import ParallelContext
 from pgregistry.runtime.default_group import leave_world, start_default_group
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
-from pgregistry.settings.merge import read_settings
 from pgregistry.settings.tracing import tracing
 from pgregistry.vocabulary import Mode
-
-log = logging.getLogger("pgregistry")
 
 
 def init(
@@ -125,7 +115,7 @@ def initialize(
 def _initialize(
     process: ProcessInfo, keywords: Mapping[str, Any], options: InitOptions, command_line: Mapping[str, Any] | None
 ) -> ParallelContext:
-    attempt = _Attempt.at(process, keywords, options, command_line)
+    attempt = Attempt.at(process, keywords, options, command_line)
     run = _Run(process, attempt.ranks)
     with _announcing_failure(run):
         if process.rank in attempt.ranks:
@@ -145,73 +135,6 @@ def _initialize(
             if not process.owns_world:  # the store lives on
                 run.groups.farewell = partial(delete_keys, run.scope())
     return context
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """What planning came to on this rank: a plan, or the error that it has yet to raise.
-
-    Planning never raises by itself, because the other ranks wait for this one.
-    """
-
-    made: Made | None
-    failure: BaseException | None
-    ranks: Sequence[int]
-    backend: str
-    defaults: Defaults
-
-    @staticmethod
-    def at(
-        process: ProcessInfo,
-        keywords: Mapping[str, Any],
-        options: InitOptions,
-        command_line: Mapping[str, Any] | None,
-    ) -> _Attempt:
-        made: Made | None = None
-        failure: BaseException | None = None
-        backend = options.backend or (default_group_backend() if dist.is_initialized() else accelerator_backend())
-        try:
-            options.check()
-            made = make(process.world_size, keywords, command_line=command_line, backend=backend)
-            _check_placement(made.plan)
-        except BaseException as error:  # an interrupt too: the other ranks wait for this one
-            made, failure = None, error
-        ranks = _taking_part(keywords.get("within"), process.world_size)
-        return _Attempt(made, failure, ranks, backend, Defaults(backend, options.timeout, options.cpu))
-
-    def plan(self) -> Plan:
-        """Return the plan, or raise the error of planning."""
-        if self.made is None:
-            raise self.failure or ConfigError("There is no plan.")
-        return self.made.plan
-
-    def proposal(self, process: ProcessInfo, options: InitOptions) -> Proposal:
-        if self.made is None:
-            return propose_failure(process.world_size, self.failure or ConfigError("no plan"))
-        registry = self.made.registry
-        plugins = {
-            status.installed.plugin.name: status.reason
-            or f"{status.installed.plugin.distribution} {status.installed.plugin.version}"
-            for status in registry.statuses
-        }
-        to_bind = options.device is not None and str(options.device) != "cpu"
-        strategy = build_strategy(bound=to_bind if process.owns_world else default_group_is_bound())
-        settings = {
-            "backend": self.backend,
-            "timeout": "torch's default" if options.timeout is None else f"{options.timeout:g} s",
-            "cpu": str(options.cpu),
-            "world": "started by init" if process.owns_world else "there before init",
-            "building": {"by_name": "name", "by_public_calls": "public"}[strategy],
-            "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
-        }
-        return propose(self.made.plan, plugins, settings, environment(WIRE))
-
-    def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore, seconds: float) -> None:
-        """Call the hooks when the process groups of all ranks exist."""
-        if self.made is not None and self.made.registry.implementing("pgregistry_ready"):
-            barrier(scope, seconds, "groups")
-            order = [mode.plugin.name for mode in self.made.plan.planned]
-            self.made.registry.call_in_order("pgregistry_ready", order, context=context)
 
 
 @dataclass(slots=True)
@@ -291,25 +214,3 @@ def _announce(run: _Run, error: BaseException) -> BuildError | None:
     if run.waited_for:
         announce_failure(run.scope(everyone=True), error)
     return first
-
-
-def _taking_part(within: object, world_size: int) -> Sequence[int]:
-    """Return the ranks that compare a plan. If there is no plan, these are where the others look for this rank."""
-    settings = read_settings(Problems(), keywords={"within": within}, environ={}, world_size=world_size)
-    return sorted(settings.within.value) if settings.within else range(world_size)
-
-
-def _check_placement(plan: Plan) -> None:
-    """Refuse an order of `within` in which positions would not be those of torch, which sorts ranks."""
-    ranks = plan.ranks or ()
-    if all(low < high for low, high in pairwise(ranks)):
-        return
-    position = {rank: index for index, rank in enumerate(ranks)}
-    for mode in plan.planned:
-        for group in mode.groups:
-            if list(group) != sorted(group, key=position.__getitem__):
-                raise ConfigError(
-                    f"within = {ranks} gives the ranks of group {group} of mode {mode.name!r} another order than "
-                    "ascending, but a process group numbers its ranks in ascending order. Only whole groups may be "
-                    "placed differently."
-                )

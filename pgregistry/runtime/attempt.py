@@ -1,0 +1,118 @@
+"""Planning on one rank of a run: a plan, or an error that the other ranks must learn first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch.distributed as dist
+
+from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound
+from pgregistry.building.build import build_strategy
+from pgregistry.building.specs import Defaults
+from pgregistry.coordination.barrier import barrier
+from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
+from pgregistry.coordination.store import ScopedStore, environment
+from pgregistry.errors import ConfigError, Problems
+from pgregistry.planning.planner import Made, make
+from pgregistry.planning.plans.plan import Plan
+from pgregistry.runtime.context import ParallelContext
+from pgregistry.runtime.process import InitOptions, ProcessInfo
+from pgregistry.settings.merge import read_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The outcome of planning on this rank.
+
+    Attributes:
+        outcome: The plan and its plugins, or the error. It is raised only when the other ranks, which
+            wait for this one, have been told.
+        ranks: The ranks that compare a plan. If there is none, the other ranks look for this one here.
+        backend: The backend of modes that name none.
+        defaults: The run's settings for modes that have none.
+    """
+
+    outcome: Made | BaseException
+    ranks: Sequence[int]
+    backend: str
+    defaults: Defaults
+
+    @staticmethod
+    def at(
+        process: ProcessInfo,
+        keywords: Mapping[str, Any],
+        options: InitOptions,
+        command_line: Mapping[str, Any] | None,
+    ) -> Attempt:
+        """Plan, and keep whatever planning raises, an interrupt too."""
+        backend = options.backend or (default_group_backend() if dist.is_initialized() else accelerator_backend())
+        outcome: Made | BaseException
+        try:
+            options.check()
+            outcome = make(process.world_size, keywords, command_line=command_line, backend=backend)
+            _check_placement(outcome.plan)
+        except BaseException as error:
+            outcome = error
+        ranks = _taking_part(keywords.get("within"), process.world_size)
+        return Attempt(outcome, ranks, backend, Defaults(backend, options.timeout, options.cpu))
+
+    def plan(self) -> Plan:
+        """Return the plan, or raise the error of planning."""
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome.plan
+
+    def proposal(self, process: ProcessInfo, options: InitOptions) -> Proposal:
+        """Return what this rank proposes to the others."""
+        if isinstance(self.outcome, BaseException):
+            return propose_failure(process.world_size, self.outcome)
+        registry = self.outcome.registry
+        plugins = {
+            status.installed.plugin.name: status.reason
+            or f"{status.installed.plugin.distribution} {status.installed.plugin.version}"
+            for status in registry.statuses
+        }
+        to_bind = options.device is not None and str(options.device) != "cpu"
+        strategy = build_strategy(bound=to_bind if process.owns_world else default_group_is_bound())
+        settings = {
+            "backend": self.backend,
+            "timeout": "torch's default" if options.timeout is None else f"{options.timeout:g} s",
+            "cpu": str(options.cpu),
+            "world": "started by init" if process.owns_world else "there before init",
+            "building": {"by_name": "name", "by_public_calls": "public"}[strategy],
+            "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
+        }
+        return propose(self.outcome.plan, plugins, settings, environment(WIRE))
+
+    def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore, seconds: float) -> None:
+        """Call `pgregistry_ready` of every plugin, when the process groups of all ranks exist."""
+        if isinstance(self.outcome, BaseException) or not self.outcome.registry.implementing("pgregistry_ready"):
+            return
+        barrier(scope, seconds, "groups")
+        order = [mode.plugin.name for mode in self.outcome.plan.planned]
+        self.outcome.registry.call_in_order("pgregistry_ready", order, context=context)
+
+
+def _taking_part(within: object, world_size: int) -> Sequence[int]:
+    """Return the ranks that compare a plan. If there is no plan, these are where the others look for this rank."""
+    settings = read_settings(Problems(), keywords={"within": within}, environ={}, world_size=world_size)
+    return sorted(settings.within.value) if settings.within else range(world_size)
+
+
+def _check_placement(plan: Plan) -> None:
+    """Refuse an order of `within` in which positions would not be those of torch, which sorts ranks."""
+    ranks = plan.ranks or ()
+    if all(low < high for low, high in pairwise(ranks)):
+        return
+    position = {rank: index for index, rank in enumerate(ranks)}
+    for mode in plan.planned:
+        for group in mode.groups:
+            if list(group) != sorted(group, key=position.__getitem__):
+                raise ConfigError(
+                    f"within = {ranks} gives the ranks of group {group} of mode {mode.name!r} another order than "
+                    "ascending, but a process group numbers its ranks in ascending order. Only whole groups may be "
+                    "placed differently."
+                )
