@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pgregistry_nettest.analysis.report import Report
 
 T = TypeVar("T")
+log = logging.getLogger("pgregistry.nettest")
 
 #: The variables of each launcher that hold the rank and the local rank. MPI is before Slurm, which may have started it.
 LAUNCHERS: Final = {
@@ -44,39 +47,28 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
     return callback
 
 
-def _count(name: str, least: int, help_text: str, default: int | None = None) -> Callable[..., Any]:
-    metavar = "D" if name == "--slow" else "N"
-    return click.option(name, type=click.IntRange(min=least), default=default, metavar=metavar, help=help_text)
+def _from(least: int, metavar: str = "N") -> Any:
+    return {"type": click.IntRange(min=least), "metavar": metavar, "show_default": True}
+
+
+SECONDS: Final[Any] = {"type": click.FloatRange(min=0.1), "metavar": "S", "show_default": True}
+OPS_HELP: Final = f"Collectives: {', '.join(OPS)}."
+SIZE_HELP: Final = "Bytes: 1M, 64K,1M or 1K..64M, which doubles. [default: 1M; 64M on an accelerator]"
+ITERATIONS_HELP: Final = "Timed calls; below 1M up to ten times as many."
+RANKS_PER_HOST_HELP: Final = "Consecutive ranks that are one host. [default: ask the ranks]"
 
 
 @click.command("nettest")
-@_count("--nproc", 2, "Start N local gloo processes.")
+@click.option("--nproc", **_from(2), help="Start N local gloo processes.")
+@click.option("--size", "sizes", callback=_parsed(parse_sizes), metavar="A..B", help=SIZE_HELP)
 @click.option(
-    "--size",
-    "sizes",
-    callback=_parsed(parse_sizes),
-    metavar="A..B",
-    help="Bytes: 1M, 64K,1M or 1K..64M, which doubles. [default: 1M; 64M on an accelerator]",
+    "--op", "ops", callback=_parsed(parse_ops), metavar="A,B", default="all_reduce", show_default=True, help=OPS_HELP
 )
-@click.option(
-    "--op",
-    "ops",
-    default="all_reduce",
-    callback=_parsed(parse_ops),
-    metavar="A,B",
-    help=f"Collectives: {', '.join(OPS)}. [default: all_reduce]",
-)
-@_count("--slow", 1, "Slow hosts to tell apart: D + 1 partitions. [default: 1]", 1)
-@_count("--iterations", MIN_ITERATIONS, "Timed calls; below 1M up to ten times as many. [default: 10]", 10)
-@_count("--warmup", 0, "Calls before the timed ones. [default: 2]", 2)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=10.0,
-    metavar="S",
-    help="Seconds one collective may take. [default: 10]",
-)
-@_count("--ranks-per-host", 1, "Consecutive ranks that are one host. [default: ask the ranks]")
+@click.option("--slow", **_from(1, "D"), default=1, help="Slow hosts to tell apart: D + 1 partitions.")
+@click.option("--iterations", **_from(MIN_ITERATIONS), default=10, help=ITERATIONS_HELP)
+@click.option("--warmup", **_from(0), default=2, help="Calls before the timed ones.")
+@click.option("--timeout", **SECONDS, default=10.0, help="Seconds one collective may take.")
+@click.option("--ranks-per-host", **_from(1), help=RANKS_PER_HOST_HELP)
 @click.option("--backend", help="The torch backend; gloo with --nproc.")
 @click.option("--baseline", metavar="FILE", help="An earlier report of --json, to compare with.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
@@ -114,22 +106,22 @@ def _test(backend: str | None, options: dict[str, Any]) -> int:
 
     torch.set_num_threads(1)
     _take_device(torch)
-    names = ("sizes", "ops", "slow", "iterations", "warmup", "timeout", "ranks_per_host")
+    chosen = Options(**{field.name: options[field.name] for field in fields(Options)})
     with without_settings():
         context = init(only=(), extra=[Mode("world", over=WORLD)], backend=backend)
     with suppress(_MissingError), context:
         with _progress(context.rank) as progress:
-            session = Session(
-                context, Options(**{name: options[name] for name in names}), lambda: _prepare(options), progress
-            )
+            session = Session(context, chosen, lambda: _prepare(options), progress)
             report = session.run()
         decisions = session.decisions
         if decisions.is_first:
             _print(report, options)
             decisions.write("printed", "")
         elif not report.healthy:
-            with suppress(BuildError):  # a launcher ends all ranks as soon as one of them ends with 1
+            try:  # a launcher ends all ranks as soon as one of them ends with 1
                 decisions.read("printed", STAY)
+            except BuildError as error:
+                log.debug("%s", error)
         if decisions.missing:
             raise _MissingError
     return 0 if report.healthy else 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import queue
 import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, TimeoutError  # noqa: A004 - before Python 3.11 not the built-in one
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -22,8 +22,6 @@ from pgregistry_nettest.analysis.wording import format_ranks
 #: Makes a decision of what each rank proposed. A rank that proposed nothing is not in the mapping.
 Decide: TypeAlias = Callable[[Mapping[int, Any]], Any]
 
-#: A torch store takes a limited number of keys in one request.
-CHUNK: Final = 1024
 #: One wait in the store takes at most this many seconds, so that the loss of the store is noticed.
 SLICE: Final = 5.0
 #: A store that does not answer for this many seconds is lost.
@@ -52,7 +50,7 @@ class Decisions:
         self.missing: dict[int, str] = {}
         self._rank = rank
         self._ranks = ranks
-        self._lost = False
+        self._lost = ""  # or why
         self._written: list[str] = []
         self._read: list[str] = []
         # A rank counts its own tests, so it never meets the keys of an earlier one. The counters stay in the store.
@@ -107,7 +105,7 @@ class Decisions:
         keys = {rank: f"{what}/{rank}" for rank in self.present}
         texts = self._wait(list(keys.values()), patience)
         if texts is None:
-            keys = {rank: key for rank, key in keys.items() if self._ask(partial(_has, key))}
+            keys = {rank: key for rank, key in keys.items() if self._ask(partial(_arrived, [key], 0.001))}
             texts = self._wait(list(keys.values()), patience) or []
         proposals = dict(zip(keys, map(_decode, texts), strict=False))
         return sorted(set(self.present) - proposals.keys()), decide(proposals)
@@ -125,55 +123,47 @@ class Decisions:
     def forget(self) -> None:
         """Delete the keys of this test. If a rank is missing, the decisions stay, so that it learns of them."""
         try:
-            for key in self._written:
-                self._ask(partial(_delete, key))
+            self._delete(*self._written)
             # The last rank to come here knows that all others have read the decisions.
             if self._ask(lambda store: store.add("finished", 1)) == len(self._ranks):
-                for key in (*self._read, "finished"):
-                    self._ask(partial(_delete, key))
+                self._delete(*self._read, "finished")
         except (BuildError, RuntimeError) as error:
             log.debug("the keys of a network test stay in the store: %s", error)
+
+    def _delete(self, *keys: str) -> None:
+        self._ask(lambda store: [store.delete_key(key) for key in keys])
 
     def _wait(self, keys: Sequence[str], seconds: float) -> list[str] | None:
         """Return the values of `keys` as soon as all of them are written, or None after `seconds`."""
         until = time.monotonic() + seconds
-        values: list[bytes] = []
-        for start in range(0, len(keys), CHUNK):
-            chunk = list(keys[start : start + CHUNK])
-            while not self._ask(partial(_arrived, chunk, min(max(until - time.monotonic(), 0.001), SLICE))):
-                if time.monotonic() >= until:
-                    return None
-            values += self._ask(partial(_values, chunk))
-        return [value.decode() for value in values]
+        while (left := until - time.monotonic()) > 0:
+            if self._ask(partial(_arrived, keys, min(left, SLICE))):
+                return [value.decode() for value in self._ask(lambda store: store.multi_get(list(keys)))]
+        return None
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         """Return the answer of the store.
 
         If the host of a store is cut off from the network, torch waits for ever, so a thread asks.
         """
-        answers: queue.SimpleQueue[tuple[Exception | None, Any]] = queue.SimpleQueue()
+        answer: Future[Any] = Future()
 
         def ask() -> None:
             try:
-                answers.put((None, question(self._store)))
+                answer.set_result(question(self._store))
             except Exception as error:
-                answers.put((error, None))
+                answer.set_exception(error)
 
-        reason = "it gave no answer before"
         if not self._lost:
             threading.Thread(target=ask, daemon=True).start()
             try:
-                error, answer = answers.get(timeout=SLICE + ANSWER)
-                if error is None:
-                    return answer
-                if not isinstance(error, DistNetworkError):
-                    raise error
-                reason = str(error).splitlines()[0]
-            except queue.Empty:
-                reason = f"no answer for {SLICE + ANSWER:g} s"
-        self._lost = True
+                return answer.result(SLICE + ANSWER)
+            except TimeoutError:
+                self._lost = f"no answer for {SLICE + ANSWER:g} s"
+            except DistNetworkError as error:
+                self._lost = str(error).splitlines()[0]
         raise BuildError(
-            f"Rank {self._rank}: the store is lost during the network test ({reason}). "
+            f"Rank {self._rank}: the store is lost during the network test ({self._lost}). "
             "The process that hosts it (rank 0, or torchrun's agent) has ended or cannot be reached."
         )
 
@@ -186,27 +176,14 @@ def _decode(text: str) -> Any:
     return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
-def _arrived(keys: list[str], seconds: float, store: Any) -> bool:
+def _arrived(keys: Sequence[str], seconds: float, store: Any) -> bool:
     """Wait in the store until all keys are written; return False after `seconds`."""
     try:
-        store.wait(keys, timedelta(seconds=seconds))
-    except DistNetworkError:
-        raise
+        store.wait(list(keys), timedelta(seconds=seconds))
     except RuntimeError as error:
         # TCPStore raises DistStoreError, and each other kind of store words its RuntimeError differently.
-        if isinstance(error, DistStoreError) or "timeout" in str(error).lower():
-            return False
-        raise
+        late = isinstance(error, DistStoreError) or "timeout" in str(error).lower()
+        if isinstance(error, DistNetworkError) or not late:
+            raise
+        return False
     return True
-
-
-def _values(keys: list[str], store: Any) -> list[bytes]:
-    return list(store.multi_get(keys))
-
-
-def _has(key: str, store: Any) -> bool:
-    return bool(store.check([key]))
-
-
-def _delete(key: str, store: Any) -> bool:
-    return bool(store.delete_key(key))

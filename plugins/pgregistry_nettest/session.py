@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ ARRIVE: Final = 300.0
 BUILD: Final = 60.0
 _ERRORS: Final = {kind.__name__: kind for kind in (BuildError, ConfigError, PlanMismatch)}
 
+log = logging.getLogger("pgregistry.nettest")
+
 
 class _BrokenError(Exception):
     """Leave process groups without waiting: a rank is missing, or one of them is broken."""
@@ -57,17 +60,12 @@ class Session:
         world = dist.group.WORLD
         if world is None:
             raise BuildError("The context is closed; its process groups are destroyed.")
-        ranks = context.plan.ranks or range(context.plan.world_size)
-        self._ranks = sorted(ranks)
+        self._ranks = sorted(context.plan.ranks or range(context.plan.world_size))
         if context.rank not in self._ranks:
             raise ConfigError(f"Rank {context.rank} is not in the context, which has {format_ranks(self._ranks)}.")
         self._begun = time.monotonic()
-        self._context = context
-        self._options = options
-        self._prepare = prepare
-        self._progress = progress
-        self._world = world
-        self._device = device_of(world).type
+        self._context, self._options, self._prepare, self._progress = context, options, prepare, progress
+        self._world, self._device = world, device_of(world).type
         self.decisions = Decisions(world.get_group_store(), context.rank, self._ranks)
         self._hosts: tuple[Host, ...] = ()
         self._baseline: Report | None = None
@@ -80,15 +78,12 @@ class Session:
             self._hosts = self._agree()
             parts = partitions(len(self._hosts), self._options.slow)
             rounds = [rank_groups(part, self._hosts) for part in parts]
-            report = None
             with suppress(_BrokenError), self._build(rounds) as built:
                 for number, groups in enumerate(rounds):
                     self._partition(built, number, groups)
                 report = self._pairs(parts)
                 if self._broken or self.decisions.missing:
                     raise _BrokenError
-            if report is None:
-                raise BuildError("The network test did not end.")
             return report
         finally:
             self.decisions.forget()
@@ -134,11 +129,11 @@ class Session:
     def _build(self, rounds: Sequence[Sequence[Sequence[int]]]) -> ParallelContext:
         """Build the process groups of all partitions; each partition is a dedicated mode."""
         positions = {rank: position for position, rank in enumerate(self._ranks)}
-        modes = []
-        for number, groups in enumerate(rounds):
-            listed = [[positions[rank] for rank in group] for group in groups]
-            mode = Mode(_name(number), groups=_always(listed), dedicated=True, timeout=self._options.timeout)
-            modes.append(mode)
+        listed = [[[positions[rank] for rank in group] for group in groups] for groups in rounds]
+        modes = [
+            Mode(_name(number), groups=_always(groups), dedicated=True, timeout=self._options.timeout)
+            for number, groups in enumerate(listed)
+        ]
         with without_settings():
             return init(
                 only=(),
@@ -158,8 +153,10 @@ class Session:
                 self._progress(f"partition {number}: {op}", done, len(cases))
                 samples.append(time_collective(op, size, handle.group, handle.ranks, self._options))
                 if samples[-1].error:
-                    with suppress(RuntimeError):  # or the other ranks of the group would wait for their timeout
-                        handle.group.abort()
+                    try:
+                        handle.group.abort()  # or the other ranks of the group would wait for their timeout
+                    except RuntimeError as error:
+                        log.debug("%s could not be aborted: %s", _name(number), error)
                     self._broken = True
                     break
                 took = time.monotonic() - begun
@@ -212,17 +209,9 @@ class Session:
     def _report(self, pairs: Sequence[Measurement], parts: tuple[Partition, ...], missing: Mapping[int, str]) -> Report:
         measured, slow = (*self._measured, *pairs), self._options.slow
         verdict = judge(measured, self._hosts, slow, rounds=len(parts), missing=missing, baseline=self._baseline)
-        return Report(
-            hosts=self._hosts,
-            partitions=parts,
-            measurements=measured,
-            findings=verdict.findings,
-            notes=verdict.notes,
-            slow=slow,
-            backend=self._context.defaults.backend,
-            device=self._device,
-            seconds=time.monotonic() - self._begun,
-        )
+        found, backend = (verdict.findings, verdict.notes), self._context.defaults.backend
+        seconds = time.monotonic() - self._begun
+        return Report(self._hosts, parts, measured, *found, slow, backend, self._device, seconds)
 
     def _decide(self, what: str, proposal: Any, decide: Decide, took: float) -> Any:
         # The others may be several times slower than this rank, and then wait for a collective that fails.

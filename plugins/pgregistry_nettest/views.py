@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,24 +32,18 @@ TALLEST: Final = 40.0
 
 def print_table(report: Report) -> None:
     """Print one line for each collective and size, then the verdict and the notes."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for column in ("op", "size (B)", "count", "type", "time (us)", "algbw (GB/s)", "busbw (GB/s)", "slowest busbw"):
-        table.add_column(column, justify="left" if column in ("op", "type") else "right", no_wrap=True)
+    rows = [("op", "size (B)", "count", "type", "time (us)", "algbw (GB/s)", "busbw (GB/s)", "slowest busbw")]
     for (op, _), ones in by_case(report.of_groups).items():
-        good = sorted((one for one in ones if one.seconds), key=lambda one: one.busbw)
-        if good:
+        if good := sorted((one for one in ones if one.seconds), key=lambda one: one.busbw):
             one = good[len(good) // 2]
-            rates = (f"{rate / 1e9:.3f}" for rate in (one.algbw, one.busbw, good[0].busbw))
-            table.add_row(op, str(one.bytes), str(one.count), DTYPE, f"{1e6 * (one.seconds or 0):.1f}", *rates)
-    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
-    with console.capture() as captured:
-        console.print(table)
+            algbw, busbw, slowest = (f"{rate / 1e9:.3f}" for rate in (one.algbw, one.busbw, good[0].busbw))
+            took = f"{1e6 * (one.seconds or 0):.1f}"
+            rows.append((op, str(one.bytes), str(one.count), DTYPE, took, algbw, busbw, slowest))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print(f"{_tested(report)}; {_counted(report.rounds, 'round')} in {report.seconds:.2f} s\n")
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    for row in rows:
+        cells = [f"{cell:{'<' if place in (0, 3) else '>'}{widths[place]}}" for place, cell in enumerate(row)]
+        print("   ".join(cells).rstrip())
     print()
     for finding in report.findings:
         print(report.sentence(finding), *(f"  {sentence}" for sentence in finding.evidence), sep="\n")
@@ -61,9 +54,9 @@ def print_table(report: Report) -> None:
 
 
 def _tested(report: Report) -> str:
-    hosts = f"{len(report.hosts)} hosts"
-    ranks = "" if report.world_size < 2 * len(report.hosts) else f"{report.world_size} ranks on "
-    return f"{ranks}{hosts}, {_counted(len(report.partitions), 'partition')}, {report.backend} on {report.device}"
+    ranks = "" if report.world_size == len(report.hosts) else f"{report.world_size} ranks on "
+    parts = _counted(len(report.partitions), "partition")
+    return f"{ranks}{len(report.hosts)} hosts, {parts}, {report.backend} on {report.device}"
 
 
 def _counted(number: int, what: str) -> str:
@@ -103,13 +96,8 @@ def draw(report: Report) -> Figure:
 
     height = min(max(4.5, 0.3 * len(report.hosts) + 2.5 + 0.3 * len(report.findings)), TALLEST)
     figure = Figure(figsize=(12, height), layout="constrained")
-    figure.suptitle(
-        _title(report),
-        fontsize=13,
-        fontweight="bold",
-        parse_math=False,
-        color="#1e7b3a" if report.healthy else COLOURS[FAILED],
-    )
+    colour = "#1e7b3a" if report.healthy else COLOURS[FAILED]
+    figure.suptitle(_title(report), fontsize=13, fontweight="bold", parse_math=False, color=colour)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     compared = compare(report.of_groups, report.hosts, report.slow)
     _draw_hosts(figure, left, report, compared)

@@ -130,18 +130,9 @@ def combine(samples: Mapping[int, Sequence[Sample]], groups: Iterable[Sequence[i
             times = [one.seconds for one in ones if one.seconds is not None]
             if error is None and len(ones) < len(group):
                 continue  # on some ranks another collective failed before this one
-            measured.append(
-                Measurement(
-                    round=number,
-                    op=op,
-                    size=size,
-                    count=count(op, size, len(group)),
-                    ranks=tuple(group),
-                    seconds=None if error else max(times),
-                    spread=0.0 if error else median(one.spread for one in ones),
-                    error=error,
-                )
-            )
+            seconds, spread = (None, 0.0) if error else (max(times), median(one.spread for one in ones))
+            elements = count(op, size, len(group))
+            measured.append(Measurement(number, op, size, elements, tuple(group), seconds, spread, error))
     return measured
 
 
