@@ -1,4 +1,4 @@
-"""Network tests over real links: what they find where some hosts have a third of the speed of the others."""
+"""Run network tests over real links, some of which have a third of the speed of the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE: Final = 256 * 1024
 
 
 def reports(bed: Bed, folder: Path, odd: Sequence[Sequence[int]], slow: int = 1) -> Iterator[dict[str, Any]]:
-    """The report of one test for each list of slow hosts, all in one set of processes, a rank on each host."""
+    """Yield the report of one test for each list of slow hosts, all in one set of processes, a rank on each host."""
     everyone = range(len(bed.machines))
     job = bed.ranks(str(JOBS / "trials.py"), str(len(odd)), str(SIZE), str(slow), cwd=folder)
     were: set[int] = set()
@@ -33,7 +33,7 @@ def reports(bed: Bed, folder: Path, odd: Sequence[Sequence[int]], slow: int = 1)
 
 
 def named(report: dict[str, Any]) -> dict[str, list[int]]:
-    """For each kind of finding the hosts that it names."""
+    """Return the hosts that each kind of finding names."""
     kinds: dict[str, list[int]] = {}
     for finding in report["findings"]:
         kinds[finding["kind"]] = sorted({*kinds.get(finding["kind"], []), *finding["hosts"]})

@@ -1,4 +1,4 @@
-"""A network test that stands still before anything is measured, so that the test can cut a link there."""
+"""Run a network test that pauses before anything is measured, so that a link can be cut."""
 
 from pathlib import Path
 from typing import Any

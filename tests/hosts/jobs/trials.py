@@ -1,4 +1,4 @@
-"""Network tests one after another; the first rank leaves a report of each.
+"""Run network tests one after another; the first rank writes a report of each.
 
 `trials.py COUNT BYTES SLOW`: how many, of which size, and how many slow hosts can be told apart.
 """

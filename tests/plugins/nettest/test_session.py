@@ -1,50 +1,31 @@
-"""The network test on real gloo ranks, each of which stands for a host, and its command."""
+"""The network test on real gloo ranks, each of which stands for a host."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch.distributed as dist
-from pgregistry_nettest.analysis.measurements import OPS, Measurement
-from pgregistry_nettest.analysis.report import Finding, Host, Report
+from network_tests import KIB, REPORT, before_each_collective, pause_if
+from pgregistry_nettest.analysis.measurements import OPS
+from pgregistry_nettest.analysis.report import Report
 from ranks import run_ranks
 
 import pgregistry
-from pgregistry import BuildError, ConfigError, cli
-
-KIB = 1 << 10
-
-
-def before_each_collective(call: Callable[[], None]) -> None:
-    """Have this rank do something before each collective that a test times."""
-    all_reduce, batch = dist.all_reduce, dist.batch_isend_irecv
-    dist.all_reduce = lambda *args, **kwargs: (call(), all_reduce(*args, **kwargs))[1]
-    dist.batch_isend_irecv = lambda ops: (call(), batch(ops))[1]
-
-
-def pause_if(mine: bool, seconds: float) -> None:
-    if mine:
-        before_each_collective(lambda: time.sleep(seconds))
-
+from pgregistry import BuildError, ConfigError
 
 # --- a test of nine hosts ---------------------------------------------------------------------------
 
 
 def nine() -> dict[str, Any]:
-    """Several tests in one set of processes; the last with a host that is slow."""
+    """Run several tests in one set of processes, the last with a slow host."""
     import pgregistry_nettest
     from pgregistry_nettest import session
 
@@ -116,13 +97,11 @@ def test_bandwidth_is_what_the_times_say(nine_hosts: list[dict[str, Any]]) -> No
             assert row["busbw"] == pytest.approx(moved / row["seconds"], rel=0.05)
 
 
-# --- the report as JSON -----------------------------------------------------------------------------
-
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_report_is_the_document_that_the_docs_describe(nine_hosts: list[dict[str, Any]]) -> None:
-    """docs/nettest.md lists every field as `name`: type, in a table for each object."""
+    """Compare with docs/nettest.md, which lists every field as `name`: type, in a table for each object."""
     page = (ROOT / "docs" / "nettest.md").read_text(encoding="utf-8")
     kinds = {"number": (int, float), "text": str, "list": list, "true or false": bool, "null": type(None)}
     document = json.loads(nine_hosts[0]["slow"])
@@ -145,56 +124,11 @@ def _types(text: str, kinds: dict[str, Any]) -> list[Any]:
     return [one for kind in found for one in (kind if isinstance(kind, tuple) else (kind,))]
 
 
-REPORT = Report(
-    hosts=(Host("a", (0, 1)), Host("b", (2, 3))),
-    partitions=(((0, 1),),),
-    measurements=(
-        Measurement(0, "all_reduce", KIB, 256, (0, 2), 0.5, 0.1),
-        Measurement(0, "all_reduce", KIB, 256, (1, 3), None, 0.0, "RuntimeError: gone"),
-    ),
-    findings=(Finding("slow link", (0, 1), (1, 3), None, ("it failed",)),),
-    notes=("a note",),
-    slow=1,
-    backend="gloo",
-    device="cpu",
-    seconds=1.5,
-)
-
-
-def test_a_report_comes_back_from_json_as_it_was() -> None:
-    assert Report.from_json(REPORT.to_json()) == REPORT
-    assert (REPORT.healthy, REPORT.world_size, REPORT.rounds) == (False, 4, 1)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        '{"schema": 2}',
-        REPORT.to_json().replace('"ranks"', '"rank"'),
-        REPORT.to_json().replace("0.5", '"x"'),
-    ],
-)
-def test_what_is_no_report_is_refused_as_a_baseline(text: str, tmp_path: Path) -> None:
-    (tmp_path / "then.json").write_text(text)
-    with pytest.raises(
-        ConfigError, match=r"^The baseline '.*then.json': (This is not a report|The report has schema 2)"
-    ):
-        Report.load(tmp_path / "then.json")
-
-
-def test_a_baseline_that_is_not_there_is_an_error_with_its_name() -> None:
-    with pytest.raises(ConfigError, match=r"^The baseline 'nowhere.json' cannot be read: .*No such file"):
-        Report.load("nowhere.json")
-
-
 # --- ranks that are gone ----------------------------------------------------------------------------
 
 
 def unlucky(rank: int, at: int, how: str, folder: Path) -> str:
-    """One rank is killed, or hangs, before so manieth all_reduce; what each rank then says, in a file too."""
+    """Kill one rank, or let it hang, before its all_reduce number `at`; return what each rank gets, in a file too."""
     import pgregistry_nettest
 
     calls = []
@@ -325,109 +259,3 @@ def test_a_context_on_some_ranks_and_all_collectives_on_gloo() -> None:
         sorted(["all_gather", "all_reduce", "all_to_all", "broadcast", "reduce_scatter", "send_recv"]),
     ]
     assert run_ranks(6, within) == [None, expected, expected, None, expected, expected]
-
-
-# --- the command ------------------------------------------------------------------------------------
-
-
-def command(words: Sequence[str], odd: Sequence[str] = (), slow: int = -1) -> tuple[int | None, str, str]:
-    """One rank of the command under a launcher; rank 2 may say something else, or be slow."""
-    rank = int(os.environ["RANK"])
-    os.environ["GROUP_RANK"] = str(rank)
-    pause_if(rank == slow, 0.05)
-    out, errors, status = io.StringIO(), io.StringIO(), None
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-        try:
-            status = cli.run(["nettest", *words, *(odd if rank == 2 else ())])
-        except SystemExit as end:
-            status = 0 if end.code is None else int(end.code)
-    return status, out.getvalue(), errors.getvalue()
-
-
-QUICK = ("--size", "1M", "--iterations", "5")
-
-
-def test_the_command_says_who_is_slow_on_the_first_rank_and_ends_with_1_on_all() -> None:
-    answers = run_ranks(6, command, QUICK, (), 3, world=False)
-    assert [status for status, _, _ in answers] == [1] * 6
-    out = answers[0][1]
-    head, _, columns, row, *_ = out.splitlines()
-    assert re.fullmatch(r"6 hosts, 2 partitions, gloo on cpu; 3 rounds in \d+\.\d\d s", head)
-    assert columns.split("  ")[0] == "op"
-    assert re.split(r"  +", columns.strip())[1:] == [
-        *("size (B)", "count", "type", "time (us)", "algbw (GB/s)", "busbw (GB/s)", "slowest busbw")
-    ]
-    assert row.split()[:4] == ["all_reduce", "1048576", "262144", "float"]
-    assert re.search(r"^SLOW HOST  host 3 \(.+\), rank 3: \d+\.\d times the usual time$", out, re.MULTILINE)
-    assert [one[1] for one in answers[1:]] == [""] * 5
-    assert "partition 0: all_reduce" in answers[0][2] or "done" in answers[0][2]
-
-
-def test_the_command_ends_with_3_where_ranks_disagree() -> None:
-    answers = run_ranks(3, command, QUICK, ("--warmup", "1"), world=False)
-    # The command line raises; main() makes 3 of it.
-    assert [status for status, _, _ in answers] == [3] * 3
-    assert all("warmup:\n    ranks 0-1: 2\n    rank 2: 1" in errors for _, _, errors in answers)
-
-
-def test_local_ranks_give_a_report_and_a_picture(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "pgregistry", "nettest", "--nproc", "2", *QUICK, "--json", "--plot", "net.png"]
-    environment = {**os.environ, "RES_OPTIONS": "attempts:0"}  # without DNS, torch waits 5 s for each name
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100, cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert Report.from_json(done.stdout).healthy
-    assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_an_earlier_document_is_a_baseline(tmp_path: Path) -> None:
-    file = tmp_path / "then.json"
-    (status, text, _), _ = run_ranks(2, command, (*QUICK, "--json"), world=False)
-    assert status == 0
-    then = json.loads(text)
-    for row in then["measurements"]:
-        row["seconds"] /= 1000
-        row["spread"] /= 1000
-    file.write_text(json.dumps(then))
-    (status, text, _), (other, _, _) = run_ranks(2, command, (*QUICK, "--baseline", str(file)), world=False)
-    assert (status, other) == (1, 1)
-    assert re.search(r"^SLOW FABRIC  all 2 hosts: \d+\.\d times the usual time$", text, re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        ((), "Say --nproc N, or start this with torchrun."),
-        (("--nproc", "4", "--size", "1X"), "size = '1X' must be a number of bytes"),
-        (("--nproc", "4", "--op", "gather"), "op = 'gather' must be one of all_reduce"),
-        (("--nproc", "4", "--iterations", "3"), "3 is not in the range"),
-        (("--nproc", "1"), "1 is not in the range"),
-    ],
-)
-def test_a_bad_command_line_ends_with_2(words: Sequence[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["nettest", *words]) == 2
-    assert text in " ".join(capsys.readouterr().err.split())
-
-
-def test_the_command_comes_from_the_plugin_and_goes_with_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert cli.run(["--help"]) == 0
-    assert "  nettest " in capsys.readouterr().out
-    monkeypatch.setenv("PGREGISTRY_DISABLE", "nettest")
-    assert cli.run(["nettest"]) == 2
-
-
-@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_a_report_with_failures_can_be_drawn(ending: str, tmp_path: Path) -> None:
-    from pgregistry_nettest.views import save_plot
-
-    save_plot(REPORT, str(tmp_path / f"net.{ending}"))
-    assert (tmp_path / f"net.{ending}").stat().st_size > 1000
-
-
-def test_a_picture_that_could_not_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    from pgregistry_nettest.views import check_plot
-
-    for path, text in {"net.txt": "must end with .pdf, .png, .svg", "no/net.png": "there is no folder"}.items():
-        with pytest.raises(ConfigError, match=text):
-            check_plot(str(tmp_path / path))

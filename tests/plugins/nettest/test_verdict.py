@@ -1,71 +1,23 @@
-"""Who is slow, from times alone: partitions, suspects, pairs and the verdict, against a simulated network."""
+"""The verdict of a network test on a simulated network."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pgregistry_nettest.analysis.measurements import OPS, Measurement, count
+from pgregistry_nettest.analysis.measurements import Measurement
 from pgregistry_nettest.analysis.report import Host
-from pgregistry_nettest.analysis.rounds import pair_steps, partitions, rank_groups
+from pgregistry_nettest.analysis.rounds import pair_steps, partitions
 from pgregistry_nettest.analysis.suspects import find_suspects
 from pgregistry_nettest.analysis.verdict import Verdict, judge
-from pgregistry_nettest.options import parse_ops, parse_sizes
 from simulated_network import MIB, Network
-
-from pgregistry import ConfigError
 
 
 def named(verdict: Verdict) -> list[tuple[str, tuple[int, ...]]]:
     return [(finding.kind, finding.hosts) for finding in verdict.findings]
-
-
-# --- partitions -------------------------------------------------------------------------------------
-
-
-@given(st.integers(2, 400), st.integers(1, 4))
-@settings(deadline=None)
-def test_two_hosts_meet_at_most_once_and_there_is_one_partition_more_than_slow_hosts(hosts: int, slow: int) -> None:
-    if hosts < (slow + 1) ** 2 + slow:  # fewer may be too few
-        slow = 1
-    parts = partitions(hosts, slow)
-    met = Counter(pair for part in parts for group in part for pair in combinations(group, 2))
-    assert max(met.values()) == 1
-    assert len(parts) == (slow + 1 if hosts > 3 else {2: 1, 3: 3}[hosts])
-    for part in parts:
-        assert max(Counter(host for group in part for host in group).values()) == 1
-        sizes = {len(group) for group in part}
-        assert max(sizes) - min(sizes) <= 1
-        if hosts not in (2, 3, 5):
-            assert sum(map(len, part)) == hosts, "nobody is left out"
-
-
-@pytest.mark.parametrize(
-    ("hosts", "slow", "size", "count"), [(9, 1, 3, 3), (9, 2, 3, 3), (16, 1, 4, 4), (16, 2, 4, 4), (12, 1, 3, 4)]
-)
-def test_groups_are_equal_where_they_can_be(hosts: int, slow: int, size: int, count: int) -> None:
-    for part in partitions(hosts, slow):
-        assert [len(group) for group in part] == [size] * count
-
-
-def test_so_many_slow_hosts_that_they_cannot_be_told_apart_are_refused() -> None:
-    with pytest.raises(ConfigError) as error:
-        partitions(9, 5)
-    assert str(error.value) == (
-        "slow = 5 must be at most 3 among 9 hosts: more slow hosts cannot be told apart. "
-        "Set slow = 3, or test more hosts."
-    )
-
-
-def test_ranks_of_a_partition_are_the_first_ranks_of_hosts_together_and_so_on() -> None:
-    hosts = [Host(str(ranks), ranks) for ranks in ((0, 1), (2, 3, 4), (5, 6), (7, 8))]
-    first, second = partitions(4, 1)
-    assert rank_groups(first, hosts) == [[0, 2], [1, 3], [5, 7], [6, 8]]
-    assert rank_groups(second, hosts) == [[0, 5], [1, 6], [2, 7], [3, 8]]
 
 
 # --- the verdict ------------------------------------------------------------------------------------
@@ -268,45 +220,3 @@ def test_a_baseline_of_another_number_of_hosts_can_be_compared(seed: int) -> Non
     before, after = Network(9, noise=0.0), Network(16, noise=0.0, speed=0.25e9)
     (finding,) = after.test(1, baseline=before.report(1)).findings
     assert (finding.kind, finding.factor) == ("slow fabric", 4.0)
-
-
-# --- numbers ----------------------------------------------------------------------------------------
-
-
-def test_bandwidths_are_those_of_nccl_tests() -> None:
-    # From doc/PERFORMANCE.md: 1 GB among 4 ranks in 0.1 s.
-    cases = {
-        "all_reduce": (250_000_000, 10e9, 15e9),
-        "all_gather": (62_500_000, 10e9, 7.5e9),
-        "reduce_scatter": (62_500_000, 10e9, 7.5e9),
-        "all_to_all": (62_500_000, 10e9, 7.5e9),
-        "broadcast": (250_000_000, 10e9, 10e9),
-        "send_recv": (250_000_000, 10e9, 10e9),
-    }
-    assert set(cases) == set(OPS)
-    for op, (elements, algbw, busbw) in cases.items():
-        assert count(op, 10**9, 4) == elements
-        one = Measurement(0, op, 10**9, elements, (0, 1, 2, 3), 0.1)
-        assert (one.algbw, one.busbw) == (pytest.approx(algbw), pytest.approx(busbw))
-
-
-@pytest.mark.parametrize(
-    ("text", "sizes"),
-    [("1K..64K", [1024 << i for i in range(7)]), ("8,1M", [8, MIB]), ("3K..10K", [3072, 6144]), ("2g", [2 << 30])],
-)
-def test_sizes_as_typed(text: str, sizes: list[int]) -> None:
-    assert list(parse_sizes(text)) == sizes
-
-
-@pytest.mark.parametrize("text", ["", "2M..1M", "1X", "3", "0", "-4", "1K..", "1.5M", "9999G"])
-def test_sizes_that_cannot_be_are_refused_with_what_can(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"size = '"):
-        parse_sizes(text)
-
-
-def test_a_collective_that_nobody_knows_is_refused_with_all_that_are() -> None:
-    with pytest.raises(ConfigError) as error:
-        parse_ops("all_reduce,allgather")
-    assert str(error.value) == (
-        "op = 'allgather' must be one of all_reduce, all_gather, reduce_scatter, broadcast, all_to_all, send_recv."
-    )

@@ -92,7 +92,7 @@ def test_a_store_that_does_not_answer_is_lost_for_good(monkeypatch: pytest.Monke
     with pytest.raises(BuildError, match=r"^Rank 1: the store is lost during the network test \(no answer for 0.2 s\)"):
         mine.write("key", "")
     begun = time.monotonic()
-    with pytest.raises(BuildError, match="no answer for 0.2 s"):
+    with pytest.raises(BuildError, match="no answer for"):
         mine.write("key", "")
     mine.forget()  # does not raise, and does not wait
     assert time.monotonic() - begun < 0.1

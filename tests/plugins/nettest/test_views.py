@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from network_tests import REPORT
 from pgregistry_nettest.analysis.report import Report
-from pgregistry_nettest.views import COLOURS, FAILED, FINE, LABELS, SHARED, SLOW, UNKNOWN, draw
+from pgregistry_nettest.views import COLOURS, FAILED, FINE, LABELS, SHARED, SLOW, UNKNOWN, check_plot, draw, save_plot
 from simulated_network import MIB, Network
+
+from pgregistry import ConfigError
 
 
 def cells(figure: Any) -> list[list[int]]:
@@ -50,7 +54,7 @@ def test_a_healthy_network_has_no_colour_of_alarm_and_says_so_in_the_title(seed:
 
 
 def test_a_suspect_that_pairs_have_cleared_has_no_colour_of_alarm() -> None:
-    """A group was slow, but the verdict is healthy: the picture does not contradict its title."""
+    """A group was slow, but the verdict is healthy: the plot must not contradict its title."""
     network = Network(9, {4: 5.0}, noise=0.0)
     groups = network.groups(1)
     report = dataclasses.replace(network.report(1), measurements=tuple(groups), findings=())
@@ -111,3 +115,15 @@ def test_many_findings_are_cut_and_counted() -> None:
     report = Network(9, {4: 3.0}, noise=0.0).report(1)
     title = draw(dataclasses.replace(report, findings=report.findings * 7)).get_suptitle().splitlines()
     assert (len(title), title[-1]) == (6, "and 2 more")
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_a_report_with_failures_can_be_drawn(ending: str, tmp_path: Path) -> None:
+    save_plot(REPORT, str(tmp_path / f"net.{ending}"))
+    assert (tmp_path / f"net.{ending}").stat().st_size > 1000
+
+
+def test_a_picture_that_could_not_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    for path, text in {"net.txt": "must end with .pdf, .png, .svg", "no/net.png": "there is no folder"}.items():
+        with pytest.raises(ConfigError, match=text):
+            check_plot(str(tmp_path / path))
