@@ -1,4 +1,4 @@
-"""The network test over real links: a host with a third of the speed of the others, none, and a host that is cut off."""
+"""The network test over real links: a host with a third of the speed of the others, none, and one that is cut off."""
 
 from __future__ import annotations
 
