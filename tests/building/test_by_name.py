@@ -3,16 +3,10 @@
 from typing import Any
 
 import pytest
-from ranks import alive, run_ranks
+from ranks import alive, init_and_verify, run_ranks
 
 import pgregistry
 from pgregistry import BuildError
-
-
-def verified(sizes: dict[str, Any]) -> list[str]:
-    with pgregistry.init(**sizes) as context:
-        context.verify()
-        return list(context.plan.modes)
 
 
 def one_fails_where_torch_waits() -> Any:
@@ -23,7 +17,7 @@ def one_fails_where_torch_waits() -> Any:
     from pgregistry.torch_private import group_creation
 
     dist.init_process_group("cpu:gloo,cuda:fake")  # as a plain init_process_group() has it beside a GPU
-    answers, before = [verified({"tensor": 2})], alive()
+    answers, before = [init_and_verify({"tensor": 2})], alive()
     create, calls = group_creation.create_group, iter((False, True))
     if dist.get_rank() == 3:
         with pytest.MonkeyPatch.context() as patch:
@@ -34,7 +28,7 @@ def one_fails_where_torch_waits() -> Any:
     else:
         with pytest.raises(BuildError) as raised:
             pgregistry.init(tensor=2, nettest=3)
-    answers += [str(raised.value).rpartition(": ")[2], alive() == before, verified({"tensor": 2})]
+    answers += [str(raised.value).rpartition(": ")[2], alive() == before, init_and_verify({"tensor": 2})]
     dist.destroy_process_group()
     return answers
 

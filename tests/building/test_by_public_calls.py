@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from ranks import alive, run_ranks
+from ranks import alive, init_and_verify, run_ranks
 
 import pgregistry
 from pgregistry import BuildError
@@ -13,19 +13,13 @@ from pgregistry.building import specs
 PUBLIC = {"PGREGISTRY_BUILD": "public"}
 
 
-def verified(sizes: dict[str, Any]) -> list[str]:
-    with pgregistry.init(**sizes) as context:
-        context.verify()
-        return list(context.plan.modes)
-
-
 @pytest.mark.parametrize(
     ("world", "sizes"), [(1, {}), (4, {"tensor": 2, "zero1": {"dedicated": True}}), (6, {"pipe": 3, "nettest": 4})]
 )
 def test_every_group_is_wired_to_the_right_ranks(world: int, sizes: dict[str, Any]) -> None:
     plain = {name: size for name, size in sizes.items() if isinstance(size, int)}
     expected = list(pgregistry.plan(world, **plain).modes)
-    assert run_ranks(world, verified, sizes, env=PUBLIC) == [expected] * world
+    assert run_ranks(world, init_and_verify, sizes, env=PUBLIC) == [expected] * world
 
 
 def counted() -> tuple[int, int, int]:
@@ -50,7 +44,7 @@ def behind() -> list[str]:
     if dist.get_rank() == 1:
         for _ in range(2):
             dist.new_group([0])
-    return verified({"tensor": 2})
+    return init_and_verify({"tensor": 2})
 
 
 def test_ranks_that_have_called_new_group_less_often_catch_up() -> None:

@@ -29,3 +29,12 @@ def verified(context: Any) -> bool:
     """Return True when a collective has proved every group of a context; raise if one is wrong."""
     context.verify()
     return True
+
+
+def init_and_verify(sizes: dict[str, Any]) -> list[str]:
+    """Return the modes of a plan when it is built on this rank and a collective has proved every group."""
+    import pgregistry
+
+    with pgregistry.init(**sizes) as context:
+        context.verify()
+        return list(context.plan.modes)
