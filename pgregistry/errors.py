@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
+
+
+#: `listing` shows this many items of a longer list.
+LISTED: Final = 128
 
 
 class PgregistryError(Exception):
@@ -138,12 +143,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def listing(items: Iterable[object], last: str = "and") -> str:
-    """Return items as a person would list them.
+    """Return items as a person would list them, without the middle of a very long list.
 
     >>> listing([1, 2, 4], "or")
     '1, 2 or 4'
     """
     words = [str(item) for item in items]
+    if len(words) > LISTED:
+        words = [*words[: LISTED // 2], "…", *words[-LISTED // 2 :]]
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 

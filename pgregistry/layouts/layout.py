@@ -71,6 +71,23 @@ def cuts(factors: Factors) -> list[int]:
     return sorted(sizes)
 
 
+def outer_sizes(factors: Factors) -> list[int]:
+    """Return the outer sizes at which canonical factors can be cut, ascending."""
+    total = whole(factors)
+    return sorted(total // size for size in cuts(factors))
+
+
+def run_counts(total: int) -> list[int]:
+    """Return the numbers of runs, the last of which may be short, that a whole can be cut into, ascending.
+
+    >>> run_counts(8)
+    [1, 2, 3, 4, 8]
+    """
+    low = range(1, min(total, isqrt(total) + 1) + 1)
+    few = {count for count in low if -(-total // -(-total // count)) == count}
+    return sorted(few | {-(-total // size) for size in low})
+
+
 def divisors(number: int) -> list[int]:
     """Return all divisors of a positive number, ascending."""
     low = [n for n in range(1, isqrt(number) + 1) if number % n == 0]

@@ -1,19 +1,20 @@
-"""All declared modes together: who owns which size, and in which order modes are built."""
+"""All declared modes together: their axes and splits, and the order in which they are built."""
 
 from __future__ import annotations
 
 import graphlib
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
-from pgregistry.planning.execution import execution_order
+from pgregistry.planning.references import label, walk
 from pgregistry.registry.plugin import Plugin
-from pgregistry.vocabulary import REST, Axis, Mode, Part, Reference, Special
+from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DeclaredMode:
     """A mode and the plugin that declares it."""
 
     mode: Mode
@@ -25,7 +26,7 @@ class Declared:
 
 @dataclass(slots=True)
 class Declarations:
-    """What all plugins of a run declare, checked to fit together.
+    """All declarations of a run, checked to fit together.
 
     Attributes:
         modes: In execution order: a mode after those it refers to and those in its `after`;
@@ -36,73 +37,50 @@ class Declarations:
         uses: For each mode the other modes that declare what it is over, with the names of that.
     """
 
-    modes: tuple[Declared, ...] = ()
+    modes: tuple[DeclaredMode, ...] = ()
     axes: dict[str, Axis] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
-    owners: dict[str, Declared] = field(default_factory=dict)
+    owners: dict[str, DeclaredMode] = field(default_factory=dict)
     uses: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
-    def sized(self) -> tuple[str, ...]:
-        """The names of all sizes, sorted."""
+    def size_names(self) -> tuple[str, ...]:
+        """Return the names of all sizes, sorted."""
         return tuple(sorted({*self.axes, *self.parts}))
 
     def find(self, reference: Reference) -> Axis | Part | Special:
-        """What a reference means; the name must be known."""
+        """Return the object that a reference names; the name must be declared."""
         if isinstance(reference, str):
             return self.axes.get(reference) or self.parts[reference]
         return reference
 
-    def roots(self, reference: Reference) -> frozenset[Axis | Special]:
-        """The axes (or WORLD) that a reference is made of."""
-        found = self.find(reference)
-        if isinstance(found, Part):
-            return frozenset().union(*map(self.roots, found.split.of))
-        return frozenset([found])
-
-    def separate(self, a: Reference, b: Reference) -> bool:
-        """Whether two references can vary independently: other axes, or parts of one chain of splits."""
+    def independent(self, a: Reference, b: Reference) -> bool:
+        """Return True if two references vary independently: other axes, or parts of one chain of splits."""
         first, second = self.find(a), self.find(b)
         if isinstance(first, Part) and first.other == second:
             return True
-        if isinstance(first, Part) and all(self.separate(of, second) for of in first.split.of):
+        if isinstance(first, Part) and all(self.independent(of, second) for of in first.split.of):
             return True
         if isinstance(second, Part):
-            return all(self.separate(first, of) for of in second.split.of)
+            return all(self.independent(first, of) for of in second.split.of)
         return isinstance(first, Axis) and isinstance(second, Axis) and first.name != second.name
 
 
-def label(reference: Reference) -> str:
-    """How a reference is shown.
-
-    >>> from pgregistry import Split, WORLD
-    >>> label(WORLD), label(Split("data", inner="zero1").inner), label(Split("data", inner="zero1").outer)
-    ('world', 'zero1', 'data / zero1')
-    """
-    if isinstance(reference, str):
-        return reference
-    if isinstance(reference, Axis):
-        return reference.name
-    if isinstance(reference, Part):
-        of = " × ".join(map(label, reference.split.of))
-        return reference.name or f"{of} / {reference.other.name}"
-    return "world"
-
-
-def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: Problems) -> Declarations:
-    """Put modes together; add to `problems` what does not fit.
+def declare(declared: Iterable[DeclaredMode], absent: Mapping[str, str], problems: Problems) -> Declarations:
+    """Return all modes together; add to `problems` what does not fit.
 
     Args:
-        declared: In the order of plugin names, each plugin's modes as it yields them.
+        declared: In the order of plugin names, the modes of each plugin as it yields them.
         absent: Names of plugins that are installed but not on, with the reason.
-        problems: Where to add what is wrong.
+        problems: Where to add what is wrong. It is raised at the end of each step that adds to it,
+            because later steps would find the same mistakes again.
     """
     declared = tuple(declared)
     known = len(problems)
     together = Declarations()
-    by_name: dict[str, Declared] = {}
+    by_name: dict[str, DeclaredMode] = {}
     for one in declared:
         if (other := by_name.setdefault(one.mode.name, one)) is not one:
-            problems.add(_twice(f"mode {one.mode.name!r}", other, one))
+            problems.add(_declared_twice(f"mode {one.mode.name!r}", other, one))
         for item in walk(one.mode.declares):
             _add(together, item, one, problems)
     _raise_more_than(known, problems)
@@ -111,7 +89,8 @@ def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: P
     _raise_more_than(known, problems)
     _check_chains(together)
     for one in declared:
-        _check_independent(together, one, problems)
+        _check_independent(together, one, one.mode.over or (), problems)
+        _check_splits(together, one, problems)
     _raise_more_than(known, problems)
     together.uses = {name: _uses(one, together) for name, one in by_name.items()}
     order = execution_order(together.uses, {name: one.mode.after for name, one in by_name.items()})
@@ -119,40 +98,45 @@ def declare(declared: Iterable[Declared], absent: Mapping[str, str], problems: P
     return together
 
 
-def default_sizes(modes: Iterable[Mode]) -> dict[str, int | str]:
-    """The sizes that modes declare, with their defaults; a special one by its name."""
-    defaults: dict[str, int | str] = {}
-    for mode in modes:
-        for item in walk(mode.declares):
-            if isinstance(item, Axis):
-                defaults[item.name] = _shown(item.size)
-            elif isinstance(item, Part):
-                inner, outer = item.split.inner.name, item.split.outer.name
-                defaults[inner or outer or ""] = _shown(item.split.size)
-                if inner and outer:
-                    defaults[outer] = _shown(REST)
-    return defaults
+def execution_order(uses: Mapping[str, Iterable[str]], after: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return modes in the order in which they are planned and built, whatever is installed how.
 
+    Each mode comes after those that it uses and those in its `after`. Of all such orders this is
+    the smallest by name.
 
-def _shown(size: int | str | Special) -> int | str:
-    return repr(size) if isinstance(size, Special) else size
+    >>> execution_order({"model": {"pipe", "tensor"}, "pipe": (), "tensor": ()}, {"pipe": ["zero1", "tensor"]})
+    ('tensor', 'pipe', 'model')
+
+    Args:
+        uses: For each mode the modes that declare what it is over, itself included or not.
+        after: For each mode those in its `after`; those that no plugin declares count as met.
+
+    Raises:
+        PluginError: showing the cycle, if there is one.
+    """
+    before = {name: sorted(({*used} - {name}) | ({*after.get(name, ())} & uses.keys())) for name, used in uses.items()}
+    sorter = graphlib.TopologicalSorter(before)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        cycle = " after ".join(map(repr, reversed(error.args[1])))
+        raise PluginError(f"Modes come after one another in a cycle: {cycle}.") from None
+    order: list[str] = []
+    ready: list[str] = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, name)
+        order.append(heapq.heappop(ready))
+        sorter.done(order[-1])
+    return tuple(order)
 
 
 def _raise_more_than(known: int, problems: Problems) -> None:
-    """Stop where going on would complain of the same things in other words."""
     if len(problems) > known:
         problems.raise_any()
 
 
-def walk(references: Iterable[Reference]) -> Iterator[Reference]:
-    """References and what their splits are made of, without following names."""
-    for reference in references:
-        yield reference
-        if isinstance(reference, Part):
-            yield from walk(reference.split.of)
-
-
-def _add(together: Declarations, item: Reference, by: Declared, problems: Problems) -> None:
+def _add(together: Declarations, item: Reference, by: DeclaredMode, problems: Problems) -> None:
     if isinstance(item, Axis):
         named: dict[str, Axis | Part] = {item.name: item}
     elif isinstance(item, Part):
@@ -168,79 +152,74 @@ def _add(together: Declarations, item: Reference, by: Declared, problems: Proble
             else:
                 together.parts[name] = what
         elif known != what or together.owners[name].plugin != by.plugin:
-            problems.add(_twice(f"size {name!r}", together.owners[name], by))
+            problems.add(_declared_twice(f"size {name!r}", together.owners[name], by))
 
 
-def _twice(what: str, first: Declared, second: Declared) -> PluginError:
+def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> PluginError:
     if first.plugin == second.plugin:
-        return PluginError(f"{what} is declared twice by {first.plugin}.")
+        return PluginError(f"{what} is declared twice by {first.plugin}.", plugin=first.plugin.name)
     names = [one.plugin.name for one in (first, second) if one.plugin.distribution]  # extra= has none to disable
     return PluginError(
         f"{what} is declared by {first.plugin} and by {second.plugin}.\n"
         f"Uninstall one, or leave one out with {listing((f'disable=[{name!r}]' for name in names), 'or')}; "
-        "to use what another plugin declares, refer to it by name."
+        "to use what another plugin declares, refer to it by name.",
+        plugin=second.plugin.name,
     )
 
 
-def _check_references(together: Declarations, one: Declared, absent: Mapping[str, str], problems: Problems) -> None:
-    known = together.sized()
+def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping[str, str], problems: Problems) -> None:
+    """Add each name that no mode declares, and that is needed by over, by a split or as a size."""
+    known = together.size_names()
     for item in walk(one.mode.declares):
-        wanted = [item] if isinstance(item, str) else []
+        needed = [item] if isinstance(item, str) else []
         size = item.size if isinstance(item, Axis) else item.split.size if isinstance(item, Part) else None
-        wanted += [size] if isinstance(size, str) else []
-        for name in wanted:
-            if name in known:
-                continue
+        needed += [size] if isinstance(size, str) else []
+        for name in (name for name in needed if name not in known):
             if name in absent:
-                problems.add(
-                    ConfigError(
-                        f"{one} needs {name!r}, but plugin {name!r} is {absent[name]}.\n"
-                        f"Switch {name!r} on, or disable {one.plugin.name!r} too."
-                    )
-                )
+                text = f"{one} needs {name!r}, but plugin {name!r} is {absent[name]}.\n"
+                problems.add(ConfigError(f"{text}Switch {name!r} on, or disable {one.plugin.name!r} too.", plugin=name))
             else:
-                problems.add(
-                    PluginError(f"{one} needs {name!r}, which no plugin declares. {did_you_mean(name, known)}")
-                )
+                text = f"{one} needs {name!r}, which no plugin declares. {did_you_mean(name, known)}"
+                problems.add(PluginError(text, plugin=one.plugin.name))
 
 
 def _check_chains(together: Declarations) -> None:
-    """Refuse splits that are, by name, parts of themselves."""
-    needs = {name: [label(of) for of in _named(part.split.of)] for name, part in together.parts.items()}
+    """Raise PluginError for splits that are, by name, parts of themselves."""
+    needs = {
+        name: [item for item in walk(part.split.of) if isinstance(item, str)] for name, part in together.parts.items()
+    }
     try:
         graphlib.TopologicalSorter(needs).prepare()
     except graphlib.CycleError as error:
         raise PluginError(f"Splits nest in a cycle: {' of '.join(reversed(error.args[1]))}.") from None
 
 
-def _named(references: Iterable[Reference]) -> Iterator[Reference]:
-    return (item for item in walk(references) if isinstance(item, str))
-
-
-def _check_independent(together: Declarations, one: Declared, problems: Problems) -> None:
-    found = [one.mode.over or (), *(item.split.of for item in walk(one.mode.declares) if isinstance(item, Part))]
-    for references in found:
-        for index, first in enumerate(references):
-            for second in references[:index]:
-                if label(first) == label(second):
-                    problems.add(PluginError(f"{one} names {label(first)!r} twice."))
-                elif not together.separate(second, first):
-                    problems.add(
-                        PluginError(
-                            f"{one} puts {label(second)!r} and {label(first)!r} together, which are not independent: "
-                            "take other axes, or parts of one chain of splits."
-                        )
-                    )
-        for item in references:
+def _check_splits(together: Declarations, one: DeclaredMode, problems: Problems) -> None:
+    """Add the splits of what is not independent, and of parts of ragged splits."""
+    for split in (item.split for item in walk(one.mode.declares) if isinstance(item, Part)):
+        _check_independent(together, one, split.of, problems)
+        for item in split.of:
             part = together.find(item)
-            if isinstance(part, Part) and part.split.ragged and references is not found[0]:
-                problems.add(
-                    PluginError(f"{one} splits {label(item)!r}, a part of a ragged split, which cannot be split again.")
-                )
+            if isinstance(part, Part) and part.split.ragged:
+                text = f"{one} splits {label(item)!r}, a part of a ragged split, which cannot be split again."
+                problems.add(PluginError(text, plugin=one.plugin.name))
 
 
-def _uses(one: Declared, together: Declarations) -> dict[str, set[str]]:
-    """The other modes that declare what a mode is over, each with the names of that."""
+def _check_independent(
+    together: Declarations, one: DeclaredMode, references: tuple[Reference, ...], problems: Problems
+) -> None:
+    for index, first in enumerate(references):
+        for second in references[:index]:
+            if label(first) == label(second):
+                problems.add(PluginError(f"{one} names {label(first)!r} twice.", plugin=one.plugin.name))
+            elif not together.independent(second, first):
+                text = f"{one} puts {label(second)!r} and {label(first)!r} together, which are not independent"
+                advice = "take other axes, or parts of one chain of splits"
+                problems.add(PluginError(f"{text}: {advice}.", plugin=one.plugin.name))
+
+
+def _uses(one: DeclaredMode, together: Declarations) -> dict[str, set[str]]:
+    """Return the other modes that declare what a mode is over, each with the names of that."""
     uses: dict[str, set[str]] = {}
     for name in {name for item in walk(one.mode.declares) for name in _needs(item, together)}:
         if (owner := together.owners[name].mode.name) != one.mode.name:
@@ -249,7 +228,7 @@ def _uses(one: Declared, together: Declarations) -> dict[str, set[str]]:
 
 
 def _needs(reference: Reference, together: Declarations) -> Iterator[str]:
-    """The axes and named parts that a reference is made of."""
+    """Yield the axes and named parts that a reference is made of."""
     found = together.find(reference)
     if isinstance(found, Axis):
         yield found.name

@@ -1,26 +1,36 @@
-"""The mesh: every axis and part of a run as factors of the world, and the groups over them."""
+"""The mesh: every axis and part of a plan as factors of the world, and the groups over them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any
 
 from pgregistry.errors import ConfigError, PluginError, did_you_mean, listing
-from pgregistry.layouts.groups import Groups, laid_out
-from pgregistry.layouts.layout import Factors, Layout, Ragged, coordinate, cut, cuts, merge, whole
-from pgregistry.planning.declarations import Declarations, label, walk
+from pgregistry.layouts.groups import Groups, ListedGroups, laid_out
+from pgregistry.layouts.layout import Factors, Layout, Ragged, coordinate, cut, cuts, merge, outer_sizes, run_counts, whole
+from pgregistry.planning.declarations import DeclaredMode, Declarations
+from pgregistry.planning.references import label, walk
 from pgregistry.settings.merge import ConfigValue, Settings
+from pgregistry.values import shown, whole_number
 from pgregistry.vocabulary import WORLD, Axis, Mode, OneOrMore, Part, Reference, Split
 
 
 class Mesh:
-    """What a `groups=` function is given: the sizes and the groups that axes make, never the rank.
+    """The sizes and groups of the axes of a plan: the argument of a `groups=` function.
+
+    It does not know the rank, so the function returns the same groups on every rank.
+
+    >>> import pgregistry
+    >>> def ends(mesh: pgregistry.Mesh) -> list[tuple[int, int]]:
+    ...     return [(group[0], group[-1]) for group in mesh.groups("pipe") if mesh.sizes["pipe"] > 1]
+    >>> plan = pgregistry.plan(8, pipe=4, extra=[pgregistry.Mode("ends", groups=ends)])
+    >>> plan["ends"].groups
+    <2 groups: (0, 6), (1, 7)>
 
     Attributes:
         world_size: How many ranks the plan has.
-        sizes: Every axis and named part with its size.
+        sizes: The size of every axis and named part.
     """
 
     def __init__(
@@ -33,8 +43,7 @@ class Mesh:
     ) -> None:
         self.world_size = world_size
         self.sizes: Mapping[str, int] = MappingProxyType({name: size.value for name, size in sizes.items()})
-        self._origins = {name: size.origin for name, size in sizes.items()}
-        self._given = settings.sizes
+        self._values = sizes
         self._declarations = declarations
         self._settings = settings
         self._parts: dict[Axis | Part, tuple[Factors, Ragged | None]] = {}
@@ -45,60 +54,65 @@ class Mesh:
 
     @property
     def ranks_per_host(self) -> int:
-        """How many ranks one host has.
+        """Return how many ranks one host has.
 
         Raises:
-            ConfigError: if neither the user nor the launcher said.
+            ConfigError: if neither the user nor the launcher set it.
         """
         return self._settings.host_size().value
 
     def coordinate(self, axis: str, rank: int) -> int:
-        """The position of a rank along an axis or a named part.
+        """Return the position of a rank along an axis or a named part.
 
         With data=2, pipe=2 and tensor=2, rank 5 = 1·4 + 0·2 + 1 has data coordinate 1 and
         tensor coordinate 1.
+
+        Raises:
+            ConfigError: if the rank is out of range.
+            PluginError: if no mode declares the axis.
         """
         if not 0 <= rank < self.world_size:
-            raise ConfigError(f"rank {rank} is out of range; the plan has {self.world_size} ranks.")
-        factors, ragged = self._factors(self._known(axis))
+            raise ConfigError(f"rank {shown(rank)} is out of range; the plan has ranks 0 to {self.world_size - 1}.")
+        self._check_declared([axis])
+        factors, ragged = self._factors(axis)
         if ragged is None:
             return coordinate(factors, rank)
         position = rank // ragged.stride % ragged.whole
         return position % ragged.size if ragged.side == "inner" else position // ragged.size
 
     def groups(self, over: OneOrMore) -> Groups:
-        """The groups over axes and parts, as `Mode(over=…)` would have them."""
+        """Return the groups over axes and parts, as `Mode(over=…)` has them.
+
+        Raises:
+            PluginError: if no mode declares one of them, or they are not independent.
+        """
         mode = Mode("groups", over=over)
-        for reference in walk(mode.over or ()):
-            declared = reference is WORLD or label(reference) in self.sizes or reference in self._parts
-            if not declared:
-                raise PluginError(
-                    f"no mode declares {label(reference)!r}. {did_you_mean(label(reference), self.sizes)}"
-                )
-        for one, other in combinations(mode.over or (), 2):
-            if not self._declarations.separate(one, other):
+        references = mode.over or ()
+        self._check_declared(references)
+        for one, other in combinations(references, 2):
+            if not self._declarations.independent(one, other):
                 raise PluginError(
                     f"{label(one)!r} and {label(other)!r} are not independent, so no groups are over both."
                 )
         return laid_out(self.layout(mode))
 
     def layout(self, mode: Mode) -> Layout:
-        """A mode that is over axes, in closed form."""
+        """Return the groups of a mode that is over axes, in closed form."""
         factors: list[tuple[int, int]] = []
         runs: list[Ragged] = []
         for reference in mode.over or ():
-            regular, ragged = self._factors(self._known(reference))
+            regular, ragged = self._factors(reference)
             factors += regular
             runs += [ragged] if ragged else []
         if len(runs) == 2 and runs[0].stride == runs[1].stride:  # both parts of one split: all of it
             factors.append((runs[0].whole, runs[0].stride))
             runs = []
         if len(runs) > 1:
-            raise PluginError(f"mode {mode.name!r} is over two ragged splits, which no closed form says; use groups=.")
+            raise PluginError(f"mode {mode.name!r} is over two ragged splits, which no layout has; use groups=.")
         return Layout(self.world_size, merge(factors), runs[0] if runs else None, mode.at)
 
     def check_splits(self) -> list[ConfigError]:
-        """What is wrong with the sizes of splits: one error for each cut that does not fit."""
+        """Return one error for each split whose size does not fit."""
         wrong: list[ConfigError] = []
         for part in self._declarations.parts.values():
             try:
@@ -107,29 +121,38 @@ class Mesh:
                 wrong.append(error)
         return wrong
 
-    def _known(self, reference: Reference) -> Reference:
-        if isinstance(reference, str) and reference not in self.sizes:
-            raise PluginError(f"no axis or part is called {reference!r}. {did_you_mean(reference, self.sizes)}")
-        return reference
+    def _check_declared(self, references: Iterable[Reference]) -> None:
+        """Raise PluginError for what no mode declares, and for another axis or split of a declared name."""
+        found = list(walk(references))
+        for item in found:
+            if item is not WORLD and label(item) not in self.sizes and item not in self._parts:
+                raise PluginError(f"no mode declares {label(item)!r}. {did_you_mean(label(item), self.sizes)}")
+        for item in found:
+            if isinstance(item, Axis | Part) and item not in self._parts:
+                declared = self._declarations.find(label(item))
+                raise PluginError(
+                    f"{item!r} is not {declared!r}, which a mode declares as {label(item)!r}; "
+                    f"use the name {label(item)!r} to refer to it."
+                )
 
     def _factors(self, reference: Reference) -> tuple[Factors, Ragged | None]:
-        found: Any = self._declarations.find(reference)
-        if found is WORLD:
+        found = self._declarations.find(reference)
+        if not isinstance(found, Axis | Part):
             return merge([(self.world_size, 1)]), None
-        if found not in self._parts:
+        if isinstance(found, Part) and found not in self._parts:
             self._cut(found.split)
         return self._parts[found]
 
     def _cut(self, split: Split) -> None:
-        """Work out both parts of a split."""
+        """Compute both parts of a split."""
         of = merge(factor for reference in split.of for factor in self._factors(reference)[0])
         size = self._inner_size(split, of)
         outer: Factors = ()
         if split.ragged and size > whole(of):
             inner = of
         elif split.ragged and whole(of) % size and len(of) == 1:
-            runs = {part: Ragged(whole(of), size, of[0][1], part.side) for part in (split.outer, split.inner)}
-            self._parts.update({part: ((), ragged) for part, ragged in runs.items()})
+            for part in (split.outer, split.inner):
+                self._parts[part] = (), Ragged(whole(of), size, of[0][1], part.side)
             return
         elif parts := cut(of, size):
             outer, inner = parts
@@ -138,44 +161,96 @@ class Mesh:
         self._parts[split.outer], self._parts[split.inner] = (outer, None), (inner, None)
 
     def _inner_size(self, split: Split, of: Factors) -> int:
-        inner, outer, total = split.inner, split.outer, whole(of)
+        inner, outer, total, given = split.inner, split.outer, whole(of), self._settings.sizes
         size = self.sizes[inner.name] if inner.name else -(-total // self.sizes[label(outer)])
-        if outer.name and (outer.name in self._given or not inner.name):
+        if outer.name and (outer.name in given or not inner.name):
             groups = self.sizes[outer.name]
             if (-(-total // size) if split.ragged else total / size) != groups:
-                if inner.name not in self._given:
-                    sizes = range(1, total + 1) if split.ragged and len(of) == 1 else cuts(of)
-                    raise ConfigError(self._does_not_divide(outer, total, sorted({-(-total // n) for n in sizes})))
+                if inner.name not in given:
+                    fitting = run_counts(total) if split.ragged and len(of) == 1 else outer_sizes(of)
+                    raise ConfigError(self._does_not_divide(outer, total, fitting))
                 raise ConfigError(
                     f"{outer.name} × {inner.name} = {groups} × {size} = {groups * size} "
                     f"is not {self._total(outer, total)}."
-                    f"\n  {self._said(outer)}\n  {self._said(inner)}"
+                    f"\n  {self._size(outer)}\n  {self._size(inner)}"
                 )
         return size
 
     def _does_not_fit(self, split: Split, of: Factors) -> str:
-        inner, outer, total = split.inner, split.outer, whole(of)
-        if inner.name is None or (outer.name in self._given and inner.name not in self._given):
-            part, fitting = outer, sorted(total // size for size in cuts(of))
+        inner, outer, total, given = split.inner, split.outer, whole(of), self._settings.sizes
+        if inner.name is None or (outer.name in given and inner.name not in given):
+            part, fitting = outer, outer_sizes(of)
         else:
             part, fitting = inner, cuts(of)
         if total % self.sizes[label(part)]:
             return self._does_not_divide(part, total, fitting)
         return (
-            f"{self._said(part)} cuts {self._total(part, total)} where none of its axes can be cut.\n"
+            f"{self._size(part)} cuts {self._total(part, total)} where none of its axes can be cut.\n"
             f"  {part.name} could be {listing(fitting, 'or')}."
         )
 
     def _does_not_divide(self, part: Part, total: int, fitting: Sequence[int]) -> str:
         return (
-            f"{self._said(part)} does not divide {self._total(part, total)}.\n"
+            f"{self._size(part)} does not divide {self._total(part, total)}.\n"
             f"  {part.name} could be {listing(fitting, 'or')}."
         )
 
-    def _said(self, part: Part) -> str:
-        return f"{part.name} = {self.sizes[label(part)]} ({self._origins[label(part)]})"
+    def _size(self, part: Part) -> str:
+        """Return `zero1 = 3 (keyword)`."""
+        value = self._values[label(part)]
+        return f"{part.name} = {value.value} ({value.origin})"
 
     def _total(self, part: Part, total: int) -> str:
+        """Return what a part is of: `data × tensor = 12 (what is left and keyword)`."""
         names = [label(reference) for reference in part.split.of]
-        origins = dict.fromkeys(self._origins[name] for name in names if name in self._origins)
+        origins = dict.fromkeys(self._values[name].origin for name in names if name in self._values)
         return f"{' × '.join(names)} = {total}" + (f" ({listing(origins)})" if origins else "")
+
+
+def checked_groups(one: DeclaredMode, mesh: Mesh) -> Groups:
+    """Return the groups that a `groups=` function lists.
+
+    Raises:
+        PluginError: if the function raises, or its groups are not disjoint lists of ascending ranks.
+    """
+    member: dict[int, tuple[int, ...]] = {}
+    for given in _listed(one, mesh):
+        group = _ranks(one, given)
+        if not group:
+            raise PluginError(f"{one} has an empty group; leave it out.", plugin=one.plugin.name)
+        if not 0 <= min(group) <= max(group) < mesh.world_size:
+            rule = f"the ranks must be from 0 to {mesh.world_size - 1}"
+            raise PluginError(f"{one} has group {shown(group)}, but {rule}.", plugin=one.plugin.name)
+        if list(group) != sorted(set(group)):
+            rule = "whose ranks must ascend; sort them, each once"
+            raise PluginError(f"{one} has group {shown(group)}, {rule}.", plugin=one.plugin.name)
+        for rank in group:
+            if rank in member:
+                both = f"{shown(member[rank])} and {shown(group)}"
+                raise PluginError(f"{one} puts rank {rank} into two groups, {both}.", plugin=one.plugin.name)
+            member[rank] = group
+    return ListedGroups(dict.fromkeys(member.values()))
+
+
+def _listed(one: DeclaredMode, mesh: Mesh) -> list[tuple[object, ...]]:
+    function = one.mode.groups
+    try:
+        return [tuple(group) for group in function(mesh)] if function else []
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{one}: its groups function raised {type(error).__name__}: {error}", plugin=one.plugin.name
+        ) from error
+
+
+def _ranks(one: DeclaredMode, given: tuple[object, ...]) -> tuple[int, ...]:
+    """Return a group with its ranks as ints; the function may give integers of numpy."""
+    ranks = []
+    for rank in given:
+        number = whole_number(rank)
+        if number is None:
+            text = f"{one} has group {shown(given)} with {shown(rank)}, which is not a rank."
+            raise PluginError(text, plugin=one.plugin.name)
+        ranks.append(number)
+    return tuple(ranks)

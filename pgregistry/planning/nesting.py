@@ -1,4 +1,4 @@
-"""Which axis lies inside which: declared as inside= and outside=, or said by the user in order=."""
+"""The nesting order of axes: from inside= and outside= of plugins, or from the user's order=."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pgregistry.settings.merge import ConfigValue
 
 def nest(
     declarations: Declarations,
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, ConfigValue[int]],
     order: ConfigValue[tuple[str, ...]] | None,
     problems: Problems,
 ) -> tuple[str, ...]:
-    """The axes, outermost first.
+    """Return the axes, outermost first; add to `problems` larger axes that cannot be ordered.
 
-    Axes of size 1 move nobody's ranks, so only larger ones must be comparable. Which of two
-    plugins was installed first, or comes first in the alphabet, never decides.
+    An axis of size 1 moves no rank, so only larger ones must be comparable. Neither the order of
+    installation nor the alphabet decides between two axes.
     """
     around = _around(declarations)
     default = _linear(around)
@@ -28,34 +28,35 @@ def nest(
         _check_unique(default, sizes, around, declarations, problems)
         return default
     named = order.value
-    missing = [name for name in default if sizes[name] > 1 and name not in named]
-    if missing:
-        sized = listing(f"{name} = {sizes[name]}" for name in missing)
+    left_out = [name for name in default if sizes[name].value > 1 and name not in named]
+    if left_out:
+        sized = listing(f"{name} = {sizes[name].value}" for name in left_out)
         problems.add(
             ConfigError(
                 f"order = {','.join(named)} ({order.origin}) leaves out {sized}; "
                 "every axis larger than 1 must be named, outermost first."
             )
         )
-    if unknown := [name for name in named if name not in declarations.axes]:
-        named = tuple(name for name in named if name not in unknown)  # `check_order` said so
+    named = tuple(name for name in named if name in declarations.axes)  # `check_order` reports the others
     return (*named, *(name for name in default if name not in named))
 
 
 def check_order(declarations: Declarations, order: ConfigValue[tuple[str, ...]] | None, problems: Problems) -> None:
-    """Add to `problems` the names in `order` that are no axis, or there twice."""
-    for name in dict.fromkeys(order.value if order else ()):
-        if order and name not in declarations.axes:
+    """Add to `problems` each name in `order` that is not an axis, or is there twice."""
+    if order is None:
+        return
+    for name in dict.fromkeys(order.value):
+        if name not in declarations.axes:
             kind = "is a part of a split, not an axis" if name in declarations.parts else "is not an axis"
             problems.add(
                 ConfigError(f"order: {name!r} {kind} ({order.origin}). {did_you_mean(name, declarations.axes)}")
             )
-        elif order and order.value.count(name) > 1:
+        elif order.value.count(name) > 1:
             problems.add(ConfigError(f"order: {name!r} is named twice ({order.origin})."))
 
 
 def _around(declarations: Declarations) -> dict[str, set[str]]:
-    """For each axis the axes directly around it, of those that are there."""
+    """Return for each axis the declared axes directly around it."""
     around: dict[str, set[str]] = {name: set() for name in declarations.axes}
     for name, axis in declarations.axes.items():
         around[name].update(outer for outer in axis.inside if outer in around)
@@ -73,7 +74,7 @@ def _linear(around: Mapping[str, set[str]]) -> tuple[str, ...]:
         raise PluginError(f"Axes nest in a cycle: {' around '.join(error.args[1])}.") from None
     order: list[str] = []
     while sorter.is_active():
-        ready = sorted(sorter.get_ready())  # by name only where size 1 makes the order meaningless
+        ready = sorted(sorter.get_ready())  # by name, which matters only to axes of size 1
         order += ready
         sorter.done(*ready)
     return tuple(order)
@@ -81,7 +82,7 @@ def _linear(around: Mapping[str, set[str]]) -> tuple[str, ...]:
 
 def _check_unique(
     default: tuple[str, ...],
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, ConfigValue[int]],
     around: Mapping[str, set[str]],
     declarations: Declarations,
     problems: Problems,
@@ -89,14 +90,14 @@ def _check_unique(
     outside: dict[str, set[str]] = {}
     for name in default:
         outside[name] = around[name].union(*(outside[outer] for outer in around[name]))
-    large = [name for name in default if sizes[name] > 1]
+    large = [name for name in default if sizes[name].value > 1]
     for first, second in combinations(large, 2):
         if first not in outside[second] and second not in outside[first]:
             owners = [f"{name!r} ({declarations.owners[name].plugin})" for name in (first, second)]
             problems.add(
                 PluginError(
                     f"Axes {owners[0]} and {owners[1]} are both larger than 1 and neither is inside the other.\n"
-                    f"Say which is outermost, as in order={list(large)}, "
+                    f"Set their order, outermost first, as in order={list(large)}, "
                     "or ask the author of one to declare inside= or outside=."
                 )
             )

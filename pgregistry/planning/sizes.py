@@ -1,4 +1,4 @@
-"""How large every axis and part is, and where each size comes from."""
+"""The sizes of all axes and parts, each with its origin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from math import prod
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, listing
 from pgregistry.layouts.layout import divisors
-from pgregistry.planning.declarations import Declarations, label
+from pgregistry.planning.declarations import Declarations
+from pgregistry.planning.references import label
 from pgregistry.settings.merge import DEFAULT, LEFT, ConfigValue, Settings
 from pgregistry.vocabulary import HOST, REST, WORLD, Part, Reference, Special
 
@@ -15,13 +16,17 @@ from pgregistry.vocabulary import HOST, REST, WORLD, Part, Reference, Special
 def resolve(
     world_size: int, declarations: Declarations, settings: Settings, problems: Problems
 ) -> dict[str, ConfigValue[int]]:
-    """The size of every axis and named part; raises what does not fit, with the sizes that would.
+    """Return the size of every axis and named part.
 
-    Whether a split can be cut at its size depends on where the axes lie, so `Mesh` checks it.
+    `Mesh` checks whether a split can be cut at its size, since that depends on the nesting order.
+
+    Raises:
+        ConfigError: if sizes do not fit the world, with the sizes that would.
+        PluginError: if sizes depend on each other in a cycle.
     """
     resolver = _Resolver(world_size, declarations, settings)
     try:
-        sizes = {name: resolver.size(name) for name in declarations.sized()}
+        sizes = {name: resolver.size(name) for name in declarations.size_names()}
     except PgregistryError as error:
         problems.add(error)
         problems.raise_any()
@@ -32,34 +37,37 @@ def resolve(
 
 
 class _Resolver:
-    """Sizes refer to one another, so each is worked out when it is first needed."""
+    """Computes each size when it is first needed, because sizes refer to one another."""
 
     def __init__(self, world_size: int, declarations: Declarations, settings: Settings) -> None:
         self._world_size = world_size
         self._declarations = declarations
         self._settings = settings
         self._known: dict[str, ConfigValue[int]] = {}
-        self._asking: list[str] = []
+        self._pending: list[str] = []
 
     def size(self, name: str) -> ConfigValue[int]:
-        """The size of one name."""
+        """Return the size of one name."""
         if given := self._settings.sizes.get(name):
             return given
         if name not in self._known:
-            if name in self._asking:
-                cycle = " needs ".join([*self._asking[self._asking.index(name) :], name])
-                rest = [name for name, axis in self._declarations.axes.items() if axis.size is REST]
-                if len(rest) > 1:
-                    names = listing(map(repr, rest))
-                    raise PluginError(f"More than one axis takes what is left: {names}. Set the size of all but one.")
-                raise PluginError(f"Sizes depend on each other in a cycle: {cycle}. Set one of them.")
-            self._asking.append(name)
+            if name in self._pending:
+                raise self._cycle(name)
+            self._pending.append(name)
             if axis := self._declarations.axes.get(name):
                 self._known[name] = self._default(axis.size, lambda: self._rest(name))
             else:
                 self._known[name] = self._part(self._declarations.parts[name])
-            self._asking.pop()
+            self._pending.pop()
         return self._known[name]
+
+    def _cycle(self, name: str) -> PluginError:
+        rest = [name for name, axis in self._declarations.axes.items() if axis.size is REST]
+        if len(rest) > 1:
+            names = listing(map(repr, rest))
+            return PluginError(f"More than one axis takes what is left: {names}. Set the size of all but one.")
+        cycle = " needs ".join([*self._pending[self._pending.index(name) :], name])
+        return PluginError(f"Sizes depend on each other in a cycle: {cycle}. Set one of them.")
 
     def _default(self, size: int | str | Special, all_of_it: Callable[[], int]) -> ConfigValue[int]:
         if isinstance(size, str):
@@ -72,18 +80,10 @@ class _Resolver:
         return ConfigValue(size, DEFAULT)
 
     def _rest(self, name: str) -> int:
-        others = {other: self.size(other).value for other in sorted(self._declarations.axes) if other != name}
-        product = prod(others.values())
+        others = {other: self.size(other) for other in sorted(self._declarations.axes) if other != name}
+        product = _product(others)
         if self._world_size % product:
-            raise ConfigError(
-                _does_not_fit(
-                    self._world_size,
-                    {other: self.size(other) for other, size in others.items() if size > 1},
-                    "does not divide",
-                    f"\n  {name} takes what is left",
-                    lambda size, rest: self._world_size % (size * rest) == 0,
-                )
-            )
+            raise ConfigError(_leaves_no_rest(self._world_size, _large(others), name))
         return self._world_size // product
 
     def _part(self, part: Part) -> ConfigValue[int]:
@@ -93,7 +93,7 @@ class _Resolver:
         return ConfigValue(self._beside(part), LEFT)
 
     def _beside(self, part: Part) -> int:
-        """What the other part leaves; a ragged end counts as one."""
+        """Return what the other part leaves; a ragged end counts as one."""
         return -(-self._whole(part.split.of) // self.size(label(part.other)).value)
 
     def _whole(self, of: tuple[Reference, ...]) -> int:
@@ -108,46 +108,58 @@ class _Resolver:
         return self.size(label(found)).value
 
 
+def _product(sizes: Mapping[str, ConfigValue[int]]) -> int:
+    return prod(size.value for size in sizes.values())
+
+
+def _large(sizes: Mapping[str, ConfigValue[int]]) -> Mapping[str, ConfigValue[int]]:
+    """Return the sizes above 1, or all if there are none."""
+    return {name: size for name, size in sizes.items() if size.value > 1} or sizes
+
+
 def _check_world(
     world_size: int, declarations: Declarations, sizes: Mapping[str, ConfigValue[int]], problems: Problems
 ) -> None:
-    axes = {name: sizes[name] for name in sorted(declarations.axes)}
-    product = prod(size.value for size in axes.values())
-    large = {name: size for name, size in axes.items() if size.value > 1} or axes
+    axes = _large({name: sizes[name] for name in sorted(declarations.axes)})
     if any(axis.size is REST for axis in declarations.axes.values()):
-        if product != world_size:
-            problems.add(
-                ConfigError(
-                    _does_not_fit(world_size, large, "is not", "", lambda size, rest: size * rest == world_size)
-                )
-            )
-    elif world_size % product:
-        problems.add(
-            ConfigError(
-                _does_not_fit(
-                    world_size, large, "does not divide", "", lambda size, rest: world_size % (size * rest) == 0
-                )
-            )
-        )
+        if _product(axes) != world_size:
+            problems.add(ConfigError(_is_not_the_world(world_size, axes)))
+    elif world_size % _product(axes):
+        problems.add(ConfigError(_does_not_divide(world_size, axes)))
 
 
-def _does_not_fit(
-    world_size: int,
-    sizes: Mapping[str, ConfigValue[int]],
-    relation: str,
-    remark: str,
-    fits: Callable[[int, int], bool],
-) -> str:
-    """`tensor × pipe = 3 × 2 = 6 does not divide world size 16.`, the origins, and what would."""
-    product = prod(size.value for size in sizes.values())
-    terms = [" × ".join(sizes), " × ".join(str(size.value) for size in sizes.values()), str(product)]
-    said = " = ".join(dict.fromkeys(terms))
-    lines = [f"{said} {relation} world size {world_size}."]
-    lines += [f"  {name} = {size.value} ({size.origin})" for name, size in sizes.items()]
-    text = "\n".join(lines) + remark
-    would = {name: [n for n in divisors(world_size) if fits(n, product // size.value)] for name, size in sizes.items()}
-    hints = [f"{name} could be {listing(valid, 'or')}" for name, valid in would.items() if valid]
-    if not hints:
-        choices = listing(divisors(world_size), "or")
-        return f"{text}\n  Each must divide {world_size}, and so must their product: {choices}."
-    return f"{text}\n  {'; '.join(hints)}."
+def _leaves_no_rest(world_size: int, sizes: Mapping[str, ConfigValue[int]], rest: str) -> str:
+    hint = _hint(world_size, sizes, lambda product: world_size % product == 0)
+    taken = f"{_equation(sizes)} does not divide world size {world_size}.{_origins(sizes)}"
+    return f"{taken}\n  {rest} takes what is left{hint}"
+
+
+def _is_not_the_world(world_size: int, sizes: Mapping[str, ConfigValue[int]]) -> str:
+    hint = _hint(world_size, sizes, lambda product: product == world_size)
+    return f"{_equation(sizes)} is not world size {world_size}.{_origins(sizes)}{hint}"
+
+
+def _does_not_divide(world_size: int, sizes: Mapping[str, ConfigValue[int]]) -> str:
+    hint = _hint(world_size, sizes, lambda product: world_size % product == 0)
+    return f"{_equation(sizes)} does not divide world size {world_size}.{_origins(sizes)}{hint}"
+
+
+def _equation(sizes: Mapping[str, ConfigValue[int]]) -> str:
+    """Return `pipe × tensor = 2 × 5 = 10`, or `tensor = 3` for one size."""
+    terms = [" × ".join(sizes), " × ".join(str(size.value) for size in sizes.values()), str(_product(sizes))]
+    return " = ".join(dict.fromkeys(terms))
+
+
+def _origins(sizes: Mapping[str, ConfigValue[int]]) -> str:
+    return "".join(f"\n  {name} = {size.value} ({size.origin})" for name, size in sizes.items())
+
+
+def _hint(world_size: int, sizes: Mapping[str, ConfigValue[int]], fits: Callable[[int], bool]) -> str:
+    """Return the sizes that would fit beside the others, or the products that would."""
+    product, choices, hints = _product(sizes), divisors(world_size), []
+    for name, size in sizes.items():
+        if valid := [choice for choice in choices if fits(choice * (product // size.value))]:
+            hints.append(f"{name} could be {listing(valid, 'or')}")
+    if hints:
+        return f"\n  {'; '.join(hints)}."
+    return f"\n  Each must divide {world_size}, and so must their product: {listing(choices, 'or')}."
