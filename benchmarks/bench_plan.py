@@ -37,14 +37,14 @@ def groups(plan: Any, *, world: bool) -> int:
 def ours(shape: tuple[int, int, int]) -> dict[str, float]:
     """Return the seconds of each step: once in this fresh process, then the median of many."""
     import pgregistry
-    from pgregistry.planning.planner import make
+    from pgregistry.planning.planner import Planner
     from pgregistry.registry.manager import discover
 
     _, pipe, tensor = shape
     found = discover()
 
     def planning() -> Any:
-        return make(ranks(shape), {"pipe": pipe, "tensor": tensor}, found=found).plan
+        return Planner.read(ranks(shape), {"pipe": pipe, "tensor": tensor}, installed=found).plan()
 
     first = measure.timed(planning)  # imports the plugins
     plan = planning()

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.hookspecs import hookimpl
 from pgregistry.layouts.groups import Groups
-from pgregistry.planning.isolated import plan_modes
+from pgregistry.planning.api import plan, plan_modes
 from pgregistry.planning.mesh import Mesh
-from pgregistry.planning.planner import plan
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.vocabulary import FULL, HOST, REST, WORLD, Axis, Mode, Split

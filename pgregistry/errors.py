@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-
 #: `listing` shows this many items of a longer list.
 LISTED: Final = 128
 

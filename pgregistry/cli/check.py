@@ -11,7 +11,7 @@ import click
 
 from pgregistry.cli.options import trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 from pgregistry.registry.manager import Registry
 from pgregistry.settings.tracing import log, tracing
 
@@ -45,7 +45,7 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
         with tracing(trace), redirect_stdout(sys.stderr):
             for subject in subjects if log.isEnabledFor(logging.DEBUG) else ():
                 with suppress(PgregistryError):  # a property reports it
-                    make(8, subject.keywords(8, {}), environ={})
+                    Planner.read(8, subject.keywords(8, {}), environ={}).plan()
         wrong = sum(map(_check, subjects))
     if wrong:
         click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}")

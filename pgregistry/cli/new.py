@@ -16,7 +16,7 @@ import click
 
 from pgregistry.cli.options import trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems
-from pgregistry.planning.declarations import default_sizes
+from pgregistry.planning.references import default_sizes
 from pgregistry.registry.manager import Registry
 from pgregistry.settings.options import RESERVED
 from pgregistry.settings.tracing import tracing

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from pgregistry.cli import cells
 from pgregistry.cli.options import ORIGIN, command_line, plan_options, split_world_size
-from pgregistry.errors import ConfigError, Problems
-from pgregistry.planning.planner import make
+from pgregistry.errors import ConfigError, Problems, did_you_mean
+from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import document
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
@@ -49,7 +49,9 @@ def plan_command(
     if world_size is None:
         raise click.UsageError("WORLD_SIZE is missing, and the environment does not set it.")
     with tracing(trace), redirect_stdout(sys.stderr):  # a plugin may print; only results go to stdout
-        plan = make(world_size, {}, command_line=typed, problems=problems, mode=mode, rank=rank).plan
+        planner = Planner.read(world_size, {}, command_line=typed, problems=problems)
+        _check_wanted(planner, world_size, mode, rank)
+        plan = planner.plan()
     shown = list(plan.planned) if mode is None else [plan[mode]]
     _check_length(shown, mode, rank, as_json=as_json)
     if as_json:
@@ -76,6 +78,17 @@ def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | No
                 f"mode = {mode!r} ({ORIGIN}): its {len(shown[0].groups)} groups have {ranks} ranks, and at most "
                 f"{LISTED} are listed. Name a rank with --rank, or leave out --mode."
             )
+
+
+def _check_wanted(planner: Planner, world_size: int, mode: str | None, rank: int | None) -> None:
+    """Add to the problems of the plan a mode and a rank that it does not have."""
+    modes = [one.mode.name for one in planner.declarations.modes]
+    if mode is not None and mode not in modes:
+        hint = did_you_mean(mode, modes)
+        planner.problems.add(ConfigError(f"mode: there is no mode {mode!r} (command line). {hint}"))
+    if rank is not None and not 0 <= rank < world_size:
+        text = f"rank: {rank} is out of range (command line): the ranks are 0 to {world_size - 1}."
+        planner.problems.add(ConfigError(text))
 
 
 def _show(plan: Plan, shown: Sequence[PlannedMode], mode: str | None, rank: int | None) -> None:

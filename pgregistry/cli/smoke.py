@@ -15,7 +15,7 @@ import click
 from pgregistry.cli import cells
 from pgregistry.cli.options import command_line, plan_options, print_error, split_world_size
 from pgregistry.errors import PgregistryError, Problems
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 from pgregistry.settings import launcher
 from pgregistry.settings.tracing import tracing
 from pgregistry.views import tables
@@ -53,12 +53,12 @@ def smoke_command(
             raise click.UsageError("Add --nproc N, or start this command with torchrun.")
         _work(typed, backend, cpu, trace, problems)
         return
-    plan = partial(make, nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)
+    read = partial(Planner.read, nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)
     try:
-        plan()  # fail before any process starts; if it does not, the first rank traces
+        read().plan()  # fail before any process starts; if it does not, the first rank traces
     except PgregistryError:
         with tracing(trace):
-            plan()
+            read().plan()
         raise
     from pgregistry.testing import launch_ranks
 

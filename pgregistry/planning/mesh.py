@@ -8,8 +8,19 @@ from types import MappingProxyType
 
 from pgregistry.errors import ConfigError, PluginError, did_you_mean, listing
 from pgregistry.layouts.groups import Groups, ListedGroups, laid_out
-from pgregistry.layouts.layout import Factors, Layout, Ragged, coordinate, cut, cuts, merge, outer_sizes, run_counts, whole
-from pgregistry.planning.declarations import DeclaredMode, Declarations
+from pgregistry.layouts.layout import (
+    Factors,
+    Layout,
+    Ragged,
+    coordinate,
+    cut,
+    cuts,
+    merge,
+    outer_sizes,
+    run_counts,
+    whole,
+)
+from pgregistry.planning.declarations import Declarations, DeclaredMode
 from pgregistry.planning.references import label, walk
 from pgregistry.settings.merge import ConfigValue, Settings
 from pgregistry.values import shown, whole_number
@@ -26,7 +37,7 @@ class Mesh:
     ...     return [(group[0], group[-1]) for group in mesh.groups("pipe") if mesh.sizes["pipe"] > 1]
     >>> plan = pgregistry.plan(8, pipe=4, extra=[pgregistry.Mode("ends", groups=ends)])
     >>> plan["ends"].groups
-    <2 groups: (0, 6), (1, 7)>
+    <2 groups: (0, 3), (4, 7)>
 
     Attributes:
         world_size: How many ranks the plan has.

@@ -1,233 +1,242 @@
-"""From settings and plugins to a plan: pure Python, no torch, the same on every rank."""
+"""The planner: settings and plugins to a plan, without torch, equal on every rank."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from math import isfinite
 from typing import Any
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean
 from pgregistry.layouts.groups import laid_out
 from pgregistry.layouts.placement import place
-from pgregistry.planning.answers import check_plan, process_group_options
-from pgregistry.planning.declarations import Declarations, Declared, declare, label
+from pgregistry.planning.declarations import Declarations, DeclaredMode, declare
 from pgregistry.planning.explanation import log_axes, log_extra, log_modes
-from pgregistry.planning.listed import listed
-from pgregistry.planning.mesh import Mesh
+from pgregistry.planning.mesh import Mesh, checked_groups
 from pgregistry.planning.nesting import check_order, nest
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.planning.references import label
 from pgregistry.planning.sizes import resolve
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin
 from pgregistry.registry.requirements import check_requirements
-from pgregistry.settings.merge import Settings, read_settings
-from pgregistry.settings.options import RESERVED, split_parameters
-from pgregistry.settings.tracing import tracing
+from pgregistry.settings.merge import read_settings
+from pgregistry.settings.options import RESERVED
 from pgregistry.values import LARGEST, shown, whole_number
-from pgregistry.vocabulary import Mode
+
+#: The plugin of the modes in `extra=`.
+EXTRA = Plugin("extra")
 
 
-def plan(
-    world_size: int,
-    *,
-    order: Sequence[str] | None = None,
-    enable: Sequence[str] = (),
-    disable: Sequence[str] = (),
-    only: Sequence[str] | None = None,
-    config: str | None = None,
-    extra: Iterable[Mode] = (),
-    within: Iterable[int] | None = None,
-    ranks_per_host: int | None = None,
-    require: Sequence[str] = (),
-    **sizes: Any,
-) -> Plan:
-    """Plan every group of every mode, for any world size, on any machine, without torch.
+class Planner:
+    """Makes the plan of a world from the settings and plugins of a registry.
 
-    >>> import pgregistry
-    >>> pgregistry.plan(8, tensor=2, pipe=2)["pipe"].groups
-    <4 groups: (0, 2), (1, 3), (4, 6), (5, 7)>
+    >>> planner = Planner.read(8, {"tensor": 2}, environ={})
+    >>> planner.declarations.axes["tensor"].name, planner.plan()["tensor"].groups
+    ('tensor', <4 groups: (0, 1), (2, 3), (4, 5), (6, 7)>)
 
-    Args:
-        world_size: How many ranks there are.
-        order: The axes, outermost first, instead of the nesting that plugins declare.
-        enable: Plugins to switch on beside those that are on when installed.
-        disable: Plugins to leave out; they are not imported.
-        only: The plugins to use, and no others.
-        config: A TOML file with the same names.
-        extra: Modes that no plugin declares.
-        within: Plan on these ranks only, in this order; the sizes divide their number.
-        ranks_per_host: How many ranks one host has, for modes that ask.
-        require: Distributions that must be installed, as `"pgregistry-expert>=1"`.
-        **sizes: Sizes by name (`tensor=2`), or `zero1={"size": 2, "dedicated": True}` with
-            any of size, backend, timeout (seconds), cpu and dedicated.
-
-    Raises:
-        ConfigError: with everything that is wrong with the values, and what would be right.
-        PluginError: if a plugin does not load or declares what cannot be.
+    Attributes:
+        registry: The plugins, with the settings in `registry.settings`.
+        problems: The errors so far. Each step raises them together at its end.
     """
-    keywords, _ = split_parameters(locals())
-    with tracing():
-        return make(world_size, keywords).plan
 
+    def __init__(self, world_size: int, registry: Registry, problems: Problems, backend: str | None = None) -> None:
+        self.registry = registry
+        self.problems = problems
+        self._world_size = world_size
+        self._settings = registry.settings
+        self._backend = backend
+        self._ranks = self._settings.within.value if self._settings.within else None
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A plan and the plugins it was made with."""
+    @classmethod
+    def read(
+        cls,
+        world_size: int,
+        keywords: Mapping[str, Any],
+        *,
+        command_line: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+        installed: tuple[InstalledPlugin, ...] | None = None,
+        backend: str | None = None,
+        problems: Problems | None = None,
+        origin: str = "keyword",
+    ) -> Planner:
+        """Read the settings from every source, load the plugins, and return the planner of both.
 
-    plan: Plan
-    registry: Registry
+        Args:
+            world_size: How many ranks there are.
+            keywords: The keywords of `plan`.
+            command_line: The same names as typed by the user.
+            environ: Environment variables; None for those of this process.
+            installed: The installed plugins; None to discover them.
+            backend: The run's default backend, for `pgregistry_process_group_options`.
+            problems: Earlier errors, to raise together with those of the plan.
+            origin: What errors and the plan call the keywords.
 
-
-def make(
-    world_size: int,
-    keywords: Mapping[str, Any],
-    *,
-    command_line: Mapping[str, Any] | None = None,
-    environ: Mapping[str, str] | None = None,
-    found: tuple[InstalledPlugin, ...] | None = None,
-    backend: str | None = None,
-    problems: Problems | None = None,
-    mode: str | None = None,
-    rank: int | None = None,
-    origin: str = "keyword",
-) -> Made:
-    """Make a plan from every source of settings.
-
-    Args:
-        world_size: How many ranks there are.
-        keywords: What `plan` takes by keyword.
-        command_line: The same names as typed by the user.
-        environ: Environment variables; None for those of this process.
-        found: Installed plugins; None to look.
-        backend: The run's default backend, told to `pgregistry_process_group_options`.
-        problems: What was wrong already, to be said together with the rest.
-        mode: A mode that must be there, as the command line says it.
-        rank: A rank that must be there, likewise.
-        origin: What errors and the plan call the keywords.
-    """
-    problems = problems or Problems()
-    world_size = _world_size(world_size, problems)
-    settings = read_settings(
-        problems,
-        keywords=keywords,
-        command_line=command_line,
-        environ=environ,
-        origin=origin,
-        world_size=world_size,
-    )
-    registry = Registry.load(settings, found)
-    registry.check(problems)
-    check_requirements(settings, problems)
-    if any(status.error for status in registry.statuses):
-        problems.raise_any()  # what the failed plugins declare is not known, so nothing more can be
-    ranks = settings.within.value if settings.within else None
-    log_extra(settings.extra)
-    declared = tuple(_declared(registry, settings, problems))
-    declarations = declare(declared, registry.off, problems)
-    log_modes(declarations)
-    _check_names(declarations, registry, settings, problems)
-    _check_wanted(declarations, world_size, mode, rank, problems)
-    check_order(declarations, settings.order, problems)
-    if settings.unreadable:
-        problems.raise_any()
-    positions = len(ranks) if ranks is not None else world_size
-    sizes = resolve(positions, declarations, settings, problems)
-    order = nest(declarations, {name: size.value for name, size in sizes.items()}, settings.order, problems)
-    log_axes(order, sizes, declarations, settings.order)
-    problems.raise_any()
-    mesh = Mesh(positions, declarations, order, sizes, settings)
-    for error in mesh.check_splits():
-        problems.add(error)
-    problems.raise_any()
-    planned = []
-    for one in declarations.modes:
-        try:
-            planned.append(_planned(one, mesh, settings, ranks))
-        except PgregistryError as error:
-            problems.add(error)
-    problems.raise_any()
-    options = process_group_options(registry, planned, backend)
-    result = Plan(
-        world_size=world_size,
-        order=order,
-        values=sizes,
-        ranks=ranks,
-        planned=tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned),
-    )
-    check_plan(registry, result, problems)
-    problems.raise_any()
-    return Made(result, registry)
-
-
-def _world_size(given: object, problems: Problems) -> int:
-    number = whole_number(given)
-    if number is None or not 1 <= number <= LARGEST:
-        problems.add(
-            ConfigError(f"world_size = {shown(given)} is not a world; it takes a whole number from 1 to {LARGEST}.")
+        Raises:
+            ConfigError: if `world_size` is not the size of a world.
+        """
+        problems = problems or Problems()
+        number = whole_number(world_size)
+        if number is None or not 1 <= number <= LARGEST:
+            text = f"world_size = {shown(world_size)} must be a whole number from 1 to {LARGEST}."
+            problems.add(ConfigError(text))
+            problems.raise_any()
+        world_size = number or 1
+        settings = read_settings(
+            problems,
+            keywords=keywords,
+            command_line=command_line,
+            environ=environ,
+            origin=origin,
+            world_size=world_size,
         )
-        problems.raise_any()
-    return number or 1
+        return cls(world_size, Registry.load(settings, installed), problems, backend)
+
+    @cached_property
+    def declarations(self) -> Declarations:
+        """The axes, splits and modes of all plugins; names in the settings are checked against them."""
+        self.registry.check(self.problems)
+        check_requirements(self._settings, self.problems)
+        if any(status.error for status in self.registry.statuses):
+            self.problems.raise_any()  # the declarations of the failed plugins are unknown
+        log_extra(self._settings.extra)
+        declarations = declare(tuple(self._declared_modes()), self.registry.off, self.problems)
+        log_modes(declarations)
+        self._check_names(declarations)
+        check_order(declarations, self._settings.order, self.problems)
+        return declarations
+
+    def plan(self) -> Plan:
+        """Return the plan.
+
+        Raises:
+            ConfigError: with everything that is wrong with the values, and the valid ones.
+            PluginError: if a plugin does not load, or its declarations are invalid.
+        """
+        declarations = self.declarations
+        if self._settings.unreadable:
+            self.problems.raise_any()
+        positions = self._world_size if self._ranks is None else len(self._ranks)
+        sizes = resolve(positions, declarations, self._settings, self.problems)
+        order = nest(declarations, sizes, self._settings.order, self.problems)
+        log_axes(order, sizes, declarations, self._settings.order)
+        self.problems.raise_any()
+        mesh = Mesh(positions, declarations, order, sizes, self._settings)
+        for error in mesh.check_splits():
+            self.problems.add(error)
+        self.problems.raise_any()
+        planned = tuple(self._planned_modes(declarations, mesh))
+        self.problems.raise_any()
+        options = self._process_group_options(planned)
+        plan = Plan(
+            world_size=self._world_size,
+            order=order,
+            values=sizes,
+            ranks=self._ranks,
+            planned=tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned),
+        )
+        self._check_plan(plan)
+        self.problems.raise_any()
+        return plan
+
+    def _declared_modes(self) -> Iterator[DeclaredMode]:
+        for plugin in self.registry.active:
+            if plugin.name in RESERVED:
+                rule = "has the name of a parameter of plan() or init(), which is reserved"
+                self.problems.add(PluginError(f"{plugin} {rule}.", plugin=plugin.name))
+            try:
+                modes = self.registry.modes(plugin)
+            except PgregistryError as error:
+                self.problems.add(error)
+                continue
+            yield from (DeclaredMode(mode, plugin) for mode in modes)
+        yield from (DeclaredMode(mode, EXTRA) for mode in self._settings.extra)
+
+    def _check_names(self, declarations: Declarations) -> None:
+        """Add each name in the settings that no plugin declares, and each declared name that is reserved."""
+        sizes, modes = declarations.size_names(), [one.mode.name for one in declarations.modes]
+        for name, owner in declarations.owners.items():
+            if name in RESERVED:
+                rule = f"size {name!r} has the name of a parameter of plan() or init(), which is reserved"
+                self.problems.add(PluginError(f"{owner}: {rule}.", plugin=owner.plugin.name))
+        for name, size in self._settings.sizes.items():
+            if name not in sizes:
+                self._add_unknown(f"size {name!r} ({size.origin})", name, sizes)
+        for name, origin in self._settings.mentioned.items():
+            if name not in modes and name not in sizes:
+                self._add_unknown(f"size {name!r} ({origin})", name, sizes)
+        for name, table in self._settings.modes.items():
+            if name not in modes:
+                self._add_unknown(f"mode {name!r} ({next(iter(table.values())).origin})", name, modes)
+
+    def _add_unknown(self, what: str, name: str, known: Iterable[str]) -> None:
+        reason = self.registry.off.get(name)
+        hint = f": plugin {name!r} is {reason}." if reason else f". {did_you_mean(name, known)}"
+        self.problems.add(ConfigError(f"There is no {what}{hint}", plugin=name if reason else None))
+
+    def _planned_modes(self, declarations: Declarations, mesh: Mesh) -> Iterator[PlannedMode]:
+        for one in declarations.modes:
+            try:
+                yield self._planned(one, mesh)
+            except PgregistryError as error:
+                self.problems.add(error)
+
+    def _planned(self, one: DeclaredMode, mesh: Mesh) -> PlannedMode:
+        mode, given = one.mode, self._settings.modes.get(one.mode.name, {})
+        layout = mesh.layout(mode) if mode.groups is None else None
+        groups = checked_groups(one, mesh) if layout is None else laid_out(layout)
+        settings = {
+            key: given[key].value if key in given else getattr(mode, key)
+            for key in ("dedicated", "backend", "timeout", "cpu")
+        }
+        return PlannedMode(
+            name=mode.name,
+            plugin=one.plugin,
+            over=tuple(label(reference) for reference in mode.over or ()),
+            layout=layout,
+            groups=place(groups, self._ranks),
+            **settings,
+        )
+
+    def _process_group_options(self, planned: Iterable[PlannedMode]) -> dict[str, dict[str, object]]:
+        """Return the backend options that plugins give, by mode."""
+        hook = "pgregistry_process_group_options"
+        options: dict[str, dict[str, object]] = {}
+        for mode in planned:
+            giver: Plugin | None = None
+            for plugin, given in self.registry.call_all(hook, mode=mode.name, backend=mode.backend or self._backend):
+                if given is None:
+                    continue
+                if giver is not None:
+                    text = f"Both {giver} and {plugin} give process group options for mode {mode.name!r}"
+                    raise PluginError(f"{text}; disable one of them.", plugin=plugin.name)
+                if not isinstance(given, Mapping) or not all(map(_is_plain, given.items())):
+                    rule = "it must return a mapping of names to plain values"
+                    raise PluginError(f"{plugin}: {hook} returned {shown(given)}; {rule}.", plugin=plugin.name)
+                giver, options[mode.name] = plugin, dict(given)
+        return options
+
+    def _check_plan(self, plan: Plan) -> None:
+        """Add each reason of a plugin why the plan cannot work."""
+        for plugin, reasons in self.registry.call_all("pgregistry_check", plan=plan):
+            sentences = [reasons] if isinstance(reasons, str) else [] if reasons is None else reasons
+            if not isinstance(sentences, list) or not all(
+                isinstance(reason, str) and reason.strip() for reason in sentences
+            ):
+                rule = "it must yield one sentence for each reason"
+                text = f"{plugin}: pgregistry_check returned {shown(reasons)}; {rule}."
+                self.problems.add(PluginError(text, plugin=plugin.name))
+                continue
+            for reason in sentences:
+                self.problems.add(ConfigError(f"{plugin}: {reason}", plugin=plugin.name))
 
 
-def _declared(registry: Registry, settings: Settings, problems: Problems) -> Iterable[Declared]:
-    extra = Plugin("extra")
-    for plugin in (*registry.active, *([extra] if settings.extra else [])):
-        if plugin.name in RESERVED and plugin != extra:
-            problems.add(PluginError(f"{plugin} is called like a parameter of plan() or init(), which is reserved."))
-        try:
-            modes = list(settings.extra) if plugin == extra else registry.modes(plugin)
-        except PgregistryError as error:
-            problems.add(error)
-            continue
-        for mode in modes:
-            yield Declared(mode, plugin)
-
-
-def _check_names(declarations: Declarations, registry: Registry, settings: Settings, problems: Problems) -> None:
-    sizes, modes = declarations.sized(), [one.mode.name for one in declarations.modes]
-    for name, owner in declarations.owners.items():
-        if name in RESERVED:
-            problems.add(PluginError(f"{owner}: size {name!r} is a parameter of plan() or init(), so it is reserved."))
-    for name, size in settings.sizes.items():
-        if name not in sizes:
-            problems.add(ConfigError(_unknown(f"size {name!r} ({size.origin})", name, sizes, registry)))
-    for name, origin in settings.mentioned.items():
-        if name not in modes and name not in sizes:
-            problems.add(ConfigError(_unknown(f"size {name!r} ({origin})", name, sizes, registry)))
-    for name, table in settings.modes.items():
-        if name not in modes:
-            origin = next(iter(table.values())).origin
-            problems.add(ConfigError(_unknown(f"mode {name!r} ({origin})", name, modes, registry)))
-
-
-def _check_wanted(
-    declarations: Declarations, world_size: int, mode: str | None, rank: int | None, problems: Problems
-) -> None:
-    modes = [one.mode.name for one in declarations.modes]
-    if mode is not None and mode not in modes:
-        problems.add(ConfigError(f"mode: there is no mode {mode!r} (command line). {did_you_mean(mode, modes)}"))
-    if rank is not None and not 0 <= rank < world_size:
-        problems.add(ConfigError(f"rank: {rank} is out of range (command line): the ranks are 0 to {world_size - 1}."))
-
-
-def _unknown(what: str, name: str, known: Iterable[str], registry: Registry) -> str:
-    if name in registry.off:
-        return f"There is no {what}: plugin {name!r} is {registry.off[name]}."
-    return f"There is no {what}. {did_you_mean(name, known)}"
-
-
-def _planned(one: Declared, mesh: Mesh, settings: Settings, ranks: tuple[int, ...] | None) -> PlannedMode:
-    mode, said = one.mode, settings.modes.get(one.mode.name, {})
-    layout = mesh.layout(mode) if mode.groups is None else None
-    groups = listed(one, mesh) if layout is None else laid_out(layout)
-    values = {key: said[key].value if key in said else getattr(mode, key) for key in ("backend", "timeout", "cpu")}
-    return PlannedMode(
-        name=mode.name,
-        plugin=one.plugin,
-        over=tuple(label(reference) for reference in mode.over or ()),
-        layout=layout,
-        groups=place(groups, ranks),
-        dedicated=said["dedicated"].value if "dedicated" in said else mode.dedicated,
-        **values,
-    )
+def _is_plain(option: tuple[object, object]) -> bool:
+    """Return True if a backend option is a name with a value that JSON has."""
+    key, value = option
+    if isinstance(value, float):
+        return isinstance(key, str) and isfinite(value)
+    return isinstance(key, str) and isinstance(value, bool | int | str | None)

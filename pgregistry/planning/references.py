@@ -36,7 +36,7 @@ def default_sizes(modes: Iterable[Mode]) -> dict[str, int | str]:
     """Return the sizes that modes declare, with their defaults; a special one by its name.
 
     >>> from pgregistry import FULL, Split
-    >>> default_sizes([Mode("data", over=Axis("data", REST)), Mode("near", over=Split("data", inner="near", size=FULL))])
+    >>> default_sizes([Mode("a", over=Axis("data", REST)), Mode("b", over=Split("data", inner="near", size=FULL))])
     {'data': 'REST', 'near': 'FULL'}
     """
     defaults: dict[str, int | str] = {}

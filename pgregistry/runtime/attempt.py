@@ -16,8 +16,9 @@ from pgregistry.coordination.barrier import barrier
 from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
 from pgregistry.coordination.store import ScopedStore, environment
 from pgregistry.errors import ConfigError, Problems
-from pgregistry.planning.planner import Made, make
+from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.registry.manager import Registry
 from pgregistry.runtime.context import ParallelContext
 from pgregistry.runtime.process import InitOptions, ProcessInfo
 from pgregistry.settings.merge import read_settings
@@ -35,7 +36,7 @@ class Attempt:
         defaults: The run's settings for modes that have none.
     """
 
-    outcome: Made | BaseException
+    outcome: tuple[Plan, Registry] | BaseException
     ranks: Sequence[int]
     backend: str
     defaults: Defaults
@@ -49,11 +50,12 @@ class Attempt:
     ) -> Attempt:
         """Plan, and keep whatever planning raises, an interrupt too."""
         backend = options.backend or (default_group_backend() if dist.is_initialized() else accelerator_backend())
-        outcome: Made | BaseException
+        outcome: tuple[Plan, Registry] | BaseException
         try:
             options.check()
-            outcome = make(process.world_size, keywords, command_line=command_line, backend=backend)
-            _check_placement(outcome.plan)
+            planner = Planner.read(process.world_size, keywords, command_line=command_line, backend=backend)
+            outcome = planner.plan(), planner.registry
+            _check_placement(outcome[0])
         except BaseException as error:
             outcome = error
         ranks = _taking_part(keywords.get("within"), process.world_size)
@@ -63,13 +65,13 @@ class Attempt:
         """Return the plan, or raise the error of planning."""
         if isinstance(self.outcome, BaseException):
             raise self.outcome
-        return self.outcome.plan
+        return self.outcome[0]
 
     def proposal(self, process: ProcessInfo, options: InitOptions) -> Proposal:
         """Return what this rank proposes to the others."""
         if isinstance(self.outcome, BaseException):
             return propose_failure(process.world_size, self.outcome)
-        registry = self.outcome.registry
+        plan, registry = self.outcome
         plugins = {
             status.installed.plugin.name: status.reason
             or f"{status.installed.plugin.distribution} {status.installed.plugin.version}"
@@ -85,15 +87,16 @@ class Attempt:
             "building": {"by_name": "name", "by_public_calls": "public"}[strategy],
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
-        return propose(self.outcome.plan, plugins, settings, environment(WIRE))
+        return propose(plan, plugins, settings, environment(WIRE))
 
     def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore, seconds: float) -> None:
         """Call `pgregistry_ready` of every plugin, when the process groups of all ranks exist."""
-        if isinstance(self.outcome, BaseException) or not self.outcome.registry.implementing("pgregistry_ready"):
+        if isinstance(self.outcome, BaseException):
             return
-        barrier(scope, seconds, "groups")
-        order = [mode.plugin.name for mode in self.outcome.plan.planned]
-        self.outcome.registry.call_in_order("pgregistry_ready", order, context=context)
+        plan, registry = self.outcome
+        if registry.implementing("pgregistry_ready"):
+            barrier(scope, seconds, "groups")
+            registry.call_in_order("pgregistry_ready", [mode.plugin.name for mode in plan.planned], context=context)
 
 
 def _taking_part(within: object, world_size: int) -> Sequence[int]:

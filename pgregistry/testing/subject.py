@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 from pgregistry.layouts.layout import divisors
-from pgregistry.planning.declarations import walk
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.planning.references import walk
 from pgregistry.registry.discovery import discover
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin
@@ -115,7 +115,7 @@ class Subject:
 
     def plan(self, world: int, keywords: Mapping[str, Any]) -> Plan:
         """Return a plan with the plugin on; the environment is not read."""
-        return make(world, self.keywords(world, keywords), environ={}, found=self.found).plan
+        return Planner.read(world, self.keywords(world, keywords), environ={}, installed=self.found).plan()
 
     def keywords(self, world: int, sizes: Mapping[str, Any]) -> dict[str, Any]:
         """Return all keywords of a plan with the plugin on and hosts of up to 4 ranks."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pgregistry
 from pgregistry.errors import PgregistryError
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 
 #: The folder of pgregistry itself, whose frames are not shown.
 PACKAGE: Final = Path(pgregistry.__file__).parent
@@ -75,7 +75,7 @@ def make_plans(cases: Iterable[tuple[int, Mapping[str, Any]]], backwards: bool) 
     plans = []
     for world, keywords in cases:
         try:
-            plans.append({"plan": make(world, keywords, environ={}).plan.to_json()})
+            plans.append({"plan": Planner.read(world, keywords, environ={}).plan().to_json()})
         except PgregistryError as error:
             plans.append({"error": f"{type(error).__name__}: {error}"})
     return {"plans": plans, "torch": watch.torch}

@@ -83,7 +83,7 @@ def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
     ("line", "status", "said"),
     [
         ("plan 16 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 16.\n"),
-        ("plan 0", 1, "ConfigError: world_size = 0 is not a world; it takes a whole number from 1 to 1099511627776.\n"),
+        ("plan 0", 1, "ConfigError: world_size = 0 must be a whole number from 1 to 1099511627776.\n"),
         ("plan 8 tensor=2 tensor=4", 1, "ConfigError: 'tensor' is given twice (command line): 2 and 4. Remove one.\n"),
         ("plan 8 tensor=2.5", 1, "ConfigError: tensor = 2.5 (command line) must be a whole number"),
         ("plan 8 tensor=many", 1, "ConfigError: tensor = 'many' (command line) must be a whole number"),
@@ -174,7 +174,7 @@ DIGITS = "9" * 5000
         (
             ["plan", "1099511627777"],
             1,
-            "ConfigError: world_size = 1099511627777 is not a world; it takes a whole number",
+            "ConfigError: world_size = 1099511627777 must be a whole number",
         ),
         (["plan", "9" * 31], 2, f"'{'9' * 30}' is neither a world size nor NAME=SIZE."),
         (["plan", DIGITS], 2, f"'{'9' * 30}' is neither a world size nor NAME=SIZE."),

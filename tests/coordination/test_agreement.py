@@ -21,7 +21,7 @@ from pgregistry import ConfigError, PlanMismatch
 from pgregistry.coordination import agreement, store
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.proposal import Proposal, propose, propose_failure
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 from pgregistry.registry.discovery import discover
 
 
@@ -310,9 +310,9 @@ def proposed_elsewhere(chance: random.Random, settings: dict[str, Any]) -> Propo
     keywords, found = dict(settings), discover()
     in_environment = [key for key, value in keywords.items() if isinstance(value, int) and chance.random() < 0.3]
     environ = {"PGREGISTRY": " ".join(f"{key}={keywords.pop(key)}" for key in in_environment)}
-    made = make(8, keywords, environ=environ, found=tuple(chance.sample(found, len(found))))
-    versions = {plugin.name: f"{chance.randint(1, 2)}" for plugin in made.registry.active}
-    return propose(made.plan, versions, {"backend": "gloo"}, {})
+    planner = Planner.read(8, keywords, environ=environ, installed=tuple(chance.sample(found, len(found))))
+    versions = {plugin.name: f"{chance.randint(1, 2)}" for plugin in planner.registry.active}
+    return propose(planner.plan(), versions, {"backend": "gloo"}, {})
 
 
 @pytest.mark.parametrize("plans", [100, pytest.param(1000, marks=pytest.mark.slow)])

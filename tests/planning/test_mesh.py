@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgregistry import FULL, HOST, REST, WORLD, Axis, ConfigError, Mode, PgregistryError, Plan, PluginError, Split
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 
 Place = dict[int, dict[str, int]]
 UNNAMED = "what no axis takes"
@@ -22,7 +22,7 @@ UNNAMED = "what no axis takes"
 
 def planned(world_size: int, *modes: Mode, **keywords: Any) -> Plan:
     """A plan of these modes alone."""
-    return make(world_size, {"extra": modes, **keywords}, environ={}, found=()).plan
+    return Planner.read(world_size, {"extra": modes, **keywords}, environ={}, installed=()).plan()
 
 
 def refusal(kind: type[PgregistryError], world_size: int, *modes: Mode, **keywords: Any) -> str:
@@ -468,7 +468,7 @@ def test_a_mode_over_two_ragged_splits_is_refused() -> None:
     first = Split(Axis("ring", 3), inner="near", size=2, ragged=True)
     second = Split(Axis("lane", 5, inside="ring"), inner="close", size=2, ragged=True)
     assert refusal(PluginError, 15, Mode("both", over=(first, second))) == (
-        "mode 'both' is over two ragged splits, which no closed form says; use groups=."
+        "mode 'both' is over two ragged splits, which no layout has; use groups=."
     )
 
 
@@ -568,8 +568,8 @@ def test_two_large_axes_that_nobody_nests_are_refused_and_never_sorted_by_name()
     modes = Mode("ring", over=Axis("ring", 2)), Mode("lane", over=Axis("lane", 2))
     assert refusal(PluginError, 8, *modes) == (
         "Axes 'lane' (plugin 'extra') and 'ring' (plugin 'extra') are both larger than 1 and neither is inside the "
-        "other.\nSay which is outermost, as in order=['lane', 'ring'], or ask the author of one to declare inside= "
-        "or outside=."
+        "other.\nSet their order, outermost first, as in order=['lane', 'ring'], "
+        "or ask the author of one to declare inside= or outside=."
     )
 
 
@@ -666,11 +666,11 @@ def test_a_coordinate_is_asked_of_a_rank_and_a_name_that_exist() -> None:
         return [[mesh.coordinate("rings", 0)]]
 
     assert refusal(ConfigError, 12, *THREE, Mode("odd", groups=outside)) == (
-        "rank 12 is out of range; the plan has 12 ranks."
+        "rank 12 is out of range; the plan has ranks 0 to 11."
     )
     assert refusal(PluginError, 12, *THREE, Mode("odd", groups=typo)) == (
         "mode 'odd' (plugin 'extra'): its groups function raised PluginError: "
-        "no axis or part is called 'rings'. Did you mean 'ring'?"
+        "no mode declares 'rings'. Did you mean 'ring'?"
     )
 
 
@@ -732,23 +732,38 @@ def test_a_mesh_refuses_what_nobody_declares_and_what_is_not_independent(over: A
     )
 
 
-@pytest.mark.xfail(strict=True, reason="what is called like a declared size is taken for it")
-@pytest.mark.parametrize(
-    ("over", "name"),
-    [
-        (Axis("ring", 4), "ring"),
-        (Split("lane", inner="ring"), "ring"),
-        (Split("lane", inner="near", outer="far"), "near"),
-        (Split(NEAR, inner="near", outer="far"), "near"),
-        (Split(("ring", "stage"), inner="near"), "near"),
-        (Split(("ring", "ring"), inner="near"), "near"),
-    ],
-    ids=repr,
-)
-def test_a_mesh_refuses_another_axis_or_split_of_a_declared_name(over: Any, name: str) -> None:
-    text = refusal(PluginError, 12, *THREE, Mode("near", over=NEAR), asking(over))
-    assert text.startswith("mode 'asked' (plugin 'extra'): its groups function raised PluginError: ")
-    assert f"'{name}'" in text
+FOREIGN = [
+    (Axis("ring", 4), RING.over[0], "ring"),
+    (Split("lane", inner="ring"), RING.over[0], "ring"),
+    (Split("lane", inner="near", outer="far"), NEAR.inner, "near"),
+    (Split(NEAR, inner="near", outer="far"), NEAR.inner, "near"),
+    (Split(("ring", "stage"), inner="near"), NEAR.inner, "near"),
+    (Split(("ring", "ring"), inner="near"), NEAR.inner, "near"),
+]
+
+
+@pytest.mark.parametrize(("over", "declared", "name"), FOREIGN, ids=[f"{over!r}" for over, _, _ in FOREIGN])
+def test_a_mesh_refuses_another_axis_or_split_of_a_declared_name(over: Any, declared: Any, name: str) -> None:
+    part = over.inner if isinstance(over, Split) else over
+    assert refusal(PluginError, 12, *THREE, Mode("near", over=NEAR), asking(over)) == (
+        "mode 'asked' (plugin 'extra'): its groups function raised PluginError: "
+        f"{part!r} is not {declared!r}, which a mode declares as '{name}'; use the name '{name}' to refer to it."
+    )
+
+
+@pytest.mark.parametrize("over", [Axis("ring", 4), Split("lane", inner="near")], ids=repr)
+def test_a_coordinate_along_another_axis_of_a_declared_name_is_refused_too(over: Any) -> None:
+    part = over.inner if isinstance(over, Split) else over
+    mode = Mode("asked", groups=lambda mesh: [[mesh.coordinate(part, 0)]])
+    text = refusal(PluginError, 12, *THREE, Mode("near", over=NEAR), mode)
+    assert f"{part!r} is not " in text
+
+
+def test_a_coordinate_of_a_rank_that_cannot_be_printed_is_refused() -> None:
+    mode = Mode("asked", groups=lambda mesh: [[mesh.coordinate("ring", 10**5000)]])
+    assert refusal(ConfigError, 12, *THREE, mode) == (
+        "rank a number of thousands of digits is out of range; the plan has ranks 0 to 11."
+    )
 
 
 DECLARATIONS = [

@@ -10,7 +10,7 @@ import origin
 import pytest
 
 import pgregistry
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 from pgregistry.registry.discovery import discover
 
 TABLE = json.loads((Path(__file__).parents[1] / "tables" / "internlm.json").read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ def test_every_valid_combination_of_sizes_makes_the_groups_of_the_origins_formul
     for number, (tensor, pipe, zero1) in enumerate(origin.valid_sizes(world_size)):
         nettest = number * 5 % (world_size + 1) + 1
         sizes = {"tensor": tensor, "pipe": pipe, "zero1": zero1, "nettest": nettest}
-        plan = make(world_size, sizes, environ={}, found=bundled).plan
+        plan = Planner.read(world_size, sizes, environ={}, installed=bundled).plan()
         ours = {name: [list(group) for group in plan[name].groups] for name in plan}
         assert ours == ascending(origin.groups(world_size, **sizes)), sizes
 
@@ -71,13 +71,13 @@ def test_every_valid_combination_of_sizes_makes_the_groups_of_the_origins_formul
 @pytest.mark.parametrize("world_size", [1, 2, 7, 12, 31, 64])
 def test_every_size_of_nettest_makes_the_groups_of_the_origins_formula(world_size: int, bundled: Any) -> None:
     for nettest in range(1, world_size + 2):
-        plan = make(world_size, {"nettest": nettest}, environ={}, found=bundled).plan
+        plan = Planner.read(world_size, {"nettest": nettest}, environ={}, installed=bundled).plan()
         expected = origin.groups(world_size, tensor=1, pipe=1, zero1=world_size, nettest=nettest)
         assert [list(group) for group in plan["nettest"].groups] == expected["nettest"], nettest
 
 
 def test_the_origin_has_eight_modes_and_so_has_the_plan(bundled: Any) -> None:
-    assert sorted(make(8, {}, environ={}, found=bundled).plan) == sorted(origin.EIGHT)
+    assert sorted(Planner.read(8, {}, environ={}, installed=bundled).plan()) == sorted(origin.EIGHT)
     assert sorted(origin.groups(8, tensor=2, pipe=2, zero1=2, nettest=3)) == sorted(origin.EIGHT)
 
 

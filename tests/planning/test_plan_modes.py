@@ -86,9 +86,9 @@ def test_a_size_of_none_says_nothing() -> None:
             "'order' (argument) cannot be a size: plan() and init() have a parameter of that name.",
         ),
         ({"keep": ["rows"]}, ConfigError, "keep: there is no mode 'rows' (argument). Did you mean 'row'?"),
-        ({"modes": ()}, PluginError, "plan_modes plans one Mode or more, not ()."),
-        ({"modes": "row"}, PluginError, "plan_modes plans one Mode or more, not ('r', 'o', 'w')."),
-        ({"modes": 3}, PluginError, "plan_modes plans one Mode or more, not (3,)."),
+        ({"modes": ()}, PluginError, "plan_modes() has modes=(); it must be one Mode or more."),
+        ({"modes": "row"}, PluginError, "plan_modes() has modes=('r', 'o', 'w'); it must be one Mode or more."),
+        ({"modes": 3}, PluginError, "plan_modes() has modes=(3,); it must be one Mode or more."),
         ({"modes": [Mode("a", over=Axis("x", size=4))]}, ConfigError, "x = 4 does not divide world size 6."),
     ],
 )

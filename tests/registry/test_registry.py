@@ -16,7 +16,7 @@ from origin import EIGHT
 import pgregistry
 from pgregistry import ConfigError, Mode, PgregistryError, PluginError
 from pgregistry.errors import Problems
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 from pgregistry.registry.discovery import discover
 from pgregistry.registry.manager import Registry
 from pgregistry.testing import write_distribution
@@ -149,7 +149,7 @@ def test_a_distribution_without_metadata_still_shows_its_plugins(
 
 def test_without_any_plugin_the_error_says_how_to_install() -> None:
     with pytest.raises(PluginError) as caught:
-        make(4, {}, environ={}, found=())
+        Planner.read(4, {}, environ={}, installed=()).plan()
     text = str(caught.value)
     assert text.startswith("No mode plugins are installed. pgregistry is imported from ")
     assert text.endswith(f" without being installed; run `pip install -e {ROOT}`.")
@@ -241,7 +241,7 @@ def test_two_plugins_cannot_declare_one_mode_or_one_size(body: str, what: str, a
 def test_a_plugin_cannot_be_called_like_a_parameter(name: str, acme: Any) -> None:
     acme(GOOD, name=name)
     assert refusal(PluginError) == (
-        f"plugin '{name}', pgregistry-acme 0.1 is called like a parameter of plan() or init(), which is reserved."
+        f"plugin '{name}', pgregistry-acme 0.1 has the name of a parameter of plan() or init(), which is reserved."
     )
 
 
@@ -487,7 +487,10 @@ def test_a_check_that_yields_no_sentences_is_named(body: str, acme: Any) -> None
 def test_a_check_that_yields_an_empty_sentence_is_named(body: str, answer: str | None, acme: Any) -> None:
     acme(check_hook(body))
     answer = answer or repr(["It rains.", "\t"])
-    assert refusal(PluginError) == f"{ACME}: pgregistry_check answered {answer}; yield one sentence a reason."
+    assert (
+        refusal(PluginError)
+        == f"{ACME}: pgregistry_check returned {answer}; it must yield one sentence for each reason."
+    )
 
 
 # --- process group options ------------------------------------------------------------------------
@@ -499,7 +502,7 @@ def options_hook(body: str) -> str:
 
 def test_options_are_those_of_the_plugin_that_answers_for_a_mode(acme: Any) -> None:
     acme(options_hook("return {'fast': True, 'backend': backend} if mode in ('data', 'pipe') else None"))
-    plan = make(4, {"data": {"backend": "nccl"}}, backend="gloo").plan
+    plan = Planner.read(4, {"data": {"backend": "nccl"}}, backend="gloo").plan()
     assert plan["data"].options == {"fast": True, "backend": "nccl"}
     assert plan["pipe"].options == {"fast": True, "backend": "gloo"}
     assert plan["tensor"].options == {}
@@ -511,7 +514,8 @@ def test_two_plugins_that_answer_for_one_mode_are_refused(acme: Any, distributio
     acme(source)
     distribution("pgregistry-other", {"other": "other_plugin"}, {"other_plugin.py": source})
     assert refusal(PluginError) == (
-        f"Both {ACME} and plugin 'other', pgregistry-other 0.1 give process group options for mode 'data'."
+        f"Both {ACME} and plugin 'other', pgregistry-other 0.1 give process group options for mode 'data'; "
+        "disable one of them."
     )
 
 
@@ -520,7 +524,7 @@ def test_options_are_a_plain_mapping(answer: str, acme: Any) -> None:
     acme(options_hook(f"return {answer}"))
     assert refusal(PluginError) == (
         f"{ACME}: pgregistry_process_group_options returned {eval(answer)!r}; "
-        "return a mapping of names to plain values."
+        "it must return a mapping of names to plain values."
     )
 
 
@@ -567,4 +571,4 @@ def test_a_hook_that_exits_is_an_error_of_the_plugin(hook: str, acme: Any) -> No
 def test_options_that_json_cannot_say_are_refused(acme: Any) -> None:
     acme(options_hook("return {'speed': float('nan')}"))
     said = f"{ACME}: pgregistry_process_group_options returned {{'speed': nan}}; "
-    assert refusal(PluginError) == f"{said}return a mapping of names to plain values."
+    assert refusal(PluginError) == f"{said}it must return a mapping of names to plain values."

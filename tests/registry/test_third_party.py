@@ -109,7 +109,7 @@ def test_two_axes_that_nobody_nests_are_refused_with_who_declares_them(acme: Pat
     assert str(caught.value) == (
         "Axes 'context' (plugin 'context', pgregistry-acme 1.2) and 'pipe' (plugin 'pipe', pgregistry 0.1.0) "
         "are both larger than 1 and neither is inside the other.\n"
-        "Say which is outermost, as in order=['data', 'context', 'pipe'], "
+        "Set their order, outermost first, as in order=['data', 'context', 'pipe'], "
         "or ask the author of one to declare inside= or outside=."
     )
 

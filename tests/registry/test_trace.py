@@ -17,7 +17,7 @@ from ranks import run_ranks
 
 import pgregistry
 from pgregistry import ConfigError, Mode, PluginError, cli
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 from pgregistry.registry.discovery import discover
 from pgregistry.settings.tracing import tracing
 
@@ -106,7 +106,7 @@ def test_a_trace_tells_who_was_found_what_was_asked_and_answered_and_why_the_ord
     found = tuple(one for one in discover() if one.plugin.name in ("context", "tensor", "zero1"))
     keywords = {"context": 2, "tensor": 2, "disable": ["zero1"], "extra": [Mode("pairs", groups=pairs)]}
     with tracing(True):
-        plan = make(4, keywords, found=found).plan
+        plan = Planner.read(4, keywords, installed=found).plan()
     core = found[1].entry_point.dist
     assert core is not None
     here = {"site": context, "core": core.locate_file(""), "version": version("pgregistry")}
@@ -114,13 +114,13 @@ def test_a_trace_tells_who_was_found_what_was_asked_and_answered_and_why_the_ord
     out, err = capsys.readouterr()
     assert told(err) == TOLD.format(**here, tensor=file).splitlines()
     assert out == ""
-    assert make(4, keywords, found=found).plan == plan
+    assert Planner.read(4, keywords, installed=found).plan() == plan
     assert capsys.readouterr().err == ""
 
 
 def test_order_of_the_user_is_told_with_its_origin(capsys: pytest.CaptureFixture[str]) -> None:
     with tracing(True):
-        make(8, {"order": ["pipe", "data", "tensor"], "pipe": 2, "tensor": 2, "only": EIGHT})
+        Planner.read(8, {"order": ["pipe", "data", "tensor"], "pipe": 2, "tensor": 2, "only": EIGHT}).plan()
     lines = told(capsys.readouterr().err)
     start = lines.index("Axes, outermost first, as order = pipe,data,tensor (keyword). Those of size 1 move no rank:")
     assert lines[start + 1 : start + 4] == [
@@ -180,7 +180,7 @@ def test_a_plan_that_is_refused_is_traced_up_to_there(context: Path, capsys: pyt
 
 def test_a_hook_that_raises_is_told_where_it_was_asked(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PluginError), tracing(True):
-        make(8, {"context": 4})
+        Planner.read(8, {"context": 4}).plan()
     assert told(capsys.readouterr().err)[-2:] == [
         "pgregistry_check(plan) of plugin 'context', pgregistry-context 0.1",
         (

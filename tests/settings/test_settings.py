@@ -9,14 +9,14 @@ import pytest
 from origin import EIGHT
 
 from pgregistry import HOST, WORLD, Axis, ConfigError, Mode, PgregistryError, Plan, PluginError, Split
-from pgregistry.planning.planner import make
+from pgregistry.planning.planner import Planner
 from pgregistry.registry.discovery import discover
 
 BUNDLED = "data, dummy, global, model, nettest, pipe, tensor and zero1"
 
 
 def planned(world_size: int = 8, environ: dict[str, str] | None = None, typed: Any = None, **keywords: Any) -> Plan:
-    return make(world_size, keywords, command_line=typed, environ=environ or {}).plan
+    return Planner.read(world_size, keywords, command_line=typed, environ=environ or {}).plan()
 
 
 def refusal(world_size: int = 8, environ: dict[str, str] | None = None, typed: Any = None, **keywords: Any) -> str:
@@ -394,7 +394,8 @@ def test_a_plugin_cannot_call_a_size_like_a_parameter() -> None:
     with pytest.raises(PgregistryError) as caught:
         planned(extra=[Mode("slow", over=Axis("timeout"))])
     assert str(caught.value) == (
-        "mode 'slow' (plugin 'extra'): size 'timeout' is a parameter of plan() or init(), so it is reserved."
+        "mode 'slow' (plugin 'extra'): "
+        "size 'timeout' has the name of a parameter of plan() or init(), which is reserved."
     )
 
 
@@ -420,7 +421,7 @@ def test_a_plugin_cannot_call_a_size_like_a_parameter() -> None:
 def test_a_name_that_nobody_knows_is_refused_with_a_suggestion(keywords: dict[str, Any], text: str) -> None:
     eight = tuple(one for one in discover() if one.plugin.name in EIGHT)
     with pytest.raises(ConfigError) as caught:
-        make(1, keywords, environ={}, found=eight)
+        Planner.read(1, keywords, environ={}, installed=eight).plan()
     assert text in str(caught.value).split("\n- ")
 
 

@@ -188,8 +188,8 @@ def test_a_plugin_that_answers_in_several_ways_is_told_where(body: str, before: 
     ("groups", "says"),
     [
         ("[(0, 1), (1, 2)]", "puts rank 1 into two groups, (0, 1) and (1, 2)."),
-        ("[(0, mesh.world_size)]", "has group (0, 3), but the ranks are 0 to 2."),
-        ("[(1, 0)]", "has group (1, 0), whose ranks do not ascend"),
+        ("[(0, mesh.world_size)]", "has group (0, 3), but the ranks must be from 0 to 2."),
+        ("[(1, 0)]", "has group (1, 0), whose ranks must ascend"),
     ],
     ids=["overlap", "out of range", "descending"],
 )
