@@ -8,8 +8,8 @@ import click
 
 from pgregistry.cli.options import command_line, option, trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems
-from pgregistry.planning.references import default_sizes
 from pgregistry.planning.plans.document import dumps
+from pgregistry.planning.references import default_sizes
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import PluginStatus
 from pgregistry.settings.tracing import tracing
