@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ranks
@@ -42,3 +43,26 @@ def local_ranks() -> LocalRanks:
 def distribution(installed_plugin: Callable[..., Path]) -> Callable[..., Path]:
     """Install a distribution for one test, as any author of a plugin would."""
     return installed_plugin
+
+
+@pytest.fixture
+def acme(installed_plugin: Callable[..., Path]) -> Callable[..., Path]:
+    """Install the distribution pgregistry-acme with one plugin of this source."""
+
+    def install(source: str, name: str = "acme", attribute: str = "", **keywords: Any) -> Path:
+        point = {name: f"acme_plugin{attribute}"}
+        return installed_plugin("pgregistry-acme", point, {"acme_plugin.py": source}, **keywords)
+
+    return install
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Callable[[str], str]:
+    """Write a TOML file; return its path."""
+
+    def write(text: str) -> str:
+        file = tmp_path / "run.toml"
+        file.write_text(text, encoding="utf-8")
+        return str(file)
+
+    return write

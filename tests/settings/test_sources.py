@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+from sourced import planned, refusal
 
 import pgregistry
 from pgregistry import ConfigError
@@ -39,3 +43,126 @@ def test_a_misspelt_way_of_building_is_refused(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(("value", "said"), [("name", "name"), ("public", "public"), ("", None), (None, None)])
 def test_a_way_of_building_is_name_or_public_or_not_set(value: str | None, said: str | None) -> None:
     assert chosen("PGREGISTRY_BUILD", {} if value is None else {"PGREGISTRY_BUILD": value}) == said
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    names = ("PGREGISTRY", "PGREGISTRY_ENABLE", "PGREGISTRY_DISABLE", "PGREGISTRY_ONLY", "PGREGISTRY_ORDER")
+    empty = dict.fromkeys((*names, "PGREGISTRY_CONFIG", "PGREGISTRY_REQUIRE", "LOCAL_WORLD_SIZE"), "")
+    assert planned(environ=empty) == planned()
+
+
+def test_a_config_is_never_searched_for(toml: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(toml("tensor = 2\n")).parent
+    for name in ("pgregistry.toml", ".pgregistry.toml"):
+        (folder / name).write_text("tensor = 2\n", encoding="utf-8")
+    (folder / "pyproject.toml").write_text("[tool.pgregistry]\ntensor = 2\n", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    assert planned().sizes["tensor"] == 1
+
+
+def test_sizes_are_spelt_alike_in_the_environment_and_in_a_file(toml: Any) -> None:
+    said = planned(environ={"PGREGISTRY": "tensor=2 zero1={size=2,timeout=60}"})
+    config = toml("tensor = 2\nzero1 = {size = 2, timeout = 60}\n")
+    table = toml("tensor = 2\n[zero1]\nsize = 2\ntimeout = 60\n")
+    keyword = planned(tensor=2, zero1={"size": 2, "timeout": 60})
+    fingerprints = {plan.fingerprint for plan in (said, keyword, planned(config=config), planned(config=table))}
+    assert len(fingerprints) == 1
+    assert (said["zero1"].timeout, said.sizes["zero1"]) == (60.0, 2)
+
+
+def test_a_table_may_be_quoted_in_the_environment() -> None:
+    assert planned(environ={"PGREGISTRY": "tensor=2 'zero1={size = 2, cpu = true}'"})["zero1"].cpu is True
+
+
+def test_a_size_twice_in_one_place_is_refused() -> None:
+    text = refusal(environ={"PGREGISTRY": "tensor=2 pipe=2 tensor=4"})
+    assert text == "'tensor' is given twice (PGREGISTRY): 2 and 4. Remove one."
+
+
+def test_a_word_without_a_value_is_refused() -> None:
+    assert refusal(environ={"PGREGISTRY": "tensor =4"}) == (
+        "2 problems:\n"
+        "- 'tensor' (PGREGISTRY) must have the form NAME=SIZE, as in tensor=2.\n"
+        "- '=4' (PGREGISTRY) must have the form NAME=SIZE, as in tensor=2."
+    )
+
+
+def test_an_open_quote_is_refused() -> None:
+    text = refusal(environ={"PGREGISTRY": "tensor=2 'pipe"})
+    assert text == '"\'pipe" (PGREGISTRY) must have the form NAME=SIZE, as in tensor=2.'
+
+
+def test_a_variable_that_nothing_reads_is_refused() -> None:
+    text = refusal(environ={"PGREGISTRY_DISABEL": "nettest"})
+    assert text == "Nothing reads PGREGISTRY_DISABEL. Did you mean 'PGREGISTRY_DISABLE'?"
+
+
+def test_a_variable_of_a_plugin_is_the_plugin_s() -> None:
+    assert planned(environ={"PGREGISTRY_EXPERT_CACHE": "/tmp", "PGREGISTRYX": "1"}) == planned()
+
+
+def test_how_to_build_is_no_setting_of_a_plan() -> None:
+    assert planned(environ={"PGREGISTRY_BUILD": "public"}) == planned()
+    assert refusal(environ={"PGREGISTRY_BUILDS": "public"}) == (
+        "Nothing reads PGREGISTRY_BUILDS. Did you mean 'PGREGISTRY_BUILD'?"
+    )
+
+
+@pytest.mark.parametrize(
+    "stray", [{"RANK": "abc", "WORLD_SIZE": "4"}, {"RANK": "9", "WORLD_SIZE": "4"}, {"SLURM_NTASKS": "x"}], ids=str
+)
+def test_a_stray_variable_of_a_launcher_does_not_stop_a_plan(stray: dict[str, str]) -> None:
+    assert planned(environ=stray) == planned()
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    assert refusal(config=str(config)) == f"The configuration {config} cannot be read: No such file or directory."
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert refusal(config=tmp_path) == f"The configuration {tmp_path} cannot be read: Is a directory."
+
+
+def test_malformed_toml_is_refused_with_its_line(toml: Any) -> None:
+    config = toml("tensor = 2\npipe = = 2\n")
+    text = refusal(config=config)
+    assert text.startswith(f"The configuration {config} is not valid TOML: ")
+    assert "line 2" in text
+
+
+def test_a_size_twice_in_a_file_is_refused_with_its_line(toml: Any) -> None:
+    config = toml("tensor = 2\ntensor = 4\n")
+    text = refusal(config=config)
+    assert text.startswith(f"The configuration {config} is not valid TOML: ")
+    assert "line 2" in text
+
+
+@pytest.mark.parametrize("text", ["tensor = " + "[" * 100_000, "tensor = " + "9" * 5000], ids=["lists", "digits"])
+def test_a_file_that_python_will_not_read_is_refused(text: str, toml: Any) -> None:
+    config = toml(text)
+    said = refusal(config=config)
+    assert said.startswith(f"The configuration {config} is not valid TOML: ")
+    assert "\n" not in said
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_bytes(b"tensor = 2 # gr\xfc\xdfe\n")
+    text = refusal(config=config)
+    assert text.startswith(f"The configuration {config} is not UTF-8: ")
+    assert "0xfc" in text
+
+
+def test_what_is_no_path_is_refused() -> None:
+    assert refusal(config=5) == "config = 5 must be the path of a TOML file."
+
+
+def test_a_table_in_the_environment_keeps_its_own_quotes_and_spaces() -> None:
+    said = planned(environ={"PGREGISTRY": """tensor=2 zero1={backend = "gloo", timeout = 60} pipe=2"""})
+    assert (said.sizes["tensor"], said.sizes["pipe"]) == (2, 2)
+    assert (said["zero1"].backend, said["zero1"].timeout) == ("gloo", 60)
+
+
+def test_a_path_that_cannot_be_one_is_refused() -> None:
+    assert refusal(config="a\0b") == "The configuration a\0b is not valid TOML: embedded null byte."

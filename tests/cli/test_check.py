@@ -1,0 +1,127 @@
+"""`pgregistry check`: the properties of a plugin, one line each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgregistry.cli import run
+from pgregistry.testing import LocalRanks
+from pgregistry.testing.properties import PROPERTIES
+
+RIGHT = """
+from pgregistry import Mode, Split, hookimpl
+
+@hookimpl
+def pgregistry_modes():
+    yield Mode("acme", over=Split("data", inner="acme"))
+"""
+
+
+WRONG = """
+from pgregistry import Mode, hookimpl
+
+@hookimpl
+def pgregistry_modes():
+    yield Mode("acme", groups=lambda mesh: [(0, 1), (1, 2)] * (mesh.world_size > 2))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_server(local_ranks: LocalRanks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `check` in this process take the ranks of all tests, which need not import torch again."""
+    monkeypatch.setattr("pgregistry.testing.ranks.local_ranks.LocalRanks", lambda: nullcontext(local_ranks))
+
+
+def test_check_says_a_line_for_each_property(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    acme(RIGHT, optional=True)
+    assert run(["check", "acme"]) == 0
+    lines = ["acme (pgregistry-acme 0.1)", *(f"  ok     {one.sentence}" for one in PROPERTIES)]
+    assert capsys.readouterr().out.splitlines() == [*lines, "", "every property holds"]
+
+
+def test_check_says_what_is_wrong_once_and_exits_with_1(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    acme(WRONG)
+    assert run(["check", "acme"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("  ok")] == [
+        f"  ok     {one.sentence}" for one in PROPERTIES if one.name != "groups_are_disjoint_and_cover"
+    ]
+    first = lines.index("  FAILS  groups are disjoint, in range, and leave no rank out")
+    mode = "mode 'acme' (plugin 'acme', pgregistry-acme 0.1)"
+    assert lines[first + 1] == f"         at 3 ranks: {mode} puts rank 1 into two groups, (0, 1) and (1, 2)."
+    assert lines[-2:] == ["", "1 property fails"]
+
+
+def test_check_shows_the_line_of_the_plugin_that_raised(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = acme(RIGHT.replace("yield", "raise ValueError('boom')  #"))
+    assert run(["check", "acme"]) == 1
+    assert f"{folder}/acme_plugin.py:6: raise ValueError('boom')" in capsys.readouterr().out
+
+
+def test_check_tells_an_error_of_building_with_its_ranks_and_no_frame_of_ours(
+    acme: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = acme(f"{RIGHT}\n@hookimpl\ndef pgregistry_ready(context):\n    context['acm']\n")
+    assert run(["check", "acme"]) == 1
+    out = capsys.readouterr().out
+    assert "Did you mean 'acme'?" in out
+    assert "rank 0" in out or "ranks 0" in out
+    assert "Traceback" not in out
+    assert str(folder) not in out  # the error is one of ours, and says enough
+
+
+def test_what_a_plugin_prints_is_not_taken_for_a_result(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    acme(RIGHT.replace("yield", "print('hello')\n    yield"))
+    assert run(["check", "acme"]) == 0
+    out, err = capsys.readouterr()
+    assert ("hello" in out, "hello" in err) == (False, True)
+    assert run(["plan", "4", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert ("hello" in out, "hello" in err) == (False, True)
+
+
+def test_check_and_new_trace(
+    acme: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme(RIGHT)
+    assert run(["check", "acme", "--trace"]) == 0
+    asked = "pgregistry: pgregistry_modes() of plugin 'acme', pgregistry-acme 0.1\n"
+    assert asked in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PGREGISTRY_TRACE", "1")
+    assert run(["new", "ring"]) == 0
+    assert asked in capsys.readouterr().err
+
+
+def test_check_without_names_looks_at_all_plugins_that_are_on(
+    acme: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme("1 / 0")
+    monkeypatch.setenv("PGREGISTRY_ONLY", "dummy,acme")
+    assert run(["check"]) == 1
+    out = capsys.readouterr().out
+    heads = [line for line in out.splitlines() if line and not line.startswith(" ")]
+    assert heads[0] == "acme (pgregistry-acme 0.1)"
+    assert heads[1].startswith("dummy (pgregistry ")
+    assert heads[2:] == ["1 property fails"]
+    assert "does not load: ZeroDivisionError: division by zero" in out
+
+
+def test_check_of_a_family_that_cannot_live_beside_the_others(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    acme(RIGHT.replace('Split("data", inner="acme")', '__import__("pgregistry").Axis("tensor")'), optional=True)
+    assert run(["check", "acme"]) == 1
+    assert "is declared by" in capsys.readouterr().out
+    assert run(["check", "acme", "--only", "acme,dummy"]) == 0
+
+
+def test_check_needs_no_pytest() -> None:
+    """As where pytest is not installed: importing it fails."""
+    code = "import sys; sys.modules['pytest'] = None; from pgregistry.cli import run; sys.exit(run(['check', 'dummy']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout.count("  ok  ")) == (0, len(PROPERTIES)), done.stdout + done.stderr

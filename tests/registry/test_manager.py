@@ -1,0 +1,124 @@
+"""Plugins are loaded only if they are on; two of one name are an error."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pgregistry
+from pgregistry import PluginError
+from pgregistry.errors import Problems
+from pgregistry.planning.planner import Planner
+from pgregistry.registry.manager import Registry
+
+if sys.version_info >= (3, 11):
+    pass
+else:
+    pass
+from acme_plugin import ACME, GOOD, POINT, modes_hook, refusal
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(**keywords: Any) -> Registry:
+    return Registry.read(Problems(), keywords=keywords, environ={})
+
+
+def statuses(**keywords: Any) -> dict[str, tuple[str, str | None]]:
+    return {status.installed.plugin.name: (status.name, status.reason) for status in load(**keywords).statuses}
+
+
+def test_an_optional_plugin_is_found_and_off_until_enabled_or_in_only(acme: Any) -> None:
+    acme(GOOD, optional=True)
+    reason = "off until enabled (entry point group pgregistry.optional)"
+    assert statuses()["acme"] == ("disabled", reason)
+    assert "acme_plugin" not in sys.modules
+    assert "acme" in pgregistry.plan(4, enable=["acme"])
+    assert pgregistry.plan(4, only=["acme"]).modes == ("acme",)
+    assert "acme" not in pgregistry.plan(4, enable=["acme"], disable=["acme"])
+
+
+def test_without_any_plugin_the_error_says_how_to_install() -> None:
+    with pytest.raises(PluginError) as caught:
+        Planner.read(4, {}, environ={}, installed=()).plan()
+    text = str(caught.value)
+    assert text.startswith("No mode plugins are installed. pgregistry is imported from ")
+    assert text.endswith(f" without being installed; run `pip install -e {ROOT}`.")
+
+
+@pytest.mark.parametrize("switch", [{"disable": ["acme"]}, {"only": ["tensor"]}], ids=["disable", "only"])
+@pytest.mark.parametrize("source", [GOOD, "raise RuntimeError", "def x(:"], ids=["good", "broken", "no Python"])
+def test_a_plugin_that_is_off_is_not_imported_and_cannot_fail(source: str, switch: Any, acme: Any) -> None:
+    acme(source)
+    assert "acme" not in pgregistry.plan(4, **switch)
+    assert "acme_plugin" not in sys.modules
+
+
+def test_a_plugin_that_is_on_is_imported(acme: Any) -> None:
+    acme(GOOD)
+    pgregistry.plan(4, only=["acme"])
+    assert "acme_plugin" in sys.modules
+
+
+def test_a_status_says_what_became_of_each_plugin_and_why(acme: Any) -> None:
+    acme("raise RuntimeError")
+    said = statuses(disable=["tensor"])
+    assert (said["acme"], said["tensor"], said["data"]) == (
+        ("failed", None),
+        ("disabled", "disabled (keyword)"),
+        ("active", None),
+    )
+    assert statuses(only=["data"])["tensor"] == ("disabled", "not in only (keyword)")
+
+
+def test_two_plugins_of_one_name_are_refused_with_both_distributions(acme: Any, distribution: Any) -> None:
+    acme(GOOD)
+    distribution("pgregistry-other", {"acme": "other_plugin"}, {"other_plugin.py": GOOD}, version="2")
+    assert refusal(PluginError) == (
+        f"2 plugins are called 'acme': {POINT} and "
+        "plugin 'acme', pgregistry-other 2 (entry point pgregistry: acme = other_plugin).\n"
+        "Uninstall all but one, or leave them out with disable=['acme']."
+    )
+    assert not {"acme_plugin", "other_plugin"} & set(sys.modules)
+
+
+@pytest.mark.parametrize("switch", [{"disable": ["acme"]}, {"only": ["tensor"]}], ids=["disable", "only"])
+def test_two_plugins_of_one_name_are_no_error_where_they_are_off(switch: Any, acme: Any, distribution: Any) -> None:
+    acme(GOOD)
+    distribution("pgregistry-other", {"acme": "other_plugin"}, {"other_plugin.py": GOOD})
+    assert "acme" not in pgregistry.plan(4, **switch)
+
+
+def test_an_optional_plugin_may_have_a_name_that_is_taken_until_it_is_enabled(acme: Any, distribution: Any) -> None:
+    acme(GOOD)
+    distribution("pgregistry-other", {"acme": "other_plugin"}, {"other_plugin.py": GOOD}, optional=True)
+    assert "acme" in pgregistry.plan(4)
+    assert refusal(PluginError, enable=["acme"]).startswith("2 plugins are called 'acme': ")
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ("yield Mode('tensor', over=())", "mode 'tensor'"),
+        ("yield Mode('acme', over=Axis('tensor'))", "size 'tensor'"),
+        ("yield Mode('acme', over=Split('data', inner='tensor'))", "size 'tensor'"),
+    ],
+)
+def test_two_plugins_cannot_declare_one_mode_or_one_size(body: str, what: str, acme: Any) -> None:
+    acme(modes_hook(body))
+    assert refusal(PluginError) == (
+        f"{what} is declared by {ACME} and by plugin 'tensor', pgregistry 0.1.0.\n"
+        "Uninstall one, or leave one out with disable=['acme'] or disable=['tensor']; "
+        "to use what another plugin declares, refer to it by name."
+    )
+
+
+@pytest.mark.parametrize("name", ["order", "extra", "within", "timeout"])
+def test_a_plugin_cannot_be_called_like_a_parameter(name: str, acme: Any) -> None:
+    acme(GOOD, name=name)
+    assert refusal(PluginError) == (
+        f"plugin '{name}', pgregistry-acme 0.1 has the name of a parameter of plan() or init(), which is reserved."
+    )
