@@ -28,6 +28,7 @@ coverage: $(READY)
 # The pages that are generated.
 docs: $(READY)
 	$(BIN)/python examples/generate_layouts_page.py > docs/layouts.md
+	$(BIN)/python tests/helpers/refused_page.py
 
 bench: $(READY)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

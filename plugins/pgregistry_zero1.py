@@ -1,4 +1,4 @@
-"""ZeRO-1: the ranks of a data group that shard the optimizer state."""
+"""ZeRO-1: the ranks of a data group that share out the optimizer's state."""
 
 from collections.abc import Iterator
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import environment
 import pytest
 import ranks
 
 from pgregistry.testing import LocalRanks
 
-#: What launchers and users set and pgregistry or torch would read.
-ENVIRONMENT = (
-    *("PGREGISTRY", "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_RANK", "ROLE_", "MASTER_", "TORCHELASTIC_"),
-    *("SLURM_", "OMPI_", "PMI_", "PMIX_", "MPI_", "NODE_RANK", "HYDRA_"),
-)
-
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(ENVIRONMENT):
-            monkeypatch.delenv(name)
+    for name in environment.set_by_launchers():
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session", autouse=True)

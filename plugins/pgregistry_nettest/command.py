@@ -89,14 +89,12 @@ def nettest_command(nproc: int | None, backend: str | None, **options: Any) -> N
 
 
 def worker(backend: str | None, options: dict[str, Any]) -> None:
-    """Run one local rank of `nettest --nproc`, and end it with the exit status."""
+    """Run one local rank of `nettest --nproc`, and end it with its exit status."""
     try:
-        status = _test(backend, options)
+        sys.exit(_test(backend, options))
     except PgregistryError as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
-        status = 3 if isinstance(error, PlanMismatch) else 1
-    if status:
-        sys.exit(status)
+        sys.exit(3 if isinstance(error, PlanMismatch) else 1)
 
 
 def _test(backend: str | None, options: dict[str, Any]) -> int:

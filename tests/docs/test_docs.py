@@ -43,13 +43,14 @@ else:
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = "docs/plugin-tutorial.md"
-PAGES = ("hooks", "nettest", "plugin-tutorial", "reference", "refused", "vocabulary")
+PAGES = ("hooks", "nettest", "plugin-tutorial", "reference", "vocabulary")
 RUN = ("README.md", *(f"docs/{name}.md" for name in PAGES))
 ALL = (
     *RUN,
     "examples/pgregistry-expert/README.md",
     "docs/README.md",
     "docs/comparison.md",
+    "docs/refused.md",
     "docs/reliability.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",

@@ -1,0 +1,50 @@
+"""Values that only `init` takes: those of a launcher, and its own parameters."""
+
+from refusals import Refusal, Section
+
+INIT = Section(
+    "Launchers and parameters of init",
+    "",
+    (
+        Refusal(
+            "No launcher started this process, or its variables are incomplete or contradict each other.",
+            """`init` reads `RANK` and `WORLD_SIZE`, or the names that Slurm and MPI have for them, and the address of
+            rank 0.""",
+            """
+            import os, pgregistry
+            pgregistry.init()
+            os.environ.update(RANK="0", WORLD_SIZE="2")
+            pgregistry.init()
+            os.environ.update(MASTER_ADDR="host0", MASTER_PORT="abc")
+            pgregistry.init()
+            """,
+            """
+            # lost.py
+            import os
+            import pgregistry
+
+            try:
+                os.environ["RANK"] = "2"
+                pgregistry.init(backend="gloo")
+            except pgregistry.ConfigError as error:
+                print(error)
+            """,
+            "$ torchrun --nproc-per-node 1 lost.py",
+        ),
+        Refusal(
+            "A parameter of `init` has an invalid value.",
+            "All ranks must pass the same.",
+            """
+            # run.py
+            import pgregistry
+
+            for wrong in ({"timeout": 0}, {"agree_timeout": None}, {"cpu": 1}, {"device": "gpu"}):
+                try:
+                    pgregistry.init(backend="gloo", **wrong)
+                except pgregistry.ConfigError as error:
+                    print(error)
+            """,
+            "$ torchrun --nproc-per-node 1 run.py",
+        ),
+    ),
+)

@@ -1,0 +1,45 @@
+"""Names that are unknown, switched off or reserved."""
+
+from refusals import Refusal, Section
+
+NAMES = Section(
+    "Names",
+    "",
+    (
+        Refusal(
+            "A name is not known.",
+            """It is misspelt, its distribution is not installed on this machine, or its plugin is off; then the error
+            shows which value switched it off. `pgregistry plugins` lists what is installed.""",
+            """
+            import pgregistry
+            pgregistry.plan(8, tensr=2)
+            pgregistry.plan(8, tensr=None)
+            pgregistry.plan(8, nettest=4, disable=["nettest"])
+            pgregistry.plan(8, dumy={"backend": "gloo"})
+            pgregistry.plan(8, disable=["net"])
+            """,
+        ),
+        Refusal(
+            "A mode needs an axis whose plugin is off.",
+            "Switch off the mode too, or switch on the axis.",
+            'pgregistry.plan(8, disable=["pipe"])',
+        ),
+        Refusal(
+            "The command line asks for a mode or a rank that is not in the plan.",
+            "",
+            """
+            $ pgregistry plan 8 --mode tensr
+            $ pgregistry plan 8 --rank 8
+            """,
+        ),
+        Refusal(
+            "The name is reserved.",
+            "Parameters of `plan` and `init` cannot name a size or a plugin.",
+            '$ PGREGISTRY="timeout=60" pgregistry plan 8',
+            """
+            from pgregistry import Axis, Mode
+            pgregistry.plan(8, extra=[Mode("late", over=Axis("timeout"))])
+            """,
+        ),
+    ),
+)

@@ -1,0 +1,194 @@
+"""Plugins that do not load, or whose hooks fail."""
+
+from refusals import Refusal, Section
+
+INSTALLATION = Section(
+    "Installation",
+    "",
+    (
+        Refusal(
+            "No plugins are installed.",
+            "The package was copied, or is only on `PYTHONPATH`. Entry points come from an installation.",
+            """
+            # hidden
+            import importlib.metadata, pgregistry
+            from unittest.mock import patch
+            nothing = patch.object(importlib.metadata, "distributions", lambda **_: iter(()))
+            nothing.start()
+            """,
+            "pgregistry.plan(8)",
+            """
+            # hidden
+            nothing.stop()
+            """,
+        ),
+        Refusal(
+            "Two distributions have a plugin of the same name.",
+            "",
+            """
+            # hidden
+            import sys
+            from pathlib import Path
+            from pgregistry.testing import write_distribution
+            for name, version in (("pgregistry-expert", "0.1"), ("acme-experts", "2.0")):
+                sys.path.append(str(write_distribution(Path(name), name, {"expert": "acme_expert"}, {}, version)))
+            """,
+            "pgregistry.plan(8)",
+            """
+            # hidden
+            del sys.path[-2:]
+            """,
+        ),
+    ),
+)
+
+PLUGINS = Section(
+    "Plugins",
+    "",
+    (
+        Refusal(
+            "A plugin does not load, or is not a plugin.",
+            "Run without it as the error says, and report it to its author.",
+            """
+            # pgregistry_broken.py
+            import flash_ring
+            """,
+            """
+            # pgregistry_unmarked.py
+            def pgregistry_modes():
+                yield
+            """,
+            """
+            # pgregistry_slip.py
+            from pgregistry import hookimpl
+
+
+            @hookimpl
+            def pgregistry_mode():
+                yield
+            """,
+            """
+            # pgregistry_more.py
+            from pgregistry import hookimpl
+
+
+            @hookimpl
+            def pgregistry_check(plan, rank):
+                yield
+            """,
+            """
+            # pgregistry_around.py
+            from pgregistry import hookimpl
+
+
+            @hookimpl(wrapper=True)
+            def pgregistry_modes():
+                return (yield)
+            """,
+            """
+            # pgregistry_twice.py
+            from pgregistry import hookimpl
+
+
+            @hookimpl(specname="pgregistry_modes")
+            def tensors():
+                return []
+
+
+            @hookimpl(specname="pgregistry_modes")
+            def pipes():
+                return []
+            """,
+            """
+            # pgregistry_idle.py
+            MODES = ()
+            """,
+            """
+            [project.entry-points.pgregistry]
+            broken = "pgregistry_broken"
+            unmarked = "pgregistry_unmarked"
+            slip = "pgregistry_slip"
+            more = "pgregistry_more"
+            around = "pgregistry_around"
+            twice = "pgregistry_twice"
+            idle = "pgregistry_idle"
+            kind = "pgregistry:Mode"
+            wrong = "pgregistry_wrong"
+            other = "pgregistry_other"
+            within = "pgregistry_other"
+            """,
+            """
+            $ pgregistry plan 8 --only broken
+            $ pgregistry plan 8 --only unmarked
+            $ pgregistry plan 8 --only slip
+            $ pgregistry plan 8 --only more
+            $ pgregistry plan 8 --only around
+            $ pgregistry plan 8 --only twice
+            $ pgregistry plan 8 --only idle
+            $ pgregistry plan 8 --only kind
+            """,
+        ),
+        Refusal(
+            "A hook raises an error, or returns an invalid value.",
+            "The plugin is at fault. In Python, the traceback of the plugin is the cause of the error.",
+            """
+            # pgregistry_wrong.py
+            import os
+
+            from pgregistry import Mode, hookimpl
+
+            ANSWERS = {"mode": Mode("wrong", over=()), "name": ["wrong"]}
+
+
+            @hookimpl
+            def pgregistry_modes():
+                return ANSWERS.get(os.environ["WRONG"]) or [Mode("wrong", over=())]
+
+
+            @hookimpl
+            def pgregistry_check(plan):
+                if os.environ["WRONG"] == "check":
+                    return False
+                if os.environ["WRONG"] == "ranks":
+                    return "The ranks must be even."
+
+
+            @hookimpl
+            def pgregistry_process_group_options(mode, backend):
+                return {"options": "fast"}.get(os.environ["WRONG"], {} if os.environ["WRONG"] == "both" else None)
+            """,
+            """
+            # pgregistry_other.py
+            from pgregistry import hookimpl
+
+
+            @hookimpl
+            def pgregistry_process_group_options(mode, backend):
+                return {}
+            """,
+            """
+            import os, pgregistry
+            pgregistry.plan(8, only=["wrong"])
+            os.environ["WRONG"] = "mode"
+            pgregistry.plan(8, only=["wrong"])
+            os.environ["WRONG"] = "name"
+            pgregistry.plan(8, only=["wrong"])
+            os.environ["WRONG"] = "check"
+            pgregistry.plan(8, only=["wrong"])
+            os.environ["WRONG"] = "options"
+            pgregistry.plan(8, only=["wrong"])
+            os.environ["WRONG"] = "both"
+            pgregistry.plan(8, only=["wrong", "other"])
+            pgregistry.plan(8, only=["within"])
+            """,
+        ),
+        Refusal(
+            "A plugin reports why the plan cannot work.",
+            "The sentence after its name is the plugin's own.",
+            """
+            os.environ["WRONG"] = "ranks"
+            pgregistry.plan(8, only=["wrong"])
+            """,
+        ),
+    ),
+)

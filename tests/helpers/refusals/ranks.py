@@ -1,0 +1,94 @@
+"""Ranks that disagree, fail, or do not arrive."""
+
+from refusals import Refusal, Section
+
+DISAGREEMENT = Section(
+    "Ranks that disagree",
+    """Every rank raises `PlanMismatch`, and nothing was created. The error names the ranks on each side and the first
+    thing that differs. [reliability.md](reliability.md) lists what can differ.""",
+    (
+        Refusal(
+            "One rank has another size, plugin, order, group or variable.",
+            "Compare how that rank was started; the error shows where its value came from.",
+            """
+            # odd.py
+            import os
+            import pgregistry
+
+            try:
+                os.environ["PGREGISTRY_DISABLE"] = "nettest" if os.environ["RANK"] == "1" else ""
+                pgregistry.init(backend="gloo")
+            except pgregistry.PlanMismatch as error:
+                print(f"{error}\\n" if os.environ["RANK"] == "0" else "", end="")
+            """,
+            "$ torchrun --nproc-per-node 4 odd.py",
+        ),
+        Refusal(
+            "The plan of one rank was refused.",
+            "That rank raises its own error, and all others quote it.",
+            """
+            # failed.py
+            import os
+            import pgregistry
+
+            try:
+                pgregistry.init(backend="gloo", tensor=3 if os.environ["RANK"] == "1" else 2)
+            except pgregistry.PlanMismatch as error:
+                print(error)
+            except pgregistry.ConfigError:
+                pass  # on rank 1, its own error
+            """,
+            "$ torchrun --nproc-per-node 2 failed.py",
+        ),
+        Refusal(
+            "A rank did not arrive.",
+            "It died before, waits for something else, or is slow. If it arrives later, it raises the same error.",
+            """
+            # late.py
+            import os
+            import pgregistry
+
+            try:
+                if os.environ["RANK"] == "0":
+                    pgregistry.init(backend="gloo", agree_timeout=1)
+            except pgregistry.PlanMismatch as error:
+                print(error)
+            """,
+            "$ torchrun --nproc-per-node 2 late.py",
+        ),
+        Refusal(
+            "The store is not there.",
+            """Rank 0, which hosts it, did not start. Look at its log. If the address is wrong, correct `MASTER_ADDR`
+            and `MASTER_PORT`.""",
+            """
+            # alone.py
+            import os
+            import pgregistry
+
+            try:
+                os.environ.update(RANK="1", WORLD_SIZE="2")
+                pgregistry.init(backend="gloo", agree_timeout=1)
+            except pgregistry.PlanMismatch as error:
+                print(error)
+            """,
+            "$ torchrun --nproc-per-node 1 alone.py",
+        ),
+        Refusal(
+            "Rank 0 cannot open the store.",
+            "Another process has the port. Choose another `MASTER_PORT`, on all ranks.",
+            """
+            # taken.py
+            import os
+            import socket
+            import pgregistry
+
+            with socket.create_server(("127.0.0.1", int(os.environ["MASTER_PORT"]))):
+                try:
+                    pgregistry.init(backend="gloo", agree_timeout=1)
+                except pgregistry.PlanMismatch as error:
+                    print(error)
+            """,
+            "$ torchrun --nproc-per-node 1 taken.py",
+        ),
+    ),
+)
