@@ -2,6 +2,7 @@
 
 import pytest
 
+import pgregistry
 from pgregistry import ConfigError
 from pgregistry.settings.launcher import read, rendezvous_address, world_size
 
@@ -113,3 +114,11 @@ def test_a_port_that_cannot_be_one_is_an_error_that_names_the_variable(port: str
 def test_a_rank_alone_may_take_any_free_port() -> None:
     alone = {"RANK": "0", "WORLD_SIZE": "1"}
     assert rendezvous(alone | WHERE | {"MASTER_PORT": "0"}) == ("host0", 0)
+
+
+def test_init_names_a_port_that_cannot_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (TORCHRUN | WHERE | {"MASTER_PORT": "99999999"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as raised:
+        pgregistry.init()
+    assert str(raised.value) == "MASTER_PORT = '99999999' (environment) must be a whole number from 1 to 65535."
