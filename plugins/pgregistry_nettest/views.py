@@ -22,7 +22,7 @@ ENDINGS: Final = (".pdf", ".png", ".svg")
 #: The states of a host in a partition. Those from SHARED on are drawn in colours of alarm.
 UNKNOWN, FINE, SHARED, SLOW, FAILED = range(5)
 COLOURS: Final = ("white", "#dfe7ef", "#fbd9b0", "#f28e2b", "#c0392b")
-LABELS: Final = ("not measured", "as usual", "slow because of a named host", "slow, and named", "failed")
+LABELS: Final = ("not measured", "healthy", "slow because of a named host", "slow, and named", "failed")
 #: The colours of collectives. None of them is a colour of alarm.
 OF_OPS: Final = ("#1f4e79", "#2a9d8f", "#6c5b9e", "#5f6b73", "#0b7a75", "#8aa1b1")
 #: Numbers are written into the cells of so many hosts at most.
@@ -176,4 +176,4 @@ def _draw_bandwidth(axes: Axes, report: Report, compared: list[Compared]) -> Non
     axes.set_xlabel("size (bytes)")
     axes.set_ylabel("bus bandwidth (GB/s)")
     axes.set_title(f"bandwidth of each group\n({_tested(report)})", fontsize=10)
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(loc="best", fontsize=9)

@@ -50,7 +50,7 @@ def test_a_healthy_network_has_no_colour_of_alarm_and_says_so_in_the_title(seed:
     assert figure.get_suptitle() == "HEALTHY  no slow host and no slow link among 9 hosts"
     assert cells(figure) == [[FINE, FINE]] * 9
     assert ALARM & colours(figure) == set()
-    assert legend(figure) == ["as usual"]
+    assert legend(figure) == ["healthy"]
 
 
 def test_a_suspect_that_pairs_have_cleared_has_no_colour_of_alarm() -> None:
