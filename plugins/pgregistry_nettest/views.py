@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pgregistry import ConfigError
 from pgregistry_nettest.analysis.measurements import DTYPE, by_case
 from pgregistry_nettest.analysis.report import Report, hosts_of
-from pgregistry_nettest.analysis.usual import Compared, compare
+from pgregistry_nettest.analysis.usual import SUSPECT, Compared, compare
 from pgregistry_nettest.analysis.wording import format_size
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def draw(report: Report) -> Figure:
     colour = "#1e7b3a" if report.healthy else COLOURS[FAILED]
     figure.suptitle(_title(report), fontsize=13, fontweight="bold", parse_math=False, color=colour)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    compared = compare(report.of_groups, report.hosts, report.slow)
+    compared = compare(report.of_groups, report.hosts, report.slow, SUSPECT)  # what is found is sure already
     _draw_hosts(figure, left, report, compared)
     _draw_bandwidth(right, report, compared)
     return figure

@@ -80,6 +80,14 @@ def test_a_slow_host_is_the_title_and_the_only_row_of_its_colour() -> None:
     assert COLOURS[SLOW] in dots(figure)
 
 
+def test_a_host_that_only_pairs_made_sure_is_coloured_too() -> None:
+    """Between 2.5 and 4 standard deviations a group is suspect, and pairs decide."""
+    report = Network(9, {4: 3.0}, noise=0.0).report(1)
+    usual = min(one.seconds or 0 for one in report.of_groups)
+    measured = tuple(dataclasses.replace(one, spread=0.45 * usual) for one in report.measurements)
+    assert cells(draw(dataclasses.replace(report, measurements=measured)))[4] == [SLOW, SLOW]
+
+
 def test_a_slow_link_colours_its_two_hosts_in_the_group_where_they_meet() -> None:
     figure = draw(Network(9, links={frozenset((3, 5)): 5.0}, noise=0.0).report(1))
     assert figure.get_suptitle() == "SLOW LINK  host 3 (h3) and host 5 (h5), ranks 3, 5: 5.0 times the usual time"
