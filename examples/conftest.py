@@ -1,4 +1,4 @@
-"""`pytest examples/NAME` in a checkout: distributions that are not installed are found all the same."""
+"""Let `pytest examples/NAME` find the distributions of a checkout without installing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sys.path += [*(str(path.parent) for path in sorted(HERE.glob("*/pyproject.toml")
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The plugins are there for these tests, and not for others of the same session."""
+    """Make the plugins available to these tests, and not to others of the same session."""
     before, there = list(sys.path), {distribution.name for distribution in importlib.metadata.distributions()}
     distributions = importlib.import_module("distributions")
     sys.path[:0] = distributions.place(tmp_path_factory.mktemp("metadata"), without=frozenset(there))

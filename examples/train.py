@@ -21,20 +21,20 @@ BLOCKS, WIDTH, HIDDEN, BATCH, STEPS, RATE = 4, 8, 16, 24, 5, 0.1
 
 
 def weights(block: int) -> tuple[Tensor, Tensor]:
-    """The first weights of a block, the same on every rank."""
+    """Return the first weights of a block, the same on every rank."""
     random = torch.Generator().manual_seed(block)
     return torch.randn(HIDDEN, WIDTH, generator=random) / 4, torch.randn(WIDTH, HIDDEN, generator=random) / 4
 
 
 def batch(step: int) -> tuple[Tensor, Tensor]:
-    """All samples of a step and what the model should make of them, the same on every rank."""
+    """Return all samples of a step and their targets, the same on every rank."""
     random = torch.Generator().manual_seed(1000 + step)
     samples = torch.randn(BATCH, WIDTH, generator=random)
     return samples, samples.flip(1)
 
 
 def alone() -> list[float]:
-    """The losses of training in one process."""
+    """Train in one process, and return the losses."""
     blocks = [[matrix.requires_grad_() for matrix in weights(block)] for block in range(BLOCKS)]
     matrices = list(chain(*blocks))
     losses = []
@@ -50,46 +50,46 @@ def alone() -> list[float]:
 
 
 def summed(x: Tensor, group: dist.ProcessGroup) -> Tensor:
-    """The sum of x over the ranks of a group."""
+    """Return the sum of x over the ranks of a group."""
     x = x.clone()
     dist.all_reduce(x, group=group)
     return x
 
 
 class SumThere(torch.autograd.Function):
-    """Sum activations that each rank of a group has a part of; the gradient is the same on all of them."""
+    """Sum activations of which each rank of a group has a part; all ranks have the same gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
-        """The sum."""
+        """Return the sum."""
         return summed(x, group)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """The gradient as it is."""
+        """Return the gradient as it is."""
         return gradients[0], None
 
 
 class SumBack(torch.autograd.Function):
-    """Take activations that are the same on all ranks of a group; each of them has a part of the gradient."""
+    """Take activations that all ranks of a group share; each rank has a part of the gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
-        """The activations as they are."""
+        """Return the activations as they are."""
         ctx.group = group
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """The sum of the gradients."""
+        """Return the sum of the gradients."""
         return summed(gradients[0], ctx.group), None
 
 
 def together(context: pgregistry.ParallelContext) -> list[float]:
-    """The losses of training on all ranks.
+    """Train on all ranks, and return the losses.
 
-    Ranks along `data` have other samples, ranks along `pipe` other blocks, and ranks along `tensor` other hidden
-    units of each block.
+    Ranks along `data` have different samples, ranks along `pipe` different blocks, and ranks along `tensor`
+    different hidden units of each block.
     """
     data, pipe, tensor = context["data"], context["pipe"], context["tensor"]
     blocks = []
@@ -124,7 +124,7 @@ def together(context: pgregistry.ParallelContext) -> list[float]:
 
 
 def main(words: list[str]) -> None:
-    """Train both ways on this rank, with sizes as the command line says them."""
+    """Train both ways on this rank, with the sizes of the command line."""
     torch.set_num_threads(1)
     sizes: dict[str, Any] = {name: int(size) for name, size in (word.split("=") for word in words)}
     with pgregistry.init(backend="gloo", **sizes) as context:

@@ -14,7 +14,7 @@ Asked: TypeAlias = tuple[Iterable[Mode], Iterable[str], dict[str, Any]]
 
 
 def modes(prefix: str = "") -> Iterator[Mode]:
-    """All modes; `prefix` comes before every name of a mode and of a size."""
+    """Yield all modes; `prefix` comes before every name of a mode and of a size."""
     yield from grid_modes(prefix)
     yield from block_modes("sequence_parallel_size", "sequence", prefix=prefix)
     yield Mode(f"{prefix}sequence_data", over=WORLD)
@@ -23,7 +23,7 @@ def modes(prefix: str = "") -> Iterator[Mode]:
 
 
 def grid_modes(prefix: str = "", **names: str) -> Iterator[Mode]:
-    """The modes over pipe × data × model, outermost first; `names` has other names for the sizes.
+    """Yield the modes over pipe × data × model, outermost first; `names` has other names for the sizes.
 
     Experts take the inner `ep_size` of data, or with `ep_size_outer` the outer; `ep_size_lanes`
     makes their groups go on in the next lanes of the model axis.
@@ -50,7 +50,7 @@ def grid_modes(prefix: str = "", **names: str) -> Iterator[Mode]:
 def block_modes(
     size: str, inside: str, across: str | None = None, rest: str | None = None, prefix: str = ""
 ) -> Iterator[Mode]:
-    """A mode over adjacent ranks, and perhaps one across these blocks."""
+    """Yield a mode over adjacent ranks, and perhaps one across these blocks."""
     block = Split(WORLD, inner=prefix + size, outer=rest and prefix + rest)
     yield Mode(prefix + inside, over=block)
     if across:
@@ -66,7 +66,7 @@ def pgregistry_modes() -> Iterator[Mode]:
 def plan(
     world_size: int, *, api: str = "PipelineParallelGrid", within: Iterable[int] | None = None, **args: Any
 ) -> Plan:
-    """Plan what one of DeepSpeed's functions builds, with its arguments.
+    """Plan the groups that one of DeepSpeed's functions builds, with its arguments.
 
     >>> plan(8, api="_create_expert_and_data_parallel", ep_size=4)["expert_data"].groups
     <4 groups: (0, 4), (1, 5), (2, 6), (3, 7)>
@@ -143,7 +143,7 @@ def _expert(
 
 
 def _check_folding(folding: Mapping[str, Any], said: Mapping[str, Any]) -> None:
-    """Refuse a folding spec that is for something else, or that DeepSpeed does not carry out."""
+    """Raise ConfigError if a folding spec is for other sizes, or if DeepSpeed does not carry it out."""
     if not isinstance(folding, Mapping) or not folding.keys() <= {*said, "etp_size", "mp_mode"}:
         raise ConfigError(f"folding = {folding!r} is not a mapping of {', '.join([*said, 'etp_size'])} and mp_mode.")
     if folding.get("etp_size", 1) != 1:
@@ -185,7 +185,7 @@ def _all_to_all(ranks: int, device_count: int = 1) -> Asked:
     return block_modes("device_count", "all_to_all_local", "all_to_all_global"), keep, {"device_count": size}
 
 
-#: DeepSpeed's functions that build groups, each with what to plan for it.
+#: DeepSpeed's functions that build groups, each with the function that plans them here.
 APIS: Final[Mapping[str, Callable[..., Asked]]] = {
     "PipelineParallelGrid": _grid,
     "_create_expert_and_data_parallel": _expert,
@@ -198,7 +198,7 @@ APIS: Final[Mapping[str, Callable[..., Asked]]] = {
 
 
 def _whole(name: str, value: Any, default: int | None = None) -> int:
-    """A whole number from 1; ConfigError for anything else."""
+    """Return a whole number from 1; raise ConfigError for anything else."""
     if value is None and default is not None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -1,4 +1,4 @@
-"""Expert parallelism: the ranks that share out the experts of a layer, and those that hold the same experts."""
+"""Expert parallelism: the ranks that share the experts of a layer, and those that hold the same experts."""
 
 from collections.abc import Iterator
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pgregistry import FULL, WORLD, ConfigError, Mode, Plan, Split, hookimpl, plan_modes
 
-#: What `parallel` can say; of each section what counts here, with its default. A number stands for a size.
+#: The sections of `parallel`, each with the keys that change groups and their defaults. A number stands for a size.
 SECTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "tensor": {"size": 1, "mode": "mtp"},
     "pipeline": {"size": 1},
@@ -24,7 +24,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
         "device_placement_strategy": {"head_first": True, "interleaved": False},
     },
 }
-#: What `parallel` can say that changes no group.
+#: The keys of `parallel` that change no group.
 ELSEWHERE: Final = {
     "parallel": ("sequence_parallel",),
     "pipeline": ("interleaved_overlap", "mode", "zero_bubble"),
@@ -36,7 +36,7 @@ REST: Final = ("zero1", "expert")
 
 
 def modes(prefix: str = "") -> Iterator[Mode]:
-    """All modes; `prefix` comes before every name of a mode and of a size.
+    """Yield all modes; `prefix` comes before every name of a mode and of a size.
 
     Outermost first, the world is pipeline × data × tensor. A stage is also weight_data × weight and
     expert_data × expert × expert_weight. Weight is as large as tensor by default, so one set of
@@ -88,7 +88,7 @@ def plan(
     within: Iterable[int] | None = None,
     **unknown: Any,
 ) -> Plan:
-    """Plan what InternEvo builds for a configuration, under the names of its ParallelMode.
+    """Plan the groups that InternEvo builds for a configuration, under the names of its ParallelMode.
 
     >>> plan(8, parallel={"tensor": {"size": 2, "mode": "mtp"}, "pipeline": 2}).modes
     ('nettest', 'pipe', 'tensor', 'data', 'zero1')
@@ -98,7 +98,7 @@ def plan(
         parallel: The dictionary of that name in an InternEvo configuration.
         model: Likewise; only `num_experts` counts.
         within: As in `pgregistry.plan`.
-        **unknown: Anything else is an error.
+        **unknown: Any other argument is an error.
 
     Raises:
         ConfigError: if the configuration does not fit, with what would.
@@ -116,7 +116,7 @@ def plan(
     sizes: dict[str, Any] = {"pipeline": size["pipeline"], "tensor": size["tensor"], "zero1": size["zero1"]}
     keep = ["nettest", "tensor", "data", "zero1", *["pipe"] * (size["pipeline"] > 1)]
     ranks = _number("world_size", world_size) if within is None else len(within)
-    for inside in ("tensor", "weight"):  # weight too, where it makes no groups
+    for inside in ("tensor", "weight"):  # weight too, although it may make no groups
         if ranks % (size["pipeline"] * size[inside]):
             terms = f"{size['pipeline']} × {size[inside]} = {size['pipeline'] * size[inside]}"
             raise ConfigError(f"pipeline × {inside} = {terms} does not divide world size {ranks}.")
@@ -142,7 +142,7 @@ def plan(
 
 
 def _sequence_2d(said: Mapping[str, Any], tensor: int) -> dict[str, int]:
-    """The sizes of heads, context and windows."""
+    """Return the sizes of heads, context and windows."""
     head, context, window = (_number(name, said[name]) for name in ("head_size", "context_size", "window_size"))
     placement = said["device_placement_strategy"]
     if head * context != tensor:
@@ -164,17 +164,17 @@ def _sequence_2d(said: Mapping[str, Any], tensor: int) -> dict[str, int]:
 
 
 def _experts(model: Mapping[str, Any]) -> int:
-    """How many experts a model has."""
+    """Return the number of experts of a model."""
     if not isinstance(model, Mapping):
         raise ConfigError(f"model = {model!r} is not a table.")
     if slips := difflib.get_close_matches("num_experts", set(map(str, model)) - {"num_experts"}, cutoff=0.85):
-        raise ConfigError(f"model has {slips[0]!r}; is it 'num_experts'?")  # the rest of a model is its own business
+        raise ConfigError(f"model has {slips[0]!r}; is it 'num_experts'?")  # other keys of a model change no group
     experts: int = _number("num_experts", model.get("num_experts", 1))
     return experts
 
 
 def _read(parallel: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """All sections of `parallel`, with their defaults; ConfigError for what InternEvo cannot carry out."""
+    """Return all sections of `parallel` with their defaults; raise ConfigError for what InternEvo cannot carry out."""
     _check_keys("parallel", parallel, {*SECTIONS, "gqa", *ELSEWHERE["parallel"]})
     if parallel.get("gqa"):
         raise ConfigError("gqa: InternEvo 0.5.3 builds no such groups, and the last version that did built wrong ones.")
@@ -185,7 +185,7 @@ def _read(parallel: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _section(name: str, given: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """One table with its defaults; a number stands for its size."""
+    """Return one table with its defaults; a number stands for its size."""
     table = {"size": given} if isinstance(given, int) else given
     _check_keys(name, table, {*defaults, *ELSEWHERE.get(name, ())})
     inner = {key: value for key, value in defaults.items() if isinstance(value, Mapping)}
@@ -200,7 +200,7 @@ def _check_keys(what: str, table: Any, known: set[str]) -> None:
 
 
 def _number(name: str, value: Any, rest: bool = False) -> Any:
-    """A whole number from 1, or None for -1 where that means the rest; ConfigError for anything else."""
+    """Return a whole number from 1, or None for -1 if that means the rest; raise ConfigError for anything else."""
     if rest and value == -1:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:

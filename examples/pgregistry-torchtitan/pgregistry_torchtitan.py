@@ -12,10 +12,10 @@ WITHOUT: Final = {"spmd_types": {"fsdp"}, "partial_dtensor": {"dp", "dp_shard"},
 
 
 def modes(prefix: str = "") -> Iterator[Mode]:
-    """All modes; `prefix` comes before every name of a mode and of a size.
+    """Yield all modes; `prefix` comes before every name of a mode and of a size.
 
     Outermost first, the world is pp × dp_replicate × dp_shard × cp × tp. In a layer with experts
-    it is pp × dp_replicate × efsdp × ep: the same ranks of one replica, shared out differently.
+    it is pp × dp_replicate × efsdp × ep: the same ranks of one replica, divided differently.
     """
     pp = Split(WORLD, outer=f"{prefix}pp")
     tp = Split(pp.inner, inner=f"{prefix}tp")
@@ -45,14 +45,14 @@ def pgregistry_modes() -> Iterator[Mode]:
 def plan(
     world_size: int, *, dp_replicate: int = 1, dp_shard: int = -1, spmd_backend: str = "spmd_types", **degrees: Any
 ) -> Plan:
-    """Plan what `ParallelDims` builds, under its names.
+    """Plan the groups that `ParallelDims` builds, under its names.
 
     >>> plan(8, dp_replicate=2, tp=2)["dp_shard"].groups
     <4 groups: (0, 2), (1, 3), (4, 6), (5, 7)>
 
     Args:
         world_size: How many ranks there are.
-        dp_replicate: How often the model is there.
+        dp_replicate: The number of copies of the model.
         dp_shard: -1 for what the other degrees leave.
         spmd_backend: `spmd_types`, `partial_dtensor` or `full_dtensor`; each lacks some modes of the others.
         **degrees: `cp`, `tp`, `pp` and `ep`, each 1 by default; `within=` as in `pgregistry.plan`.

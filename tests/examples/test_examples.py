@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tokenize
 import venv
 import zipfile
 from collections.abc import Sequence
@@ -143,35 +142,6 @@ def test_the_environment_of_the_examples_has_the_wheel_and_not_this_checkout(env
     assert Path(core).parent.parent == Path(plugin).parent == environment.site
     assert found == [str(environment.site)]
     assert not [entry for entry in path if Path(entry).is_relative_to(ROOT)]
-
-
-def code(source: str) -> set[int]:
-    """The lines that hold code: no docstring, no comment, not empty."""
-    lines: set[int] = set()
-    begins = True  # a statement; one that is a string alone is a docstring
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT):
-            begins = True
-        elif token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.ENDMARKER):
-            if not (begins and token.type == tokenize.STRING):
-                lines.update(range(token.start[0], token.end[0] + 1))
-            begins = False
-    return lines
-
-
-def test_lines_of_code_are_counted_as_people_do() -> None:
-    assert code('"""Text."""\n\n# remark\nx = [\n    1,\n]\n\n\n@f\ndef g():\n    """T."""\n    return 1\n') == {
-        4,
-        5,
-        6,
-        9,
-        10,
-        12,
-    }
-
-
-def test_the_module_of_the_expert_plugin_is_at_most_10_lines_of_code() -> None:
-    assert len(code((ROOT / "examples/pgregistry-expert/pgregistry_expert.py").read_text(encoding="utf-8"))) <= 10
 
 
 def trained(words: list[str]) -> str:

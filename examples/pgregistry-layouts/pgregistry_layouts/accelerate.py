@@ -9,7 +9,7 @@ from pgregistry import WORLD, ConfigError, Mode, Plan, Split, hookimpl, plan_mod
 
 
 def modes(prefix: str = "") -> Iterator[Mode]:
-    """All modes; `prefix` comes before every name of a mode and of a size.
+    """Yield all modes; `prefix` comes before every name of a mode and of a size.
 
     Outermost first, the world is dp_replicate × dp_shard × cp × tp.
     """
@@ -42,17 +42,17 @@ def plan(
     tp_size: int | None = None,
     **others: Any,
 ) -> Plan:
-    """Plan the mesh that a `ParallelismConfig` builds, under its names; a size of 1 has no mode.
+    """Plan the mesh that a `ParallelismConfig` builds, under its names. A size of 1 has no mode.
 
     >>> plan(8, dp_shard_size=4, tp_size=2).modes
     ('dp', 'dp_cp', 'dp_shard', 'dp_shard_cp', 'tp')
 
     Args:
         world_size: How many ranks there are.
-        dp_replicate_size: 1 by default; the whole world where all sizes are 1.
+        dp_replicate_size: 1 by default; the whole world if all sizes are 1.
         dp_shard_size: 1 by default.
         cp_size: 1 by default.
-        sp_size: 1; beyond it accelerate builds no mesh, and DeepSpeed its own groups.
+        sp_size: 1. Above it, accelerate builds no mesh, and DeepSpeed builds its own groups.
         tp_size: 1 by default.
         **others: `within=` as in `pgregistry.plan`.
 

@@ -14,7 +14,7 @@ AXES: Final = 5
 
 
 def modes(prefix: str = "", axes: int = AXES) -> Iterator[Mode]:
-    """One mode an axis, `axis=0` the outermost; `prefix` comes before every name of a mode and of a size."""
+    """Yield one mode an axis, `axis=0` the outermost; `prefix` comes before every name of a mode and of a size."""
     outside: Any = WORLD
     for axis in reversed(range(axes)):
         split = Split(outside, inner=f"{prefix}size_{axis}")
@@ -23,13 +23,13 @@ def modes(prefix: str = "", axes: int = AXES) -> Iterator[Mode]:
 
 
 def query(axis: int | Sequence[int], at: Sequence[int] | None = None, said: str = "", prefix: str = "") -> Mode:
-    """The mode of a group along one axis or several, as in `extra=[query([0, 3], prefix="colossalai_")]`.
+    """Return the mode of a group along one axis or several, as in `extra=[query([0, 3], prefix="colossalai_")]`.
 
     Args:
-        axis: What varies in a group.
+        axis: The axis, or the axes, that vary in a group.
         at: The positions in a group to keep, all by default.
-        said: What the name says after the axis.
-        prefix: That of `modes`.
+        said: The end of the name, after the axis.
+        prefix: The prefix of `modes`.
     """
     over = [axis] if isinstance(axis, int) else axis
     return Mode(f"{prefix}axis={axis}{said}", over=[f"{prefix}size_{one}" for one in over], at=at)
@@ -42,7 +42,7 @@ def pgregistry_modes() -> Iterator[Mode]:
 
 
 def plan(world_size: int, *, size: Sequence[int], queries: Sequence[Mapping[str, Any]] = (), **others: Any) -> Plan:
-    """Plan what a `ProcessGroupMesh(*size)` answers to queries, under their names.
+    """Plan the groups that a `ProcessGroupMesh(*size)` returns for queries, under their names.
 
     >>> mesh = plan(8, size=[2, 4], queries=[{"axis": 0}, {"axis": 1, "indices": [0, 3]}])
     >>> mesh.modes, mesh["axis=1 indices=[0, 3]"].groups
@@ -52,7 +52,7 @@ def plan(world_size: int, *, size: Sequence[int], queries: Sequence[Mapping[str,
         world_size: How many ranks there are.
         size: The sizes of the axes, outermost first; their product is the world size.
         queries: Mappings with `axis`, a number or a list, and maybe `indices`, those to keep along
-            it (a list for each axis of a list). Without any, one for each axis.
+            it (a list for each axis of a list). Without queries, there is one for each axis.
         **others: `within=` as in `pgregistry.plan`.
 
     Raises:
@@ -62,7 +62,7 @@ def plan(world_size: int, *, size: Sequence[int], queries: Sequence[Mapping[str,
         raise ConfigError(f"size = {size!r} is not a list of whole numbers from 1, outermost first.")
     sizes: dict[str, Any] = {f"size_{axis}": number for axis, number in enumerate(size)}
     asked = [_asked(one, size) for one in queries or [{"axis": axis} for axis in range(len(size))]]
-    wanted = {mode.name: mode for mode in asked}  # a question asked twice is one mode
+    wanted = {mode.name: mode for mode in asked}  # the same query twice is one mode
     every = wanted | {mode.name: mode for mode in modes(axes=len(size))}  # these declare the sizes
     made = plan_modes(world_size, every.values(), keep=wanted, **sizes, **others)
     ranks = len(made.ranks or range(world_size))
@@ -72,7 +72,7 @@ def plan(world_size: int, *, size: Sequence[int], queries: Sequence[Mapping[str,
 
 
 def _asked(one: Mapping[str, Any], size: Sequence[int]) -> Mode:
-    """The mode of a query; ConfigError if there is none."""
+    """Return the mode of a query; raise ConfigError if it has none."""
     what = f"queries: {one!r}"
     if not isinstance(one, Mapping) or not {"axis"} <= one.keys() <= {"axis", "indices"}:
         raise ConfigError(f"{what} is not a mapping with 'axis' and perhaps 'indices'.")
@@ -93,7 +93,7 @@ def _asked(one: Mapping[str, Any], size: Sequence[int]) -> Mode:
 
 
 def _numbers(values: Any, start: int, stop: int | None = None) -> bool:
-    """Whether these are whole numbers, one or more, from `start` and below `stop`."""
+    """Return whether these are whole numbers, one or more, from `start` and below `stop`."""
     return (
         isinstance(values, Sequence)
         and len(values) > 0

@@ -9,7 +9,7 @@ from pgregistry import FULL, WORLD, ConfigError, Mode, Plan, Split, hookimpl, pl
 
 
 def modes(prefix: str = "") -> Iterator[Mode]:
-    """All modes; `prefix` comes before every name of a mode and of a size.
+    """Yield all modes; `prefix` comes before every name of a mode and of a size.
 
     Outermost first, the world is pp × dp × cp × tp.
     """
@@ -43,7 +43,7 @@ def plan(
     local_world_size: int | None = None,
     **sizes: Any,
 ) -> Plan:
-    """Plan what `ParallelContext` builds, under its names.
+    """Plan the groups that `ParallelContext` builds, under its names.
 
     >>> plan(8, tensor_parallel_size=2, pipeline_parallel_size=2, data_parallel_size=2)["dp"].groups
     <4 groups: (0, 2), (1, 3), (4, 6), (5, 7)>
@@ -52,7 +52,7 @@ def plan(
         world_size: How many ranks there are.
         pipeline_parallel_size: How many stages there are.
         expert_parallel_size: 1; nanotron fails with more.
-        local_world_size: How many ranks one host has: 8 by default, all of a world of up to 8.
+        local_world_size: How many ranks one host has. By default 8, or all of a world of up to 8.
         **sizes: `tensor_parallel_size` and `context_parallel_size`, each 1 by default, and
             `data_parallel_size`, what the others leave; `within=` as in `pgregistry.plan`.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pgregistry import WORLD, ConfigError, Mode, Plan, Split, hookimpl, plan_modes
-from pgregistry.planning.mesh import Mesh
+from pgregistry import WORLD, ConfigError, Mesh, Mode, Plan, Split, hookimpl, plan_modes
 
 TP: Final = "tensor_model_parallel_size"
 PCP: Final = "prefill_context_model_parallel_size"
@@ -14,10 +13,10 @@ DCP: Final = "decode_context_model_parallel_size"
 
 
 def modes(prefix: str = "", *, prefill: bool = True) -> Iterator[Mode]:
-    """All modes; `prefix` comes before every name of a mode and of a size.
+    """Yield all modes; `prefix` comes before every name of a mode and of a size.
 
-    Outermost first, the world is (what is left: independent engines) × dp × pp × pcp × tp. Where
-    pcp or dcp is 1, say so with `prefill=False`: then dcp is in axes too.
+    Outermost first, the world is (what is left: independent engines) × dp × pp × pcp × tp. If
+    pcp or dcp is 1, pass `prefill=False`: then dcp is in axes too.
     """
     tp = Split(WORLD, inner=f"{prefix}{TP}")
     pcp = Split(tp.outer, inner=f"{prefix}{PCP}")
@@ -26,7 +25,7 @@ def modes(prefix: str = "", *, prefill: bool = True) -> Iterator[Mode]:
     dcp = Split(WORLD if prefill else tp, inner=f"{prefix}{DCP}")
 
     def rows(mesh: Mesh) -> Iterator[list[int]]:
-        """Runs of a block pcp × tp that is read with pcp fastest; a run may end inside a row."""
+        """Yield runs of a block pcp × tp that is read with pcp fastest; a run may end inside a row."""
         width, run = mesh.sizes[f"{prefix}{TP}"], mesh.sizes[f"{prefix}{DCP}"]
         for block in mesh.groups((pcp, tp)):
             if len(block) % run:
@@ -39,7 +38,9 @@ def modes(prefix: str = "", *, prefill: bool = True) -> Iterator[Mode]:
     yield Mode(f"{prefix}pp", over=pp)
     yield Mode(f"{prefix}dp", over=dp)
     yield Mode(f"{prefix}ep", over=(dp, pcp, tp))
-    yield Mode(f"{prefix}eplb", over=(dp, pcp, tp), dedicated=True)  # so that it and ep need not wait for each other
+    yield Mode(
+        f"{prefix}eplb", over=(dp, pcp, tp), dedicated=True
+    )  # so that collectives of eplb and ep do not wait for each other
     yield Mode(f"{prefix}dcp", groups=rows, sizes=dcp) if prefill else Mode(f"{prefix}dcp", over=dcp)
 
 
@@ -50,7 +51,7 @@ def pgregistry_modes() -> Iterator[Mode]:
 
 
 def plan(world_size: int, *, is_moe: bool = True, enable_eplb: bool = False, **sizes: Any) -> Plan:
-    """Plan what `initialize_model_parallel` builds, under its names.
+    """Plan the groups that `initialize_model_parallel` builds, under its names.
 
     >>> plan(8, tensor_model_parallel_size=2, data_parallel_size=2)["ep"].groups
     <2 groups: (0, 1, 2, 3), (4, 5, 6, 7)>

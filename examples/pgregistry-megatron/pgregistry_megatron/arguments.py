@@ -1,4 +1,4 @@
-"""Megatron-Core's arguments: a plan of its groups, or what is wrong with them."""
+"""Megatron-Core's arguments, made into a plan of its groups or refused."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from typing import Any, Final
 
-from pgregistry import ConfigError, Mode, Plan, plan_modes
-from pgregistry.planning.mesh import Mesh
-from pgregistry.vocabulary import Part
+from pgregistry import ConfigError, Mesh, Mode, Plan, plan_modes
 from pgregistry_megatron import groups
 from pgregistry_megatron.groups import DENSE, EXPERT, INSTANCES, ORDER
 
@@ -30,7 +28,7 @@ def plan(
     within: Iterable[int] | None = None,
     **sizes: Any,
 ) -> Plan:
-    """Plan what `initialize_model_parallel` builds of these arguments, and what `create_all_gather_groups` adds.
+    """Plan the groups that `initialize_model_parallel` builds, and those that `create_all_gather_groups` adds.
 
     >>> plan(8, tensor_model_parallel_size=2)["DATA_PARALLEL_GROUP"].groups
     <2 groups: (0, 2, 4, 6), (1, 3, 5, 7)>
@@ -40,16 +38,16 @@ def plan(
         order: The axes, innermost first.
         virtual_pipeline_model_parallel_size: Only checked; it makes no groups.
         hierarchical_context_parallel_sizes: The levels of the context groups, innermost first.
-        hybrid_context_parallel: Whether to have groups of each power of two along data and context.
+        hybrid_context_parallel: Whether there are groups of each power of two along data and context.
         get_embedding_ranks: Which ranks of a pipeline have word embeddings; None for the first and the last.
         get_position_embedding_ranks: Which have position embeddings; None for the first.
         rank_offset: The first rank that the plan lives on.
         local_world_size: How many ranks the plan lives on; None for all.
-        within: As in `pgregistry.plan`; functions that choose ranks then see positions in it.
-        **sizes: `tensor_model_parallel_size` and the like, as in `DENSE` and `EXPERT`; 1 where not given.
+        within: As in `pgregistry.plan`. Functions that choose ranks then get positions in it.
+        **sizes: `tensor_model_parallel_size` and the like, as in `DENSE` and `EXPERT`; 1 if not given.
 
     Raises:
-        ConfigError: for what Megatron-Core refuses or breaks on.
+        ConfigError: if Megatron-Core refuses the arguments or breaks on them.
     """
     tokens, missing = _read(order)
     for name, value in {"rank_offset": rank_offset, "local_world_size": local_world_size}.items():
@@ -101,7 +99,7 @@ def plan(
     apart = [length for length, _ in first["DATA_PARALLEL_GROUP_WITH_CP"].factors() or ()]
     wanted += [groups.runs(name, (dense["dp"], dense["cp"]), n, not _fits(n, apart)) for name, n in cut.items()]
     wanted += groups.hierarchical(dense["cp"], levels)
-    if tokens != list(ORDER):  # which create_all_gather_groups does not look at
+    if tokens != list(ORDER):  # create_all_gather_groups ignores it
         dense, expert = groups.grids(alias="all_gather_")
     if size[DENSE["gtp_remat"]] == 1 and 1 in (ep, size[EXPERT["gtp_remat"]]) and not rank_offset:  # else it breaks
         wanted += list(groups.all_gather(dense, expert))[: 2 if ep > 1 else 1]
@@ -109,7 +107,7 @@ def plan(
 
 
 def _read(order: str) -> tuple[list[str], list[str]]:
-    """The axes that an order names, with those that it leaves out put in anywhere, and which those are."""
+    """Return the axes of an order, with those that it leaves out put in, and the axes that it leaves out."""
     tokens = str(order).lower().split("-")
     if "tp" not in tokens or not {*DENSE, *EXPERT}.issuperset(tokens) or len(set(tokens)) < len(tokens):
         raise ConfigError(f"order = {order!r} does not name tp, cp, ep, dp and pp once, as tp-cp-ep-dp-pp does.")
@@ -118,7 +116,7 @@ def _read(order: str) -> tuple[list[str], list[str]]:
 
 
 def _fits(run: int, axes: Sequence[int]) -> bool:
-    """Whether runs of neighbours are parts of axes that lie apart, outermost first."""
+    """Return whether runs of neighbours are parts of axes that lie apart, outermost first."""
     for size in axes[:0:-1]:
         if run % size:
             return size % run == 0
@@ -126,8 +124,8 @@ def _fits(run: int, axes: Sequence[int]) -> bool:
     return len(axes) < 2 or axes[0] % run == 0
 
 
-def _chosen(name: str, pp: Part, choose: Callable[[list[int]], Iterable[int]], first: int) -> Mode:
-    """The ranks of each pipeline that a function picks."""
+def _chosen(name: str, pp: groups.Part, choose: Callable[[list[int]], Iterable[int]], first: int) -> Mode:
+    """Return a mode of the ranks that a function picks from each pipeline."""
 
     def groups(mesh: Mesh) -> Iterator[list[int]]:
         for pipe in mesh.groups(pp):

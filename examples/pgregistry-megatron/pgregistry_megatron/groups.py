@@ -1,4 +1,4 @@
-"""What Megatron-Core's groups are.
+"""Megatron-Core's groups as modes.
 
 It factors the world twice, once for dense layers and once for those of experts, nested as its
 `order` says, innermost first. Here each factorisation is a chain of splits of the world.
@@ -7,10 +7,9 @@ It factors the world twice, once for dense layers and once for those of experts,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pgregistry import WORLD, Mode, Plan, Split, hookimpl
-from pgregistry.vocabulary import OneOrMore, Part
 
 PREFIX: Final = "megatron_"
 ORDER: Final = ("tp", "cp", "ep", "dp", "pp")
@@ -30,9 +29,9 @@ EXPERT: Final = {
     "dp": "expert_data_parallel_size",
     "pp": "expert_pipeline_model_parallel_size",
 }
-#: Sizes that are another one's where nobody sets them; the rest are 1.
+#: Sizes that equal another size unless they are set; the others are 1 then.
 SAME: Final = {EXPERT["tp"]: DENSE["tp"], EXPERT["pp"]: DENSE["pp"]}
-#: What each mode is over, and the size without which Megatron-Core does not build it.
+#: What each mode is over, and the size that must be above 1, or Megatron-Core does not build it.
 DENSE_MODES: Final = {
     "TENSOR_MODEL_PARALLEL_GROUP": "tp",
     "PIPELINE_MODEL_PARALLEL_GROUP": "pp",
@@ -60,16 +59,18 @@ EXPERT_MODES: Final = {
     "HIERARCHICAL_EXPERT_DATA_PARALLEL_GROUP_L1": f"instances if {INSTANCES}",
     "INTRA_DISTRIBUTED_OPTIMIZER_INSTANCE_GROUP": "tp ep gtp_remat pp instance",
 }
+#: A part of a split: an axis of a grid.
+Part: TypeAlias = Any
 Grid: TypeAlias = dict[str, Part]
 
 
 def grids(prefix: str = "", order: Sequence[str] = ORDER, alias: str = "") -> tuple[Grid, Grid]:
-    """Which part of the world each axis of dense layers is, and each of those of experts.
+    """Return the axes of dense layers, and those of experts, each as a part of the world.
 
-    With an alias there are sizes of these names, which are those without by default.
+    With an alias, the sizes have names of their own, and default to the sizes without it.
     """
 
-    def grid(names: Mapping[str, str], order: Sequence[str], after: str, of: OneOrMore) -> Grid:
+    def grid(names: Mapping[str, str], order: Sequence[str], after: str, of: Part) -> Grid:
         at, axes = order.index(after) + 1, Grid()
         order = order if "gtp_remat" in order else [*order[:at], "gtp_remat", *order[at:]]
         order = [token for token in order if token in names]
@@ -94,7 +95,7 @@ def grids(prefix: str = "", order: Sequence[str] = ORDER, alias: str = "") -> tu
 
 
 def modes(prefix: str = "", order: Sequence[str] = ORDER) -> Iterator[Mode]:
-    """What there is whatever the arguments, and what gtp_remat or several optimizer instances add."""
+    """Yield the modes that every plan has, and those that gtp_remat or several optimizer instances add."""
     dense, expert = grids(prefix, order)
     split = Split(expert["dp"], outer=prefix + INSTANCES)
     expert |= {"instance": split.inner, "instances": split.outer}
@@ -106,7 +107,7 @@ def modes(prefix: str = "", order: Sequence[str] = ORDER) -> Iterator[Mode]:
 
 
 def runs(name: str, axes: Sequence[str | Part], length: int, listed: bool = False) -> Mode:
-    """Runs of neighbours in each group over some axes; listed where those lie apart and the cut does not fit."""
+    """Return a mode of runs of neighbours in each group over some axes; listed if axes lie apart and no cut fits."""
     if not listed:
         return Mode(name, over=Split(axes, inner=name.lower(), size=length, ragged=True))
     return Mode(
@@ -114,8 +115,8 @@ def runs(name: str, axes: Sequence[str | Part], length: int, listed: bool = Fals
     )
 
 
-def hierarchical(of: OneOrMore, sizes: Sequence[int], prefix: str = "") -> Iterator[Mode]:
-    """The levels of the groups over the context axis, innermost first."""
+def hierarchical(of: Part, sizes: Sequence[int], prefix: str = "") -> Iterator[Mode]:
+    """Yield the levels of the groups over the context axis, innermost first."""
     for level, size in enumerate(sizes):
         split = Split(of, inner=f"{prefix}hierarchical_context_parallel_size_{level}", size=size)
         yield Mode(f"{prefix}HIERARCHICAL_CONTEXT_PARALLEL_GROUP_L{level}", over=split)
@@ -123,19 +124,19 @@ def hierarchical(of: OneOrMore, sizes: Sequence[int], prefix: str = "") -> Itera
 
 
 def all_gather(dense: Grid, expert: Grid) -> Iterator[Mode]:
-    """What `create_all_gather_groups` adds: process groups of their own for ranks that have some already."""
+    """Yield what `create_all_gather_groups` adds: further process groups over ranks that have one already."""
     yield Mode("DATA_PARALLEL_GROUP_WITH_CP_AG", over=(dense["dp"], dense["cp"]), dedicated=True)
     yield Mode("EXPERT_DATA_PARALLEL_GROUP_AG", over=expert["dp"], dedicated=True)
 
 
 def built(name: str, sizes: Mapping[str, int]) -> bool:
-    """Whether Megatron-Core builds a mode, or has another or none in its place."""
+    """Return whether Megatron-Core builds a mode, and not another or none in its place."""
     _, _, above_1 = {**DENSE_MODES, **EXPERT_MODES}.get(name, "").partition(" if ")
     return not above_1 or sizes[above_1] > 1
 
 
 def unsupported(sizes: Mapping[str, int], prefix: str = "") -> Iterator[str]:
-    """What Megatron-Core does not do, though it could be planned."""
+    """Yield a sentence for each combination that can be planned but that Megatron-Core does not support."""
     remat, expert_remat, instances = (prefix + name for name in (DENSE["gtp_remat"], EXPERT["gtp_remat"], INSTANCES))
     if sizes[instances] > 1 < sizes[remat] * sizes[expert_remat]:
         yield f"{instances} = {sizes[instances]} needs {remat} = {expert_remat} = 1."
@@ -152,5 +153,5 @@ def pgregistry_modes() -> Iterator[Mode]:
 
 @hookimpl
 def pgregistry_check(plan: Plan) -> Iterator[str]:
-    """Whether Megatron-Core does it."""
+    """Refuse what Megatron-Core does not support."""
     return unsupported(plan.sizes, PREFIX)
