@@ -8,6 +8,8 @@ from typing import Final
 
 #: `listing` shows this many items of a longer list.
 LISTED: Final = 128
+#: Characters of a text above which its middle is left out.
+LONGEST_TEXT: Final = 20_000
 
 
 class PgregistryError(Exception):
@@ -38,7 +40,7 @@ class PgregistryError(Exception):
         plugin: str | None = None,
         problems: Iterable[PgregistryError] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(clean(message))
         self.ranks = tuple(sorted(ranks))
         self.plugin = plugin
         self._problems = tuple(problems)
@@ -167,3 +169,34 @@ def format_ranks(ranks: Iterable[int]) -> str:
             runs.append([rank, rank])
     shown = ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in runs)
     return f"rank{'' if len(runs) == 1 and runs[0][0] == runs[0][1] else 's'} {shown}"
+
+
+def clean(text: str, limit: int = LONGEST_TEXT) -> str:
+    r"""Return text that can be printed and sent: bounded, and with control characters and surrogates escaped.
+
+    >>> print(clean("\x1b[31mred \ud800"))
+    \x1b[31mred \ud800
+    >>> clean("a" * 100, limit=10)
+    'aaaaa … (90 characters left out) … aaaaa'
+    """
+    if len(text) > limit:
+        half = limit // 2
+        text = f"{text[:half]} … ({len(text) - 2 * half} characters left out) … {text[-half:]}"
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def describe(error: BaseException) -> str:
+    """Return the class and the text of an error of any origin, on which nothing can be relied.
+
+    >>> describe(ValueError("no disk"))
+    'ValueError: no disk'
+    """
+    try:
+        text = str(error)
+    except Exception as failure:
+        text = f"(its text raised {type(failure).__name__})"
+    return clean(f"{type(error).__name__}: {text}")

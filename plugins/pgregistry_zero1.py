@@ -1,4 +1,4 @@
-"""ZeRO-1: the ranks of a data group that share out the optimizer's state."""
+"""ZeRO-1: the ranks of a data group that shard the optimizer state."""
 
 from collections.abc import Iterator
 

@@ -18,7 +18,8 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from pgregistry.building.watchdog import LOOK, Watchdog
 from pgregistry.coordination.barrier import GONE, address_key
-from pgregistry.coordination.store import SLICE, ScopedStore, decode, encode
+from pgregistry.coordination.codec import decode, encode, parse
+from pgregistry.coordination.store import SLICE, ScopedStore
 
 #: The pause of a thread between two reads of a key that is written after the exchange, in seconds.
 PAUSE: Final = 0.002
@@ -115,8 +116,9 @@ class ExchangeStore(Store):
         keys = [address_key(peer) for peer in self._peers]
         while (found := self._scope.read(keys, watchdog.next(SLICE))) is None or GONE in found:
             watchdog.look_around()
-        for one in found:
-            self._known |= {key: value.encode("latin-1") for key, value in decode(one).items()}
+            time.sleep(PAUSE)
+        for key, text in zip(keys, found, strict=True):
+            self._known |= parse(self._scope, key, text, _addresses)
         self._end("complete")
 
     def give_up(self) -> None:
@@ -175,3 +177,8 @@ def run_together(store: ExchangeStore, jobs: Sequence[Callable[[], object]], wat
     except BaseException:
         store.give_up()
         raise
+
+
+def _addresses(text: str) -> dict[str, bytes]:
+    """Return the keys and values that the threads of one rank wrote; raise what Python raises if it is not that."""
+    return {key: value.encode("latin-1") for key, value in decode(text).items()}

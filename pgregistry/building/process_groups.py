@@ -83,7 +83,7 @@ class ProcessGroups:
             self.excepthook = None
         if failed and not abort:
             raise BuildError(
-                f"{len(failed)} process groups could not be destroyed; the first: {failed[0]}"
+                f"{len(failed)} process groups could not be destroyed. The first error: {failed[0]}"
             ) from failed[0]
 
 

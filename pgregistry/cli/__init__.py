@@ -10,7 +10,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import click
 
@@ -75,21 +74,10 @@ def make_cli() -> click.Group:
         help="Plan, try out and inspect the process groups of a distributed PyTorch run.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    cli.params.append(_version_option())
+    click.version_option(package_name="pgregistry", message="%(prog)s %(version)s", help="Print the version.")(cli)
     for command in (plan_command, smoke_command, plugins_command, check_command, new_command):
         cli.add_command(command)
     return cli
-
-
-def _version_option() -> click.Option:
-    def show(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
-        if asked:
-            click.echo(f"pgregistry {version('pgregistry')}")
-            ctx.exit()
-
-    return click.Option(
-        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show, help="Print the version."
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

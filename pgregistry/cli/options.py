@@ -21,12 +21,10 @@ trace_option: Final = click.option(
 )
 
 
-def option(name: str, **changes: Any) -> Callable[[F], F]:
+def option(name: str) -> Callable[[F], F]:
     """Return the click option for one parameter of `pgregistry.plan`."""
     one = next(one for one in OPTIONS if one.name == name)
-    return click.option(
-        f"--{name.replace('_', '-')}", metavar=one.metavar, multiple=one.repeatable, help=one.help, **changes
-    )
+    return click.option(f"--{name.replace('_', '-')}", metavar=one.metavar, multiple=one.repeatable, help=one.help)
 
 
 def plan_options(command: F) -> F:

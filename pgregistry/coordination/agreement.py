@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgregistry.coordination.decision import Decision, Reason, Roster
+from pgregistry.coordination.codec import parse
+from pgregistry.coordination.decision import Decision, Reason, Roster, Word
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
 from pgregistry.coordination.store import LostError, ScopedStore
-from pgregistry.errors import PlanMismatch, format_ranks
+from pgregistry.errors import PlanMismatch, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
 
@@ -58,6 +59,9 @@ class Agreement:
         scope: The scope of this `init`.
         mine: The proposal of this rank.
         seconds: How long the other ranks may take to come.
+
+    Attributes:
+        settled: Whether all ranks hold the same word, so that nothing is left to publish.
     """
 
     def __init__(self, scope: ScopedStore, mine: Proposal, seconds: float) -> None:
@@ -69,6 +73,8 @@ class Agreement:
         self._until = time.monotonic() + seconds
         self._decision = Decision(scope, "agreement")
         self._roster = Roster(scope, "roster")
+        self._differs = False
+        self.settled = False
         self._logs: bool | None = None  # whether this is the rank that logs; None until it has waited
 
     def reach(self) -> None:
@@ -81,25 +87,36 @@ class Agreement:
         """
         try:
             word = self._compare()
+            if word == "go" and self._differs:
+                raise PlanMismatch(
+                    f"Rank {self._scope.rank} differs from the others, but the store holds that all agree: another "
+                    "program writes to it.",
+                    ranks=[self._scope.rank],
+                )
             if word == "go":
                 self._warn_of_versions()
-            elif self._mine.error is None:
+                return
+            if self._mine.error is None:
                 reason = self._reason(word)
-                raise PlanMismatch(reason.text, ranks=reason.ranks)
+            self.settled = True
+            if self._mine.error is None:
+                raise reason.error()
         except LostError as error:
             raise PlanMismatch(
                 f"Rank {self._scope.rank}: {self._scope.host}, which hosts the store, is gone before all ranks "
                 f"agreed ({error})."
             ) from error
 
-    def stop(self, error: BaseException) -> None:
-        """Publish that this rank stops, for ranks that still compare their plans."""
+    def stop(self, error: BaseException) -> Word | None:
+        """Publish that this rank stops, for ranks that still compare their plans; return the word that holds."""
         rank = self._scope.rank
-        text = f"Rank {rank} stopped while ranks compared their plans: {type(error).__name__}: {error}"
+        text = f"Rank {rank} stopped while ranks compared their plans: {describe(error)}"
+        mine = Reason.of(error) if isinstance(error, PlanMismatch) else Reason(text, (rank,), mismatch=True)
         try:
-            self._decision.fail(Reason(text, (rank,)))
-        except LostError as lost:
-            log.debug("the stop of rank %d could not be published: %s", rank, lost)
+            return self._decision.fail(mine)
+        except (LostError, PlanMismatch) as failure:
+            log.debug("the stop of rank %d could not be published: %s", rank, failure)
+            return None
 
     def leave(self, *, hosts: bool) -> None:
         """Leave after an error. The rank that hosts the store leaves last, so that all others read why.
@@ -119,12 +136,14 @@ class Agreement:
         except LostError as lost:
             log.debug("rank %d leaves a store that is gone: %s", scope.rank, lost)
 
-    def _compare(self) -> str:
+    def _compare(self) -> Word:
         """Take part with this rank's summary, and return the word that all ranks hold."""
         scope, mine = self._scope, self._mine
         if mine.error is None:
-            self._reference = Summary.decode(scope.set_if_absent("reference", self._summary.encode()))
+            reference = scope.set_if_absent("reference", self._summary.encode())
+            self._reference = parse(scope, "reference", reference, Summary.decode)
         same = self._reference is not None and self._reference.digest == mine.digest
+        self._differs = not same
         if not same:
             scope.set(_proposal(scope.rank), mine.encode())
         self._roster.sign("" if same else mine.digest)
@@ -155,7 +174,7 @@ class Agreement:
                 "pgregistry: waiting for %s of %d to agree on the plan", format_ranks(missing), len(self._scope.ranks)
             )
 
-    def _reason(self, word: str) -> Reason:
+    def _reason(self, word: Word) -> Reason:
         if word == "missing":
             return self._decision.reason(word, self._missing)
         if word == "differ" and self._reference is not None and self._reference.rank == self._scope.rank:
@@ -169,13 +188,15 @@ class Agreement:
         if not missing:
             return Reason(
                 f"The last of {len(ranks)} ranks came when {self._seconds:g} s were over; nothing was created. "
-                "Call init() again, or raise agree_timeout."
+                "Call init() again, or raise agree_timeout.",
+                mismatch=True,
             )
         return Reason(
             f"{format_ranks(missing).capitalize()} of {len(ranks)} did not come within {self._seconds:g} s; "
             f"nothing was created.\n  Here were {format_ranks(here)}. Look for the first error in the log of "
             f"{format_ranks(missing)}, or raise agree_timeout.",
             missing,
+            mismatch=True,
         )
 
     def _difference(self) -> Reason:
@@ -190,7 +211,7 @@ class Agreement:
         missing = [rank for rank in scope.ranks if rank not in here and rank < known]
         most = next(iter(sides))
         at_fault = [rank for rank, digest in here.items() if digest != most]
-        return Reason(disagreement(sides, proposals, missing), (*at_fault, *missing))
+        return Reason(disagreement(sides, proposals, missing), (*at_fault, *missing), mismatch=True)
 
     def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:
         """Return one proposal of each other side: of the rank that was the reference, or of the lowest."""
@@ -202,7 +223,10 @@ class Agreement:
         if texts is None:
             log.debug("the proposals of %s were not published in time", format_ranks(publishers.values()))
             return {}
-        return {digest: Proposal.decode(text) for digest, text in zip(publishers, texts, strict=True)}
+        return {
+            digest: parse(self._scope, _proposal(rank), text, Proposal.decode)
+            for (digest, rank), text in zip(publishers.items(), texts, strict=True)
+        }
 
     def _warn_of_versions(self) -> None:
         for plugin, here, there in different_versions(self._summary, self._reference or self._summary):

@@ -8,14 +8,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from pgregistry.coordination.decision import Decision, Reason, RollCall
+from pgregistry.coordination.decision import (
+    Decision,
+    Reason,
+    RollCall,
+    Word,
+    keys_of_decision,
+    keys_of_roll_call,
+)
 from pgregistry.coordination.store import LostError, ScopedStore
-from pgregistry.errors import BuildError, format_ranks
+from pgregistry.errors import BuildError, PlanMismatch, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
 
 #: Returns what a rank waited for, given the ranks that do not answer.
-Describe: TypeAlias = "Callable[[Sequence[int]], str]"
+Wording: TypeAlias = "Callable[[Sequence[int]], str]"
 
 #: Written in the place of addresses that will not come, because the build has failed.
 GONE: Final = "-"
@@ -42,17 +49,17 @@ def check_failure(scope: ScopedStore) -> None:
         raise lost(scope, error) from error
 
 
-def give_up(scope: ScopedStore, describe: Describe) -> BuildError:
+def give_up(scope: ScopedStore, wording: Wording) -> PlanMismatch | BuildError:
     """Return the error of all ranks when the time of this one is up.
 
     The decision is taken before any rank is accused, so a rank that is only slow cannot go on alone.
 
     Args:
         scope: The scope of the build.
-        describe: Returns what this rank waited for, given the ranks that do not answer a roll call.
+        wording: Returns what this rank waited for, given the ranks that do not answer a roll call.
     """
     try:
-        return _failure(scope, _outcome(scope).take("missing"), describe)
+        return _failure(scope, _outcome(scope).take("missing"), wording)
     except LostError as error:
         return lost(scope, error)
 
@@ -64,14 +71,14 @@ def lost(scope: ScopedStore, error: Exception) -> BuildError:
     )
 
 
-def announce_failure(scope: ScopedStore, error: BaseException) -> BuildError | None:
+def announce_failure(scope: ScopedStore, error: BaseException) -> PlanMismatch | BuildError | None:
     """Publish that this rank failed; return the error that all ranks raise, or None if it is this one.
 
     If the store is gone, the other ranks find that out as this one did.
     """
-    text = f"Rank {scope.rank} failed while process groups were built: {type(error).__name__}: {error}"
-    # A BuildError names the rank itself, so that all ranks can raise the same text.
-    mine = Reason(str(error) if isinstance(error, BuildError) else text, (scope.rank,))
+    text = f"Rank {scope.rank} failed while process groups were built: {describe(error)}"
+    # A BuildError names the rank itself, so all ranks can raise the same text.
+    mine = Reason.of(error) if isinstance(error, BuildError | PlanMismatch) else Reason(text, (scope.rank,))
     try:
         word = _outcome(scope).fail(mine)
         if word == "go":
@@ -82,6 +89,8 @@ def announce_failure(scope: ScopedStore, error: BaseException) -> BuildError | N
     except LostError as lost_error:
         log.debug("the failure of rank %d could not be published: %s", scope.rank, lost_error)
         return None
+    except PlanMismatch as garbage:  # in the store, which all ranks find
+        return garbage
     return None if str(first) == mine.text else first
 
 
@@ -99,7 +108,7 @@ def barrier(scope: ScopedStore, seconds: float, name: Literal["groups", "outcome
     decision = Decision(scope, name)
     try:
         if scope.add(f"{name}/count", 1) == len(scope.ranks):
-            word: str | None = decision.take("go")
+            word: Word | None = decision.take("go")
         else:
             word = decision.wait(time.monotonic() + seconds)
         if word is None:
@@ -112,7 +121,7 @@ def barrier(scope: ScopedStore, seconds: float, name: Literal["groups", "outcome
         raise lost(scope, error) from error
 
 
-def _failure(scope: ScopedStore, word: str | None, describe: Describe) -> BuildError:
+def _failure(scope: ScopedStore, word: Word | None, wording: Wording) -> PlanMismatch | BuildError:
     """Return the error that all ranks raise; one rank words it."""
     roll_call = RollCall(scope, "roll call")
     if word == "missing":
@@ -122,10 +131,9 @@ def _failure(scope: ScopedStore, word: str | None, describe: Describe) -> BuildE
         _wake(scope)
         missing = roll_call.missing()
         answered = f"{format_ranks(missing).capitalize()} did not answer." if missing else "All ranks answered."
-        return Reason(f"{describe(missing)} {answered}".strip(), tuple(missing))
+        return Reason(f"{wording(missing)} {answered}".strip(), tuple(missing))
 
-    reason = _outcome(scope).reason(word, compose)
-    return BuildError(reason.text, ranks=reason.ranks)
+    return _outcome(scope).reason(word, compose).error()
 
 
 def _wake(scope: ScopedStore) -> None:
@@ -140,3 +148,39 @@ def _nobody(missing: Sequence[int]) -> str:
 
 def _came_alone(rank: int, seconds: float, missing: Sequence[int]) -> str:
     return f"Rank {rank} has its process groups, but waited {seconds:g} s for others to have theirs."
+
+
+#: What the ranks of one call share, except the outcome, which a slow rank may still have to read.
+SHARED: Final = (
+    *("reference", "roster", "tally", "all here", "logging", "groups/count", "outcome/count"),
+    *keys_of_decision("agreement"),
+    *keys_of_decision("groups"),
+    *keys_of_roll_call("roll call"),
+)
+
+
+def delete_keys(scope: ScopedStore) -> None:
+    """Delete the keys of this call and of all earlier ones among the same ranks that no rank reads any more.
+
+    Only for a call that has succeeded: all ranks have then left every earlier call. Each rank deletes
+    its own keys, and the lowest also those that are shared.
+    """
+    calls, this = scope.of_all_calls()
+    own = (f"proposal/{scope.rank}", address_key(scope.rank), f"made/{scope.rank}", f"left/{_place(scope)}")
+    shared = SHARED if scope.rank == min(scope.ranks) else ()
+    outcome = keys_of_decision("outcome") if shared else ()
+    try:
+        first = calls.add(f"deleted/{scope.rank}", 0) + 1
+        for call in range(first, this):
+            for key in (*own, *shared, *outcome):
+                calls.delete(f"{call}/{key}")
+        for key in (*own, *shared):
+            scope.delete(key)
+        calls.add(f"deleted/{scope.rank}", this - first)
+    except (LostError, RuntimeError, NotImplementedError) as error:  # a store in Python may not delete
+        log.debug("rank %d could not delete the keys of calls of init that are over: %s", scope.rank, error)
+
+
+def _place(scope: ScopedStore) -> int:
+    """Return the number of the rank among those of the scope, from 1: ranks that leave are counted."""
+    return scope.ranks.index(scope.rank) + 1

@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
+from pgregistry.coordination.codec import parse
 from pgregistry.coordination.store import ScopedStore
+from pgregistry.errors import BuildError, PgregistryError, PlanMismatch
 
 #: `go`: all ranks go on. `differ`, `missing`: they do not, and one rank has still to find out why.
 #: `failed`: they do not, and the reason is there already.
@@ -22,10 +24,38 @@ ROLL_CALL: Final = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The text that every rank raises, and the ranks at fault."""
+    """The error that every rank raises.
+
+    Attributes:
+        text: Its text.
+        ranks: The ranks at fault.
+        mismatch: True for a PlanMismatch, False for a BuildError.
+    """
 
     text: str
     ranks: tuple[int, ...] = ()
+    mismatch: bool = False
+
+    @staticmethod
+    def of(error: PgregistryError) -> Reason:
+        """Return the reason that makes all ranks raise an error."""
+        return Reason(str(error), error.ranks, isinstance(error, PlanMismatch))
+
+    def error(self) -> PlanMismatch | BuildError:
+        """Return the error."""
+        return (PlanMismatch if self.mismatch else BuildError)(self.text, ranks=self.ranks)
+
+    @staticmethod
+    def decode(text: str) -> Reason:
+        """Return the reason that `encode` made text of; raise what Python raises if it is not one."""
+        said, ranks, mismatch = json.loads(text)
+        if not isinstance(said, str) or not all(isinstance(rank, int) for rank in ranks):
+            raise TypeError(text)
+        return Reason(said, tuple(ranks), bool(mismatch))
+
+    def encode(self) -> str:
+        """Return the reason as text for the store."""
+        return json.dumps([self.text, self.ranks, self.mismatch])
 
 
 class Decision:
@@ -39,26 +69,27 @@ class Decision:
         self._scope = scope
         self._key = name
 
-    def take(self, word: Word) -> str:
+    def take(self, word: Word) -> Word:
         """Take the decision unless it is taken, and return the word that holds."""
-        return self._scope.set_if_absent(self._key, word)
+        return self._read(self._scope.set_if_absent(self._key, word))
 
-    def fail(self, reason: Reason) -> str:
+    def fail(self, reason: Reason) -> Word:
         """Give a reason, decide that all ranks fail, and return the word that holds."""
         self._offer(reason)
         return self.take("failed")
 
-    def taken(self) -> str | None:
+    def taken(self) -> Word | None:
         """Return the word that holds, or None if no rank has decided yet."""
         if not self._scope.has(self._key):
             return None
-        return self._scope.wait_for(self._key, time.monotonic() + COMPOSE)
+        return self.wait(time.monotonic() + COMPOSE)
 
-    def wait(self, until: float, look_around: Callable[[], None] = lambda: None) -> str | None:
+    def wait(self, until: float, look_around: Callable[[], None] = lambda: None) -> Word | None:
         """Wait for the word until a time of `time.monotonic()`; return None then."""
-        return self._scope.wait_for(self._key, until, look_around)
+        text = self._scope.wait_for(self._key, until, look_around)
+        return None if text is None else self._read(text)
 
-    def reason(self, word: str | None, compose: Callable[[], Reason]) -> Reason:
+    def reason(self, word: Word | None, compose: Callable[[], Reason]) -> Reason:
         """Return the reason that all ranks raise.
 
         One rank composes it, and the others read it, so the number of calls does not grow with the world.
@@ -70,15 +101,23 @@ class Decision:
         if word != "failed" and self._scope.add(f"{self._key}/composing", 1) == 1:
             return self._offer(compose())
         text = self._scope.wait_for(f"{self._key}/reason", time.monotonic() + COMPOSE)
-        return self._offer(compose()) if text is None else _read(text)
+        return self._offer(compose()) if text is None else self._reason(text)
 
     def _offer(self, reason: Reason) -> Reason:
-        return _read(self._scope.set_if_absent(f"{self._key}/reason", json.dumps([reason.text, reason.ranks])))
+        return self._reason(self._scope.set_if_absent(f"{self._key}/reason", reason.encode()))
+
+    def _reason(self, text: str) -> Reason:
+        return parse(self._scope, f"{self._key}/reason", text, Reason.decode)
+
+    def _read(self, text: str) -> Word:
+        return parse(self._scope, self._key, text, _word)
 
 
-def _read(text: str) -> Reason:
-    said, ranks = json.loads(text)
-    return Reason(said, tuple(ranks))
+def _word(text: str) -> Word:
+    for word in get_args(Word):
+        if text == word:
+            return word  # type: ignore[no-any-return]
+    raise ValueError(text)
 
 
 def keys_of_decision(name: str) -> tuple[str, ...]:
@@ -99,8 +138,14 @@ class Roster:
 
     def signed(self) -> dict[int, str]:
         """Return the ranks that have signed, each with its note, in the order in which they came."""
-        entries = (self._scope.read([self._key], ROLL_CALL) or [""])[0].split()
-        return {int(rank): note for rank, _, note in (entry.partition(":") for entry in entries)}
+        text = (self._scope.read([self._key], ROLL_CALL) or [""])[0]
+        return parse(self._scope, self._key, text, self._entries)
+
+    def _entries(self, text: str) -> dict[int, str]:
+        signed = {int(rank): note for rank, _, note in (entry.partition(":") for entry in text.split())}
+        if not signed.keys() <= set(self._scope.ranks):
+            raise ValueError("ranks that do not take part")
+        return signed
 
     def missing(self) -> list[int]:
         """Return the ranks of the scope that have not signed."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
-from pgregistry.coordination.store import decode, encode
-from pgregistry.errors import format_ranks
+from pgregistry.coordination.codec import decode, encode
+from pgregistry.errors import ConfigError, describe, format_ranks
 from pgregistry.planning.plans import difference, document
 from pgregistry.planning.plans.plan import Plan
 
@@ -54,8 +54,11 @@ class Summary:
 
     @staticmethod
     def decode(text: str) -> Summary:
-        """Return the summary that `encode` made text of."""
-        return Summary(*decode(text))
+        """Return the summary that `encode` made text of; raise what Python raises if it is not one."""
+        rank, world_size, digest, versions = decode(text)
+        if not (isinstance(rank, int) and isinstance(world_size, int) and isinstance(digest, str)):
+            raise TypeError(text)
+        return Summary(rank, world_size, digest, _texts(versions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,31 @@ class Proposal:
 
     @staticmethod
     def decode(text: str) -> Proposal:
-        """Return the proposal that `encode` made text of."""
-        return Proposal(**decode(text))
+        """Return the proposal that `encode` made text of; raise what Python raises if it is not one."""
+        fields = decode(text)
+        proposal = Proposal(**fields)
+        for optional in (proposal.error, proposal.plan):
+            if not isinstance(optional, str | None):
+                raise TypeError(text)
+        if not isinstance(proposal.world_size, int) or not isinstance(proposal.digest, str):
+            raise TypeError(text)
+        if proposal.plan is not None:
+            try:
+                Plan.from_json(proposal.plan)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return replace(proposal, plugins=_texts(proposal.plugins), run=_texts(proposal.run), wire=_texts(proposal.wire))
 
     def summary(self, rank: int) -> Summary:
         """Return the part that every rank reads."""
         return Summary(rank, self.world_size, self.digest, self.plugins)
+
+
+def _texts(given: Any) -> dict[str, str]:
+    """Return a mapping of texts; raise TypeError for anything else."""
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise TypeError(f"{given!r:.100}")
+    return given
 
 
 def propose(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str]) -> Proposal:
@@ -111,7 +133,7 @@ def propose(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire
 
 def propose_failure(world_size: int, error: BaseException) -> Proposal:
     """Return the proposal of a rank whose planning failed."""
-    text = f"{type(error).__name__}: {error}"
+    text = describe(error)
     digest = hashlib.blake2b(f"{world_size} {text}".encode(), digest_size=12).hexdigest()
     return Proposal(world_size=world_size, digest=digest, error=text)
 

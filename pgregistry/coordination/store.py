@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
+import logging
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,13 +20,17 @@ from torch.distributed import (  # type: ignore[attr-defined]
 )
 
 from pgregistry.coordination.worker import Worker
+from pgregistry.errors import describe
+
+log = logging.getLogger("pgregistry")
 
 #: Keys in one request. A server of torch limits their number, and takes longer for each the more there are.
 CHUNK: Final = 1024
 #: Seconds that one wait takes before the rank looks around.
 SLICE: Final = 5.0
-#: Seconds in which a store must answer a call that does not wait. After that its host counts as cut off.
-ANSWER: Final = 15.0
+#: Seconds in which a store must answer a call that does not wait: at first, and when it is asked again.
+ANSWER: Final = 10.0
+AGAIN: Final = 5.0
 
 Result = TypeVar("Result")
 
@@ -109,45 +111,64 @@ class ScopedStore:
             call
         )
 
-    def _call(self, question: Callable[[Any], Result], seconds: float = 0) -> Result:
+    def _call(self, question: Callable[[Any], Result], seconds: float = 0, *, again: bool = True) -> Result:
         """Run a question on the store, which may take `seconds`, in the worker's thread.
 
-        torch waits for ever if the host of a store was cut off. So a thread asks, and it is given no
-        other question after one that got no answer.
+        torch waits for ever if the host of a store was cut off. So a thread asks. A question that got no
+        answer, or an error, is asked once more, over another connection.
+
+        Args:
+            question: A call of the store.
+            seconds: The time that it may wait.
+            again: Whether it can be asked twice: counting cannot.
 
         Raises:
-            LostError: if there is no answer within `seconds` + `ANSWER`.
+            LostError: if there is no answer either time.
         """
-        if self._worker.given_up:
+        if self._worker.lost:
             raise LostError("it gave no answer before")
+        try:
+            return self._ask(question, seconds + ANSWER)
+        except Exception as error:
+            lost = error if isinstance(error, LostError) else LostError(describe(error))
+            if isinstance(error, DistNetworkError) or not again:
+                raise lost from error
+            log.debug("rank %d asks the store again: %s", self.rank, lost)
+        try:
+            return self._ask(question, seconds + AGAIN)
+        except LostError:
+            self._worker.lost = True
+            raise
+        except Exception as error:
+            raise LostError(describe(error)) from error
 
+    def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
         def give_up() -> None:
-            self._worker.given_up = True
-            raise LostError(f"no answer for {seconds + ANSWER:g} s")
+            self._worker.replace()
+            raise LostError(f"no answer for {seconds:g} s")
 
-        with connected():
-            return self._worker.run(partial(question, self.store), give_up, seconds + ANSWER)
+        return self._worker.run(partial(question, self.store), give_up, seconds)
 
     def set(self, key: str, value: str) -> None:
         """Write a key."""
-        self._call(lambda store: store.set(key, value))
+        self._call(lambda store: store.set(key, _sendable(value)))
 
     def set_many(self, values: Mapping[str, str]) -> None:
         """Write several keys, `CHUNK` in one call."""
         for keys in chunks(list(values)):
-            self._call(partial(_set, keys, [values[key] for key in keys]))
+            self._call(partial(_set, keys, [_sendable(values[key]) for key in keys]))
 
     def set_if_absent(self, key: str, value: str) -> str:
         """Write a key unless it is there, and return its value: compare-and-set."""
-        return _text(self._call(lambda store: store.compare_set(key, "", value)))
+        return _text(self._call(lambda store: store.compare_set(key, "", _sendable(value))))
 
     def append(self, key: str, text: str) -> None:
         """Append text to the value of a key."""
-        self._call(lambda store: store.append(key, text))
+        self._call(lambda store: store.append(key, text), again=False)
 
     def add(self, key: str, by: int) -> int:
         """Add to the number in a key, and return the sum."""
-        return int(self._call(lambda store: store.add(key, by)))
+        return int(self._call(lambda store: store.add(key, by), again=False))
 
     def has(self, key: str) -> bool:
         """Return whether a key is there."""
@@ -197,18 +218,9 @@ def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
 
 
-def encode(data: Any) -> str:
-    """Return JSON data as short text for the store.
-
-    >>> decode(encode({"tensor": [0, 1]}))
-    {'tensor': [0, 1]}
-    """
-    return base64.b64encode(zlib.compress(json.dumps(data).encode())).decode()
-
-
-def decode(text: str) -> Any:
-    """Return the data that `encode` was given."""
-    return json.loads(zlib.decompress(base64.b64decode(text)))
+def _sendable(text: str) -> str:
+    """Return text without surrogates, which torch cannot send: they come from paths that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _set(keys: Sequence[str], values: Sequence[str], store: Any) -> None:
@@ -226,7 +238,7 @@ def _get(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
 
 
 def timed_out(error: RuntimeError) -> bool:

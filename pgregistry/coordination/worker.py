@@ -16,18 +16,21 @@ class Worker:
     It ends, after the job that it runs, when nothing refers to the worker any more, or with `end`.
 
     Attributes:
-        given_up: Whether its job was abandoned, so that the thread may be blocked for ever.
+        lost: Set by the owner if jobs are of no use any more.
     """
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._started = False
-        self.given_up = False
+        self.lost = False
 
     def run(self, job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
         """Return the result of a job, while the calling thread looks around; see `run_abandonable`."""
         if not self._started:
-            threading.Thread(target=_work, args=(self._jobs,), daemon=True).start()
+            try:
+                threading.Thread(target=_work, args=(self._jobs,), daemon=True).start()
+            except (RuntimeError, MemoryError):  # a limit of the system; others must still be told of it
+                return job()
             self._started = True
         outcome: queue.SimpleQueue[tuple[BaseException | None, Any]] = queue.SimpleQueue()
         self._jobs.put((job, outcome))
@@ -44,6 +47,12 @@ class Worker:
                 raise failure
             finally:
                 del failure, self  # or the error would keep them alive, in a cycle
+
+    def replace(self) -> None:
+        """Leave the thread, which is blocked in its job, and start another with the next job."""
+        self.end()
+        self._jobs = queue.SimpleQueue()
+        self._started = False
 
     def end(self) -> None:
         """End the thread after its job."""

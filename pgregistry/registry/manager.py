@@ -67,19 +67,9 @@ class Registry:
         return cls(settings, tuple(statuses), manager)
 
     @classmethod
-    def read(
-        cls,
-        problems: Problems,
-        *,
-        keywords: Mapping[str, Any] | None = None,
-        command_line: Mapping[str, Any] | None = None,
-        environ: Mapping[str, str] | None = None,
-        found: tuple[InstalledPlugin, ...] | None = None,
-    ) -> Registry:
-        """Read the settings and load the plugins that they leave on."""
-        return cls.load(
-            read_settings(problems, keywords=keywords or {}, command_line=command_line, environ=environ), found
-        )
+    def read(cls, problems: Problems, found: tuple[InstalledPlugin, ...] | None = None, **sources: Any) -> Registry:
+        """Read the settings of these sources, as `read_settings` does, and load the plugins that they leave on."""
+        return cls.load(read_settings(problems, **sources), found)
 
     def check(self, problems: Problems) -> None:
         """Add to `problems` the errors of plugins, and plugins that are named but not installed."""
@@ -95,16 +85,13 @@ class Registry:
         """Add to `problems` each name in enable, disable and only that is not a plugin."""
         known = {status.installed.plugin.name for status in self.statuses}
         only = self.settings.only
-        switches: dict[str, Mapping[str, str]] = {
-            "enable": self.settings.enable,
-            "disable": self.settings.disable,
-            "only": dict.fromkeys(only.value, only.origin) if only else {},
-        }
-        for switch, names in switches.items():
-            for name, origin in names.items():
-                if name not in known:
-                    hint = did_you_mean(name, known)
-                    problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({origin}). {hint}"))
+        named = [("enable", *item) for item in self.settings.enable.items()]
+        named += [("disable", *item) for item in self.settings.disable.items()]
+        named += [("only", name, only.origin) for name in only.value] if only else []
+        for switch, name, origin in named:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({origin}). {hint}"))
 
     def implementing(self, hook: str) -> list[str]:
         """Return the names of the active plugins that implement a hook."""
@@ -132,8 +119,7 @@ class Registry:
         except PgregistryError as error:
             _log_below(f"failed: {error}")
             raise
-        several = result if isinstance(result, list) else [result]
-        for one in several or [None]:
+        for one in (result if isinstance(result, list) else [result]) or [None]:
             _log_below(describe(one))
         return result
 
@@ -165,11 +151,9 @@ class Registry:
         if isinstance(result, Mode) or not isinstance(result, Iterable):
             raise PluginError(f"{plugin}: pgregistry_modes returned {result!r}; yield each Mode.", plugin=plugin.name)
         modes = list(result)
-        for mode in modes:
-            if not isinstance(mode, Mode):
-                raise PluginError(
-                    f"{plugin}: pgregistry_modes yielded {mode!r}, which is not a Mode.", plugin=plugin.name
-                )
+        if wrong := [mode for mode in modes if not isinstance(mode, Mode)]:
+            what = f"pgregistry_modes yielded {wrong[0]!r}, which is not a Mode."
+            raise PluginError(f"{plugin}: {what}", plugin=plugin.name)
         return modes
 
 

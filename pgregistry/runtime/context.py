@@ -57,7 +57,7 @@ class ParallelContext:
         handle = self.get(mode)
         if handle is None:
             raise BuildError(
-                f"Rank {self.rank} is in no group of mode {mode!r}; context.get({mode!r}) is None on such a rank."
+                f"Rank {self.rank} is in no group of mode {mode!r}. On such a rank context.get({mode!r}) returns None."
             )
         return handle
 
@@ -74,7 +74,7 @@ class ParallelContext:
         if mode not in self.plan:
             raise ConfigError(f"There is no mode {mode!r}. {did_you_mean(str(mode), self.plan.modes)}")
         if self._closed:
-            raise BuildError("The context is closed; its process groups are destroyed.")
+            raise BuildError("The context is closed, so its process groups are destroyed.")
         return self._handles.get(mode)
 
     def seed(self, mode: str, *, base: int) -> int:
@@ -112,7 +112,7 @@ class ParallelContext:
         for name in modes:
             _ = self[name]
         if not modes:
-            raise ConfigError(f"device_mesh() needs the names of modes, such as {', '.join(self.plan.order)}.")
+            raise ConfigError(f"device_mesh() must be given names of modes, such as {', '.join(self.plan.order)}.")
         names = device_mesh.root_modes(self.plan, modes)
         ascending = tuple(name for name in names if name in modes)
         if ascending != modes:

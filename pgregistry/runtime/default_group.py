@@ -15,7 +15,7 @@ from pgregistry.building.backend import gloo_environment
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
 from pgregistry.coordination.store import LostError, ScopedStore, connected, timed_out
 from pgregistry.coordination.worker import run_abandonable
-from pgregistry.errors import BuildError, PgregistryError
+from pgregistry.errors import BuildError, PgregistryError, describe
 from pgregistry.runtime.process import InitOptions, ProcessInfo
 
 log = logging.getLogger("pgregistry")
@@ -51,7 +51,7 @@ def start_default_group(
     until = time.monotonic() + options.build_timeout
     process.store.set_timeout(timedelta(seconds=options.build_timeout + 2 * LOOK))  # torch gives up after us
 
-    def overdue() -> BuildError:
+    def overdue() -> PgregistryError:
         return give_up(
             scope,
             lambda missing: (
@@ -76,8 +76,7 @@ def start_default_group(
         if isinstance(error, RuntimeError) and timed_out(error):
             raise overdue() from error
         raise BuildError(
-            f"Rank {process.rank} of {process.world_size} could not join the default process group: "
-            f"{type(error).__name__}: {error}",
+            f"Rank {process.rank} of {process.world_size} could not join the default process group: {describe(error)}",
             ranks=(process.rank,),
         ) from error
     # torch connects some peers later, at a first collective. That waits as long as torch would without us.

@@ -102,19 +102,19 @@ def _positions(plan: Plan) -> int:
     return plan.world_size if plan.ranks is None else len(plan.ranks)
 
 
+def _factors(mode: PlannedMode) -> Factors:
+    """Return the (size, stride) pairs of a mode; raise ConfigError if its groups are not lines of a mesh."""
+    if mode.layout is not None and _spans(mode):
+        return mode.layout.factors
+    if mode.layout is None:
+        why = "its groups are listed by a function"
+    else:
+        why = "its last group is short" if mode.layout.ragged else "it keeps some positions of its groups only"
+    raise ConfigError(f"Mode {mode.name!r} cannot be a dimension of a mesh: {why}.")
+
+
 def _spans(mode: PlannedMode) -> bool:
     return mode.layout is not None and mode.layout.ragged is None and mode.layout.at is None
-
-
-def _factors(mode: PlannedMode) -> Factors:
-    layout = mode.layout
-    if layout is None:
-        raise ConfigError(f"Mode {mode.name!r} spans no mesh: its groups are listed by a function.")
-    if layout.ragged is not None:
-        raise ConfigError(f"Mode {mode.name!r} spans no mesh: its last group is short.")
-    if layout.at is not None:
-        raise ConfigError(f"Mode {mode.name!r} spans no mesh: it keeps some positions of its groups only.")
-    return layout.factors
 
 
 def _axis_modes(plan: Plan) -> dict[str, str]:

@@ -48,7 +48,7 @@ class GroupHandle:
             BuildError: if the context is closed.
         """
         if self.mode not in self._groups:
-            raise BuildError(f"The context is closed; the process group of mode {self.mode!r} is destroyed.")
+            raise BuildError(f"The context is closed, so the process group of mode {self.mode!r} is destroyed.")
         return self._groups[self.mode]
 
     @property

@@ -14,10 +14,9 @@ import torch
 from pgregistry.building.build import build
 from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.coordination.agreement import Agreement
-from pgregistry.coordination.barrier import announce_failure, barrier
-from pgregistry.coordination.cleanup import delete_keys
+from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys
 from pgregistry.coordination.store import ScopedStore
-from pgregistry.errors import BuildError, PgregistryError
+from pgregistry.errors import PgregistryError
 from pgregistry.runtime.attempt import Attempt
 from pgregistry.runtime.context import ParallelContext
 from pgregistry.runtime.default_group import leave_world, start_default_group
@@ -200,16 +199,14 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
         raise
 
 
-def _announce(run: _Run, error: BaseException) -> BuildError | None:
+def _announce(run: _Run, error: BaseException) -> PgregistryError | None:
     """Publish an error wherever ranks wait for this one; return the error of a rank that failed first."""
     first = None
-    # A mismatch, and an error of planning, have been published by the agreement.
-    unexpected = not isinstance(error, PgregistryError)
     if run.agreement is not None:
-        interrupted = unexpected and run.stage == "comparing"
-        if interrupted:
-            run.agreement.stop(error)
-        if interrupted or run.stage == "building":
+        building = run.stage == "building"
+        if run.stage == "comparing" and not run.agreement.settled:
+            building = run.agreement.stop(error) == "go"
+        if building:
             first = announce_failure(run.scope(), error)
     if run.waited_for:
         announce_failure(run.scope(everyone=True), error)

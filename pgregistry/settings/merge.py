@@ -73,7 +73,7 @@ class Settings:
 def read_settings(
     problems: Problems,
     *,
-    keywords: Mapping[str, Any],
+    keywords: Mapping[str, Any] | None = None,
     command_line: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     origin: str = "keyword",
@@ -87,14 +87,14 @@ def read_settings(
 
     Args:
         problems: Where to add what is wrong.
-        keywords: The keywords of `plan` or `init`. None stands for what was not given.
+        keywords: The keywords of `plan` or `init`, in which None stands for what was not given.
         command_line: The same names as typed by the user.
         environ: Environment variables; None for those of this process.
         origin: What errors and the plan call the keywords.
         world_size: The number of ranks, if known: ranks in `within` must be below it.
     """
     sources = [
-        Source(keywords, origin, PLAN_OPTIONS, {}),
+        Source(keywords or {}, origin, PLAN_OPTIONS, {}),
         Source(command_line or {}, "command line", frozenset(TEXT_OPTIONS), {}),
         from_environment(os.environ if environ is None else environ, problems),
     ]
@@ -104,28 +104,15 @@ def read_settings(
     for source in sources:
         for name, value in source.values.items():
             merger.merge(source, name, value)
-    return Settings(
-        sizes=merger.sizes,
-        modes=merger.modes,
-        unreadable=tuple(merger.unreadable),
-        mentioned=merger.mentioned,
-        enable=merger.lists["enable"],
-        disable=merger.lists["disable"],
-        require=merger.lists["require"],
-        **merger.options,
-    )
+    return Settings(**merger.fields)
 
 
 class _Merger:
     """Takes values from the highest source to the lowest: of two values for one name the first counts."""
 
     def __init__(self, problems: Problems, world_size: int) -> None:
-        self.sizes: dict[str, ConfigValue[int]] = {}
-        self.modes: dict[str, dict[str, ConfigValue[Any]]] = {}
-        self.lists: dict[str, dict[str, str]] = {"enable": {}, "disable": {}, "require": {}}
-        self.options: dict[str, Any] = {}
-        self.unreadable: list[str] = []
-        self.mentioned: dict[str, str] = {}
+        self.fields: dict[str, Any] = {"unreadable": ()}
+        self.fields |= {name: {} for name in ("sizes", "modes", "enable", "disable", "require", "mentioned")}
         self._problems = problems
         self._world_size = world_size
 
@@ -141,19 +128,19 @@ class _Merger:
                 pass  # read already, as a source of its own
             case "enable" | "disable" | "require":
                 for given in self._names(name, value, origin):
-                    self.lists[name].setdefault(given, origin)
+                    self.fields[name].setdefault(given, origin)
             case "order" | "only":
-                self.options.setdefault(name, ConfigValue(self._names(name, value, origin), origin))
+                self.fields.setdefault(name, ConfigValue(self._names(name, value, origin), origin))
             case "ranks_per_host":
                 if (number := self._number(name, value, origin)) is not None:
-                    self.options.setdefault(name, ConfigValue(number, origin))
+                    self.fields.setdefault(name, ConfigValue(number, origin))
             case "within":
                 if (ranks := self._ranks(name, value, origin)) is not None:
-                    self.options[name] = ConfigValue(ranks, origin)
+                    self.fields[name] = ConfigValue(ranks, origin)
             case "extra":
-                self.options[name] = self._modes(name, value, origin)
+                self.fields[name] = self._modes(name, value, origin)
             case _ if value is None:
-                self.mentioned[name] = origin
+                self.fields["mentioned"][name] = origin
             case _ if isinstance(value, Mapping):
                 self._table(name, value, origin)
             case _:
@@ -162,13 +149,13 @@ class _Merger:
     def _size(self, name: str, value: object, origin: str) -> None:
         number = self._number(name, value, origin)
         if number is None:
-            self.unreadable.append(name)
+            self.fields["unreadable"] += (name,)
         else:
-            self.sizes.setdefault(name, ConfigValue(number, origin))
+            self.fields["sizes"].setdefault(name, ConfigValue(number, origin))
 
     def _table(self, name: str, table: Mapping[str, Any], origin: str) -> None:
         if not table:
-            self.mentioned[name] = origin
+            self.fields["mentioned"][name] = origin
         for key, value in table.items():
             if key == "size":
                 self._size(name, value, origin)
@@ -178,7 +165,7 @@ class _Merger:
             except PluginError as error:
                 self._problems.add(ConfigError(str(error)))
             else:
-                self.modes.setdefault(name, {}).setdefault(key, ConfigValue(checked, origin))
+                self.fields["modes"].setdefault(name, {}).setdefault(key, ConfigValue(checked, origin))
 
     def _number(self, name: str, value: object, origin: str) -> int | None:
         number = whole_number(value)

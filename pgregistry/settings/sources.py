@@ -23,6 +23,7 @@ else:
 
 log = logging.getLogger("pgregistry.settings")
 
+PREFIX: Final = "PGREGISTRY_"
 #: Variables that are not settings of a plan, each with the values it takes.
 CHOICES: Final = {"PGREGISTRY_BUILD": ("name", "public"), "PGREGISTRY_TRACE": ("0", "1")}
 
@@ -130,7 +131,7 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
         values["ranks_per_host"] = launch.ranks_per_host
         origins["ranks_per_host"] = launch.ranks_per_host_from
     for option in TEXT_OPTIONS:
-        variable = f"PGREGISTRY_{option.upper()}"
+        variable = PREFIX + option.upper()
         if text := environ.get(variable):
             values[option] = toml_value(text) if option == "ranks_per_host" else text
             origins[option] = variable
@@ -139,15 +140,12 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
             chosen(variable, environ)
         except ConfigError as error:
             problems.add(error)
-    known = [*CHOICES, *(f"PGREGISTRY_{option.upper()}" for option in TEXT_OPTIONS)]
+    known = [*(variable.removeprefix(PREFIX) for variable in CHOICES), *map(str.upper, TEXT_OPTIONS)]
     for variable in sorted(environ):
+        word = variable.removeprefix(PREFIX)
         # A plugin may read a variable of its own. Only what looks like a misspelt name is an error.
-        if (
-            variable.startswith("PGREGISTRY_")
-            and variable not in known
-            and (close := difflib.get_close_matches(variable[11:], [name[11:] for name in known], n=1, cutoff=0.75))
-        ):
-            problems.add(ConfigError(f"Nothing reads {variable}. Did you mean 'PGREGISTRY_{close[0]}'?"))
+        if word not in (variable, *known) and (close := difflib.get_close_matches(word, known, n=1, cutoff=0.75)):
+            problems.add(ConfigError(f"Nothing reads {variable}. Did you mean '{PREFIX}{close[0]}'?"))
     return Source(values, "environment", frozenset(TEXT_OPTIONS), origins)
 
 

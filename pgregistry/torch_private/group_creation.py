@@ -17,7 +17,7 @@ from typing import Any
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 
-#: The parameters of torch's helper that `create_group` passes by position, and those by name, as of torch 2.9.
+#: The parameters of torch's helper that `create_group` passes by position and by name (their names since torch 2.6).
 _POSITIONAL = ("group_size", "group_rank", "global_ranks_in_group", "backend", "store", "group_name")
 _BY_NAME = frozenset({"backend_options", "timeout", "group_desc"})
 

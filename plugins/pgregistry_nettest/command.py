@@ -89,12 +89,14 @@ def nettest_command(nproc: int | None, backend: str | None, **options: Any) -> N
 
 
 def worker(backend: str | None, options: dict[str, Any]) -> None:
-    """Run one local rank of `nettest --nproc`, and end it with its exit status."""
+    """Run one local rank of `nettest --nproc`, and end it with the exit status."""
     try:
-        sys.exit(_test(backend, options))
+        status = _test(backend, options)
     except PgregistryError as error:
         click.echo(f"{type(error).__name__}: {error}", err=True)
-        sys.exit(3 if isinstance(error, PlanMismatch) else 1)
+        status = 3 if isinstance(error, PlanMismatch) else 1
+    if status:
+        sys.exit(status)
 
 
 def _test(backend: str | None, options: dict[str, Any]) -> int:

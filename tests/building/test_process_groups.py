@@ -68,7 +68,7 @@ def test_a_group_that_cannot_be_destroyed_is_told_after_all_were_tried(destroyed
     groups = three(destroyed, RuntimeError("no link"), RuntimeError("no card"))
     with pytest.raises(BuildError) as raised:
         groups.close(abort=False)
-    assert str(raised.value) == "2 process groups could not be destroyed; the first: no card"
+    assert str(raised.value) == "2 process groups could not be destroyed. The first error: no card"
     assert destroyed[-1] == "destroy world"
 
 

@@ -10,7 +10,8 @@ from counting import Counting
 from threads import scope_of
 
 from pgregistry.coordination import store
-from pgregistry.coordination.store import ScopedStore, decode, encode
+from pgregistry.coordination.codec import decode, encode
+from pgregistry.coordination.store import ScopedStore
 
 
 def test_each_call_has_keys_of_its_own_and_all_ranks_find_the_same() -> None:

@@ -81,3 +81,14 @@ def test_the_network_test_is_imported_without_torch_click_rich_and_matplotlib() 
     script = "import sys, pgregistry_nettest; print({'torch', 'click', 'rich', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((PLUGINS / "pgregistry_nettest" / "analysis").glob("*.py")), ids=lambda file: file.stem
+)
+def test_the_analysis_of_a_network_test_needs_no_torch_and_nothing_above_it(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    others = {name for name in modules if name.partition(".")[0] not in sys.stdlib_module_names}
+    assert {name for name in others if not name.startswith("pgregistry_nettest.analysis.")} <= {"pgregistry"}

@@ -108,8 +108,8 @@ def closed() -> list[str]:
 
 
 def test_a_closed_context_and_its_handles_refuse_every_use() -> None:
-    gone = "The context is closed; its process groups are destroyed."
-    of_handle = "The context is closed; the process group of mode 'tensor' is destroyed."
+    gone = "The context is closed, so its process groups are destroyed."
+    of_handle = "The context is closed, so the process group of mode 'tensor' is destroyed."
     assert run_ranks(2, closed) == [[gone, of_handle, gone, gone]] * 2
 
 

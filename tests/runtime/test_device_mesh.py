@@ -35,9 +35,9 @@ def test_axes_of_size_1_are_dimensions_too_so_that_all_slices_have_one_root() ->
 @pytest.mark.parametrize(
     ("modes", "said"),
     [
-        (["nettest"], "Mode 'nettest' spans no mesh: its last group is short."),
-        (["ends"], "Mode 'ends' spans no mesh: it keeps some positions of its groups only."),
-        (["odd"], "Mode 'odd' spans no mesh: its groups are listed by a function."),
+        (["nettest"], "Mode 'nettest' cannot be a dimension of a mesh: its last group is short."),
+        (["ends"], "Mode 'ends' cannot be a dimension of a mesh: it keeps some positions of its groups only."),
+        (["odd"], "Mode 'odd' cannot be a dimension of a mesh: its groups are listed by a function."),
         (["data", "zero1"], "Modes 'data' and 'zero1' share an axis, so they cannot be dimensions of one mesh."),
         (
             ["zero1"],
@@ -54,6 +54,15 @@ def test_what_spans_no_mesh_is_refused_by_name(modes: list[str], said: str) -> N
     with pytest.raises(ConfigError) as raised:
         root_modes(plan, modes)
     assert str(raised.value) == said
+
+
+def test_many_modes_with_equal_groups_do_not_make_the_search_long() -> None:
+    """Trying every one of them in every dimension would take hours."""
+    axes = [f"axis{number}" for number in range(8)]
+    extra = [Mode(f"{axis}-{copy}", over=Axis(axis)) for axis in axes for copy in range(8)]
+    plan = pgregistry.plan(512, extra=extra, only=[], order=axes, **dict.fromkeys(axes, 2))
+    with pytest.raises(ConfigError, match="No modes of the plan make up a mesh of all 512 ranks together with axis0-3"):
+        root_modes(plan, ["axis0-3"])
 
 
 def sums() -> dict[str, Any]:
@@ -134,5 +143,5 @@ def test_wrong_calls_say_what_would_be_right(run_ranks: Any) -> None:
             "Use device_mesh('data', 'tensor')."
         ),
         "There is no mode 'tensr'. Did you mean 'tensor'?",
-        "device_mesh() needs the names of modes, such as data, pipe, tensor, ring.",
+        "device_mesh() must be given names of modes, such as data, pipe, tensor, ring.",
     ]

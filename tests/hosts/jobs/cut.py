@@ -15,7 +15,7 @@ from answers import answer, pause
 
 import pgregistry
 from pgregistry.building import address_exchange
-from pgregistry.runtime import initialize as start
+from pgregistry.runtime import initialize
 
 moment = sys.argv[1]
 logging.basicConfig(level=logging.WARNING)
@@ -37,9 +37,9 @@ def stand_still_before(owner: Any, name: str) -> None:
 begun = time.monotonic()
 stand_still_before(
     *{
-        "before": (start, "agree"),
-        "between": (start, "_start_world"),
-        "world": (start, "build"),
+        "before": (initialize.Agreement, "reach"),
+        "between": (initialize, "start_default_group"),
+        "world": (initialize, "build"),
         "connecting": (address_exchange.ExchangeStore, "_end"),
     }[moment]
 )

@@ -1,4 +1,4 @@
-"""plan_modes: a plan of given modes and nothing else."""
+"""`plan_modes`: a plan of given modes and nothing else."""
 
 from __future__ import annotations
 
