@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch.distributed as dist
 
@@ -88,7 +89,7 @@ class ProcessGroups:
 
 
 class GroupBuilder:
-    """All that the two ways of building share: what to make, for whom, where ranks meet, and the time that is left.
+    """The common part of the two ways of building: the plan, the scope of the ranks, the groups so far, the watchdog.
 
     Attributes:
         plan: The agreed plan.
@@ -135,10 +136,9 @@ class GroupBuilder:
     def assign(self) -> None:
         """Give each mode its process groups, when all are made."""
         for mode, specs in self._specs.items():
-            made = [dist.group.WORLD if spec == self.default_spec else self.groups.created[spec] for spec in specs]
-            for kind, group in zip((self.groups.groups, self.groups.companions), made, strict=False):
-                if group is not None:
-                    kind[mode] = group
+            for kind, spec in zip((self.groups.groups, self.groups.companions), specs, strict=False):
+                made: Any = dist.group.WORLD if spec == self.default_spec else self.groups.created[spec]
+                kind[mode] = made
             self.groups.seconds[mode] = max(self._seconds.get(spec, 0.0) for spec in specs)
 
 

@@ -95,7 +95,7 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | N
             last = time.perf_counter()
             for name in context.plan.modes:
                 if handle := context.get(name):
-                    verify_handle(handle, context.plan.fingerprint)
+                    verify_handle(handle, context.process_groups.companions.get(name), context.plan.fingerprint)
                 now = time.perf_counter()
                 seconds[name] += now - last
                 last = now

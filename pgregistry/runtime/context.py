@@ -138,7 +138,7 @@ class ParallelContext:
 
         for name in self.plan.modes:
             if handle := self.get(name):
-                verify_handle(handle, self.plan.fingerprint)
+                verify_handle(handle, self.process_groups.companions.get(name), self.plan.fingerprint)
 
     def close(self) -> None:
         """Destroy exactly the process groups that `init` made. A second call does nothing."""

@@ -52,11 +52,6 @@ class GroupHandle:
         return self._groups[self.mode]
 
     @property
-    def companion(self) -> ProcessGroup | None:
-        """Return the gloo process group that was made beside one of another backend; None if there is none."""
-        return self._companions.get(self.mode)
-
-    @property
     def size(self) -> int:
         """Return the number of ranks in the group."""
         return len(self.ranks)
@@ -70,7 +65,7 @@ class GroupHandle:
         """
         from pgregistry.building.backend import device_backends
 
-        group = self.companion or self.group
+        group = self._companions.get(self.mode) or self.group
         if device_backends(group).get("cpu") != "gloo":
             raise BuildError(
                 f"Mode {self.mode!r} has no gloo process group beside its own, for neither the mode nor the run asked "

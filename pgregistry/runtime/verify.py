@@ -12,7 +12,7 @@ from pgregistry.errors import BuildError
 from pgregistry.runtime.handle import GroupHandle
 
 
-def verify_handle(handle: GroupHandle, fingerprint: str) -> None:
+def verify_handle(handle: GroupHandle, companion: dist.ProcessGroup | None, fingerprint: str) -> None:
     """Verify the process group of a mode on this rank, and its gloo companion; all members must call it together.
 
     Each member contributes a number made of the plan, the mode, the group and its rank. A group that
@@ -20,14 +20,15 @@ def verify_handle(handle: GroupHandle, fingerprint: str) -> None:
 
     Args:
         handle: One mode on this rank.
+        companion: Its gloo process group, if it has one beside its own.
         fingerprint: The plan's.
 
     Raises:
         BuildError: naming the mode, the group and the first rank whose number is wrong.
     """
     _verify(handle, handle.group, fingerprint, "")
-    if handle.companion is not None:
-        _verify(handle, handle.companion, fingerprint, "gloo ")
+    if companion is not None:
+        _verify(handle, companion, fingerprint, "gloo ")
 
 
 def _verify(handle: GroupHandle, group: dist.ProcessGroup, fingerprint: str, kind: str) -> None:
