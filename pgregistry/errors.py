@@ -30,8 +30,6 @@ class PgregistryError(Exception):
         plugin: The name of the plugin at fault, or None.
     """
 
-    __module__ = "pgregistry"
-
     def __init__(
         self,
         message: str = "",
@@ -54,25 +52,21 @@ class PgregistryError(Exception):
 class ConfigError(PgregistryError):
     """A value that the user gave cannot work: a size, a name, a file."""
 
-    __module__ = "pgregistry"
-
 
 class PluginError(PgregistryError):
     """A plugin is wrong: it does not load, or its declarations are invalid."""
-
-    __module__ = "pgregistry"
 
 
 class PlanMismatch(PgregistryError):  # noqa: N818 - it reads as what happened
     """The ranks disagree about the plan, or a rank is missing."""
 
-    __module__ = "pgregistry"
-
 
 class BuildError(PgregistryError):
     """The plan is valid, but one of its process groups could not be made or used."""
 
-    __module__ = "pgregistry"
+
+for _public in (PgregistryError, ConfigError, PluginError, PlanMismatch, BuildError):
+    _public.__module__ = "pgregistry"  # which tracebacks show
 
 
 class Problems:
@@ -184,9 +178,7 @@ def clean(text: str, limit: int = LONGEST_TEXT) -> str:
         text = f"{text[:half]} … ({len(text) - 2 * half} characters left out) … {text[-half:]}"
     if text.replace("\n", "").isprintable():
         return text
-    return "".join(
-        one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
+    return "".join(one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def describe(error: BaseException) -> str:

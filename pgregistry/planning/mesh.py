@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from types import MappingProxyType
 
-from pgregistry.errors import ConfigError, PluginError, did_you_mean, listing
+from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
 from pgregistry.layouts.groups import Groups, ListedGroups, laid_out
 from pgregistry.layouts.layout import (
     Factors,
@@ -122,15 +122,13 @@ class Mesh:
             raise PluginError(f"mode {mode.name!r} is over two ragged splits, which no layout has; use groups=.")
         return Layout(self.world_size, merge(factors), runs[0] if runs else None, mode.at)
 
-    def check_splits(self) -> list[ConfigError]:
-        """Return one error for each split whose size does not fit."""
-        wrong: list[ConfigError] = []
+    def check_splits(self, problems: Problems) -> None:
+        """Add one error for each split whose size does not fit."""
         for part in self._declarations.parts.values():
             try:
                 self._factors(part)
             except ConfigError as error:
-                wrong.append(error)
-        return wrong
+                problems.add(error)
 
     def _check_declared(self, references: Iterable[Reference]) -> None:
         """Raise PluginError for what no mode declares, and for another axis or split of a declared name."""

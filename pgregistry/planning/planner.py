@@ -125,8 +125,7 @@ class Planner:
         log_axes(order, sizes, declarations, self._settings.order)
         self.problems.raise_any()
         mesh = Mesh(positions, declarations, order, sizes, self._settings)
-        for error in mesh.check_splits():
-            self.problems.add(error)
+        mesh.check_splits(self.problems)
         self.problems.raise_any()
         planned = tuple(self._planned_modes(declarations, mesh))
         self.problems.raise_any()
