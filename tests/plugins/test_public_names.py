@@ -5,39 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-import pgregistry
-import pgregistry.testing
+from public_names import not_public
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
-#: What a plugin may import beside the standard library and itself: what pgregistry depends on, and its extra `plot`.
-DEPENDENCIES = {"click", "matplotlib", "pluggy", "rich", "torch"}
-PUBLIC = {"pgregistry": pgregistry.__all__, "pgregistry.testing": pgregistry.testing.__all__}
-
-
-def not_public(source: str, package: str) -> Iterator[str]:
-    """Yield what a file of a plugin imports or reads that a third party could not."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules = [(alias.name, "") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules = [(node.module or "", alias.name) for alias in node.names]
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in PUBLIC:
-            modules = [(node.value.id, node.attr)]
-        else:
-            continue
-        for module, name in modules:
-            top = module.partition(".")[0]
-            if top == "pgregistry":
-                if module not in PUBLIC or (name and name not in PUBLIC[module]):
-                    yield f"{module} {name}".strip()
-            elif top != package and top not in DEPENDENCIES and top not in sys.stdlib_module_names:
-                yield module
 
 
 @pytest.mark.parametrize("file", sorted(PLUGINS.rglob("*.py")), ids=lambda file: str(file.relative_to(PLUGINS)))
