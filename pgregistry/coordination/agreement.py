@@ -16,6 +16,7 @@ from typing import Final
 
 from pgregistry.coordination.codec import parse
 from pgregistry.coordination.decision import Decision, Reason, Roster, Word
+from pgregistry.coordination.elsewhere import Elsewhere
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
 from pgregistry.coordination.store import LostError, ScopedStore
 from pgregistry.errors import PlanMismatch, describe, format_ranks
@@ -75,7 +76,8 @@ class Agreement:
         self._roster = Roster(scope, "roster")
         self._differs = False
         self.settled = False
-        self._logs: bool | None = None  # whether this is the rank that logs; None until it has waited
+        self._elsewhere = Elsewhere(scope)
+        self._looks: bool | None = None  # whether this is the rank that looks around; None until it has waited
 
     def reach(self) -> None:
         """Return when all ranks propose the same.
@@ -102,10 +104,23 @@ class Agreement:
             if self._mine.error is None:
                 raise reason.error()
         except LostError as error:
-            raise PlanMismatch(
-                f"Rank {self._scope.rank}: {self._scope.host}, which hosts the store, is gone before all ranks "
-                f"agreed ({error})."
-            ) from error
+            raise self._lost(error) from error
+
+    def watch(self) -> None:
+        """Return when the ranks of the scope agree. This rank is not one of them, and they do not wait for it.
+
+        Raises:
+            PlanMismatch: what the ranks of the scope raise.
+        """
+        try:
+            with self._elsewhere.noted():
+                word = self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
+            if word != "go":
+                reason = self._decision.reason(word, self._missing if word == "missing" else self._difference)
+                self.settled = True
+                raise reason.error()
+        except LostError as error:
+            raise self._lost(error) from error
 
     def stop(self, error: BaseException) -> Word | None:
         """Publish that this rank stops, for ranks that still compare their plans; return the word that holds."""
@@ -126,8 +141,10 @@ class Agreement:
         """
         scope = self._scope
         try:
-            tally = Tally.of(scope.add("tally", 1 << 2 * BITS))
-            scope.set(f"left/{tally.left}", "")
+            member = scope.rank in scope.ranks
+            tally = Tally.of(scope.add("tally", member << 2 * BITS))
+            if member:
+                scope.set(f"left/{tally.left}", "")
             # Where planning failed on this rank the others may not have come yet.
             early = self._mine.error is not None
             others = len(scope.ranks) if early else tally.came
@@ -135,6 +152,12 @@ class Agreement:
                 scope.wait_for(f"left/{others}", time.monotonic() + LEAVE + (GRACE if early else 0))
         except LostError as lost:
             log.debug("rank %d leaves a store that is gone: %s", scope.rank, lost)
+
+    def _lost(self, error: LostError) -> PlanMismatch:
+        return PlanMismatch(
+            f"Rank {self._scope.rank}: {self._scope.host}, which hosts the store, is gone before all ranks agreed "
+            f"({error})."
+        )
 
     def _compare(self) -> Word:
         """Take part with this rank's summary, and return the word that all ranks hold."""
@@ -158,18 +181,27 @@ class Agreement:
         if not same:
             until = min(self._until, time.monotonic() + GRACE)
             return self._decision.wait(until) or self._decision.take("differ")
-        return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
+        with self._elsewhere.noted():
+            first_look = min(self._until, time.monotonic() + MOMENT)
+            if word := self._decision.wait(first_look):
+                return word
+            self._look_around(log_missing=False)
+            return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
 
     def _expected(self) -> int:
         """Return how many ranks can come: if world sizes differ, those that all sides count."""
         known = min(one.world_size for one in (self._reference, self._mine) if one is not None)
         return sum(rank < known for rank in self._scope.ranks)
 
-    def _look_around(self) -> None:
-        """Log which ranks are missing, every few seconds, on one of the ranks that wait."""
-        if self._logs is None:
-            self._logs = self._scope.add("logging", 1) == 1
-        if self._logs and (missing := self._roster.missing()):
+    def _look_around(self, *, log_missing: bool = True) -> None:
+        """Find out, on one of the ranks that wait, which ranks are missing, and whether they wait elsewhere."""
+        if self._looks is None:
+            self._looks = self._scope.add("looking", 1) == 1
+        if not self._looks or not (missing := self._roster.missing()):
+            return
+        if reason := self._elsewhere.conflict(missing):
+            self._decision.fail(reason)
+        elif log_missing:
             log.warning(
                 "pgregistry: waiting for %s of %d to agree on the plan", format_ranks(missing), len(self._scope.ranks)
             )

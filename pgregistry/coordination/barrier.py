@@ -121,10 +121,29 @@ def barrier(scope: ScopedStore, seconds: float, name: Literal["groups", "outcome
         raise lost(scope, error) from error
 
 
+def watch_outcome(scope: ScopedStore, seconds: float) -> None:
+    """Wait, on a rank outside of the scope, until its ranks are done; raise what they raise.
+
+    Args:
+        scope: The scope of the build.
+        seconds: How long its ranks may take.
+
+    Raises:
+        PlanMismatch, BuildError: what the ranks of the scope raise.
+    """
+    try:
+        word = _outcome(scope).wait(time.monotonic() + seconds) or _outcome(scope).take("missing")
+        if word != "go":
+            waited = f"Rank {scope.rank}, outside of within=, waited {seconds:g} s for {format_ranks(scope.ranks)}."
+            raise _failure(scope, word, lambda missing: waited)
+    except LostError as error:
+        raise lost(scope, error) from error
+
+
 def _failure(scope: ScopedStore, word: Word | None, wording: Wording) -> PlanMismatch | BuildError:
     """Return the error that all ranks raise; one rank words it."""
     roll_call = RollCall(scope, "roll call")
-    if word == "missing":
+    if word == "missing" and scope.rank in scope.ranks:
         roll_call.answer()
 
     def compose() -> Reason:

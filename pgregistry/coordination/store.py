@@ -104,12 +104,23 @@ class ScopedStore:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
         return PrefixStore(self.name, second_connection(self._whole))
 
+    @property
+    def everybody(self) -> bool:
+        """Return whether these are all ranks of the world."""
+        return self.name.split("/")[-2] == "all"
+
+    def beside(self, name: str) -> ScopedStore:
+        """Return the store below another prefix."""
+        return ScopedStore(self._whole, self.rank, self.ranks, name=name, host=self.host, worker=self._worker)
+
+    def common(self) -> ScopedStore:
+        """Return the store below the prefix of all scopes."""
+        return self.beside(self.name.rsplit("/", 2)[0])
+
     def of_all_calls(self) -> tuple[ScopedStore, int]:
         """Return the store below the prefix of all calls of `init` among these ranks, and the number of this call."""
         name, _, call = self.name.rpartition("/")
-        return ScopedStore(self._whole, self.rank, self.ranks, name=name, host=self.host, worker=self._worker), int(
-            call
-        )
+        return self.beside(name), int(call)
 
     def _call(self, question: Callable[[Any], Result], seconds: float = 0, *, again: bool = True) -> Result:
         """Run a question on the store, which may take `seconds`, in the worker's thread.

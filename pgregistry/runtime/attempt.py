@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound
@@ -32,12 +33,14 @@ class Attempt:
         outcome: The plan and its plugins, or the error. It is raised only when the other ranks, which
             wait for this one, have been told.
         ranks: The ranks that compare a plan. If there is none, the other ranks look for this one here.
+        options: The run's settings beside the plan, in the form in which ranks compare them.
         backend: The backend of modes that name none.
         defaults: The run's settings for modes that have none.
     """
 
     outcome: tuple[Plan, Registry] | BaseException
     ranks: Sequence[int]
+    options: InitOptions
     backend: str
     defaults: Defaults
 
@@ -49,17 +52,21 @@ class Attempt:
         command_line: Mapping[str, Any] | None,
     ) -> Attempt:
         """Plan, and keep whatever planning raises, an interrupt too."""
-        backend = options.backend or (default_group_backend() if dist.is_initialized() else accelerator_backend())
+        backend = accelerator_backend()
+        ranks: Sequence[int] = range(process.world_size)
         outcome: tuple[Plan, Registry] | BaseException
         try:
-            options.check()
+            within = _ranks(keywords.get("within"), process.world_size)
+            keywords = {**keywords, "within": within}
+            ranks = _taking_part(within, process.world_size)
+            options = options.checked()
+            backend = options.backend or (default_group_backend() if dist.is_initialized() else backend)
             planner = Planner.read(process.world_size, keywords, command_line=command_line, backend=backend)
             outcome = planner.plan(), planner.registry
             _check_placement(outcome[0])
         except BaseException as error:
             outcome = error
-        ranks = _taking_part(keywords.get("within"), process.world_size)
-        return Attempt(outcome, ranks, backend, Defaults(backend, options.timeout, options.cpu))
+        return Attempt(outcome, ranks, options, backend, Defaults(backend, options.timeout, options.cpu))
 
     def plan(self) -> Plan:
         """Return the plan, or raise the error of planning."""
@@ -67,7 +74,7 @@ class Attempt:
             raise self.outcome
         return self.outcome[0]
 
-    def proposal(self, process: ProcessInfo, options: InitOptions) -> Proposal:
+    def proposal(self, process: ProcessInfo) -> Proposal:
         """Return what this rank proposes to the others."""
         if isinstance(self.outcome, BaseException):
             return propose_failure(process.world_size, self.outcome)
@@ -77,12 +84,13 @@ class Attempt:
             or f"{status.installed.plugin.distribution} {status.installed.plugin.version}"
             for status in registry.statuses
         }
-        to_bind = options.device is not None and str(options.device) != "cpu"
-        strategy = build_strategy(bound=to_bind if process.owns_world else default_group_is_bound())
+        device = self.options.device
+        strategy = build_strategy(bound=device is not None if process.owns_world else default_group_is_bound())
         settings = {
             "backend": self.backend,
-            "timeout": "torch's default" if options.timeout is None else f"{options.timeout:g} s",
-            "cpu": str(options.cpu),
+            "timeout": _exact(self.options.timeout),
+            "cpu": str(self.options.cpu),
+            "device": "not bound" if device is None else torch.device(device).type,
             "world": "started by init" if process.owns_world else "there before init",
             "building": {"by_name": "name", "by_public_calls": "public"}[strategy],
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
@@ -97,6 +105,18 @@ class Attempt:
         if registry.implementing("pgregistry_ready"):
             barrier(scope, seconds, "groups")
             registry.call_in_order("pgregistry_ready", [mode.plugin.name for mode in plan.planned], context=context)
+
+
+def _exact(seconds: float | None) -> str:
+    """Return a timeout with all its digits: ranks with timeouts that differ at all share groups in other ways."""
+    return "torch's default" if seconds is None else f"{repr(seconds).removesuffix('.0')} s"
+
+
+def _ranks(within: object, world_size: int) -> object:
+    """Return `within` as a tuple, read once; of an endless one as much as shows that it is too long."""
+    if isinstance(within, Iterable) and not isinstance(within, str):
+        return tuple(islice(within, world_size + 1))
+    return within
 
 
 def _taking_part(within: object, world_size: int) -> Sequence[int]:

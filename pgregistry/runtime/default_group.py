@@ -6,6 +6,7 @@ import logging
 import time
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -38,7 +39,9 @@ def start_default_group(
     Raises:
         BuildError: on every rank, if one cannot join or does not come within `build_timeout`.
     """
-    device = _device(process, options)
+    device: Any = options.device
+    if device is not None and device.index is None:
+        device = torch.device(device.type, process.local_rank or 0)
     job = partial(
         dist.init_process_group,
         backend,
@@ -83,16 +86,6 @@ def start_default_group(
     for store in (process.store, process.aside):
         store.set_timeout(dist.default_pg_timeout if options.timeout is None else timedelta(seconds=options.timeout))
     return dist.group.WORLD
-
-
-def _device(process: ProcessInfo, options: InitOptions) -> torch.device | None:
-    """Return the device to bind the default process group to, if any."""
-    if options.device is None:
-        return None
-    device = torch.device(options.device)
-    if device.type == "cpu":
-        return None
-    return device if ":" in str(device) else torch.device(device.type, process.local_rank or 0)
 
 
 def leave_world(scope: ScopedStore, *, hosts: bool) -> None:

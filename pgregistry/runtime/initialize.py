@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 
 from pgregistry.building.build import build
 from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.coordination.agreement import Agreement
-from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys
+from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys, watch_outcome
 from pgregistry.coordination.store import ScopedStore
-from pgregistry.errors import PgregistryError
+from pgregistry.errors import ConfigError, PgregistryError
 from pgregistry.runtime.attempt import Attempt
 from pgregistry.runtime.context import ParallelContext
 from pgregistry.runtime.default_group import leave_world, start_default_group
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
 from pgregistry.settings.tracing import tracing
 from pgregistry.vocabulary import Mode
+
+#: One `init` at a time in a process. In `pgregistry_ready` the thread that holds it may call `init` again.
+_RUNNING: Final = threading.RLock()
 
 
 def init(
@@ -83,7 +87,7 @@ def init(
         "only": only,
         "config": config,
         "extra": extra,
-        "within": tuple(within) if isinstance(within, Iterable) else within,
+        "within": within,
         "ranks_per_host": ranks_per_host,
         "require": require,
         **sizes,
@@ -105,34 +109,52 @@ def initialize(
     *,
     command_line: Mapping[str, Any] | None = None,
 ) -> ParallelContext:
-    """Do what `init` does, with the settings of a command line too; only the first rank traces."""
-    process = find_process(options)
-    with tracing(None if process.rank == 0 else False):
-        return _initialize(process, keywords, options, command_line)
+    """Do what `init` does, with the settings of a command line too; only the first rank traces.
+
+    Raises:
+        ConfigError: if another thread of this process is in `init`: ranks would pair the two by chance.
+    """
+    if not _RUNNING.acquire(blocking=False):
+        raise ConfigError(
+            "init() is running in another thread of this process. Call init() from one thread at a time: the other "
+            "ranks could not tell the two apart."
+        )
+    try:
+        process = find_process(options)
+        with tracing(None if process.rank == 0 else False):
+            return _initialize(process, keywords, options, command_line)
+    finally:
+        _RUNNING.release()
 
 
 def _initialize(
     process: ProcessInfo, keywords: Mapping[str, Any], options: InitOptions, command_line: Mapping[str, Any] | None
 ) -> ParallelContext:
     attempt = Attempt.at(process, keywords, options, command_line)
-    run = _Run(process, attempt.ranks)
+    options, run = attempt.options, _Run(process, attempt.ranks)
+    takes_part = process.rank in attempt.ranks
     with _announcing_failure(run):
-        if process.rank in attempt.ranks:
-            run.agreement = Agreement(run.scope(), attempt.proposal(process, options), options.patience())
+        run.agreement = Agreement(run.scope(), attempt.proposal(process), options.patience())
+        if takes_part:
             run.agreement.reach()
+        else:
+            attempt.plan()  # if it raises, the ranks that compare their plans are told
+            run.agreement.watch()
         run.stage = "planned"
         plan = attempt.plan()
         run.stage = "building"
         if process.owns_world:
             run.start_world(options, attempt.backend)
-        if process.rank in attempt.ranks:
+        if takes_part:
             build(plan, run.scope(), attempt.defaults, run.groups, seconds=options.build_timeout)
         context = ParallelContext(plan, process.rank, run.groups, attempt.defaults)
-        if process.rank in attempt.ranks:
+        if takes_part:
             attempt.call_ready_hooks(context, run.scope(), options.build_timeout)
             barrier(run.scope(), options.build_timeout, "outcome")
-            if not process.owns_world:  # the store lives on
-                run.groups.farewell = partial(delete_keys, run.scope())
+        else:
+            watch_outcome(run.scope(), options.build_timeout)
+        if takes_part and not process.owns_world:  # the store lives on
+            run.groups.farewell = partial(delete_keys, run.scope())
     return context
 
 

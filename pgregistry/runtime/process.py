@@ -15,9 +15,9 @@ from pgregistry.building.build import build_strategy
 from pgregistry.coordination.rendezvous import connect
 from pgregistry.coordination.store import LostError, ScopedStore, second_connection
 from pgregistry.coordination.worker import Worker
-from pgregistry.errors import ConfigError, PlanMismatch, PluginError
+from pgregistry.errors import ConfigError, PlanMismatch
 from pgregistry.settings import launcher
-from pgregistry.values import LONGEST, check_backend, check_timeout
+from pgregistry.values import LONGEST, check_backend, check_timeout, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,39 @@ class InitOptions:
         valid = isinstance(self.agree_timeout, int | float) and 0 < self.agree_timeout <= LONGEST
         return self.agree_timeout if valid else 300
 
-    def check(self) -> None:
-        """Raise ConfigError if a value is invalid."""
+    def checked(self) -> InitOptions:
+        """Return the options in the one form in which ranks compare them.
+
+        Raises:
+            ConfigError: if a value is invalid.
+        """
+        seconds = {
+            name: check_timeout(getattr(self, name), "init()", name, error=ConfigError)
+            for name in ("timeout", "agree_timeout", "build_timeout")
+        }
+        for name, value in seconds.items():
+            if value is None and name != "timeout":
+                raise ConfigError(f"init() has {name}=None; it must be a number of seconds.")
+        if not isinstance(self.cpu, bool):
+            raise ConfigError(f"init() has cpu={shown(self.cpu)}; it must be True or False.")
+        return InitOptions(
+            backend=check_backend(self.backend, "init()", error=ConfigError),
+            device=self._device(),
+            cpu=self.cpu,
+            **seconds,  # type: ignore[arg-type]  # the two that cannot be None are not
+        )
+
+    def _device(self) -> torch.device | None:
+        """Return the device to bind the default process group to; the CPU binds nothing."""
+        if self.device is None:
+            return None
         try:
-            check_backend(self.backend, "init()")
-            for name in ("timeout", "agree_timeout", "build_timeout"):
-                if check_timeout(getattr(self, name), "init()", name) is None and name != "timeout":
-                    raise ConfigError(f"init() has {name}=None; it must be a number of seconds.")
-        except PluginError as error:
-            raise ConfigError(str(error)) from None
-        try:
-            torch.device("cpu" if self.device is None else self.device)
+            device = torch.device(self.device)
         except (RuntimeError, TypeError) as error:
             raise ConfigError(
-                f"device = {self.device!r} is not a torch device: {str(error).splitlines()[0]}"
+                f"device = {shown(self.device)} is not a torch device: {str(error).splitlines()[0]}"
             ) from error
-        if not isinstance(self.cpu, bool):
-            raise ConfigError(f"init() has cpu={self.cpu!r}; it must be True or False.")
+        return None if device.type == "cpu" else device
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,76 @@
+"""Ranks that wait for one another with different lists of `within`, and so would never meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from pgregistry.coordination.codec import decode, encode, parse
+from pgregistry.coordination.decision import Decision, Reason
+from pgregistry.coordination.store import ANSWER, ScopedStore
+from pgregistry.errors import format_ranks
+
+#: Missing ranks whose notes are read, so that the number of calls does not grow with the world.
+NOTES: Final = 8
+
+
+class Elsewhere:
+    """The notes of ranks that wait with a list of `within`, which ranks of other lists can read.
+
+    Ranks that wait for all ranks leave no note: those with a list are found by them.
+    """
+
+    def __init__(self, scope: ScopedStore) -> None:
+        self._scope = scope
+        self._common = scope.common()
+        self._all = scope.everybody
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Leave a note for as long as this rank waits."""
+        if self._all:
+            yield
+            return
+        key = _note(self._scope.rank)
+        self._common.set(key, encode([self._scope.name, list(self._scope.ranks)]))
+        try:
+            yield
+        finally:
+            self._common.delete(key)
+
+    def conflict(self, missing: Sequence[int]) -> Reason | None:
+        """Return why these ranks will not come here, if one of them waits for a rank that waits here.
+
+        `init` blocks, so neither can go to the other. The ranks that wait elsewhere are given the same reason.
+        """
+        here = [rank for rank in self._scope.ranks if rank not in set(missing)]
+        for rank in missing[:NOTES]:
+            if not self._common.has(_note(rank)):
+                continue
+            (text,) = self._common.read([_note(rank)], ANSWER) or ["null"]
+            name, ranks = parse(self._common, _note(rank), text, _read)
+            there = Decision(self._scope.beside(name), "agreement")
+            if not set(ranks) & set(here) or there.taken():
+                continue  # it waits for others and may still come, or has only to wake up
+            mine = "all ranks" if self._all else format_ranks(self._scope.ranks)
+            reason = Reason(
+                "The ranks disagree about what to build; nothing was created.\n  within:\n"
+                f"    {format_ranks(here)}: {mine}\n    {format_ranks([rank])}: {format_ranks(ranks)}",
+                (rank,),
+                mismatch=True,
+            )
+            there.fail(reason)
+            return reason
+        return None
+
+
+def _note(rank: int) -> str:
+    return f"within/{rank}"
+
+
+def _read(text: str) -> tuple[str, list[int]]:
+    name, ranks = decode(text)
+    if not isinstance(name, str) or not ranks or not all(isinstance(rank, int) for rank in ranks):
+        raise TypeError(text)
+    return name, ranks
