@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import IO, Any, Final
 
 from pgregistry.errors import ConfigError, format_ranks
-from pgregistry.testing.ranks.server import Job, Outcome
+from pgregistry.testing.ranks.rank import Job
+from pgregistry.testing.ranks.server import Outcome
 
 START: Final = """
 import json, sys
