@@ -10,8 +10,7 @@ Planning needs no torch. It is imported when `init` is called.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.hookspecs import hookimpl
@@ -20,14 +19,10 @@ from pgregistry.planning.api import plan, plan_modes
 from pgregistry.planning.mesh import Mesh
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.runtime.context import ParallelContext
+from pgregistry.runtime.entry import init
+from pgregistry.runtime.handle import GroupHandle
 from pgregistry.vocabulary import FULL, HOST, REST, WORLD, Axis, Mode, Split
-
-if TYPE_CHECKING:
-    from pgregistry.runtime.context import ParallelContext
-    from pgregistry.runtime.handle import GroupHandle
-    from pgregistry.runtime.initialize import init
-
-    __version__: str
 
 __all__ = [
     "FULL",
@@ -55,22 +50,10 @@ __all__ = [
     "plan_modes",
 ]
 
-#: Names that are imported when they are first used: the module and the name there.
-_LAZY: Final = {
-    "GroupHandle": ("pgregistry.runtime.handle", "GroupHandle"),
-    "ParallelContext": ("pgregistry.runtime.context", "ParallelContext"),
-    "init": ("pgregistry.runtime.initialize", "init"),
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return import_module("importlib.metadata").version("pgregistry")
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _LAZY[name]
-    return getattr(import_module(module), attribute)
+    if name == "__version__":  # reading the metadata takes a while
+        from importlib.metadata import version
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+        return version("pgregistry")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

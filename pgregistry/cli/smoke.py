@@ -62,7 +62,7 @@ def smoke_command(
         raise
     from pgregistry.testing import launch_ranks
 
-    preload = ("pgregistry.runtime.initialize", "pgregistry.runtime.verify", "pgregistry.cli.smoke")
+    preload = ("pgregistry.runtime.initialize", "pgregistry.cli.smoke")
     sys.exit(launch_ranks(nproc, worker, (typed, backend or "gloo", cpu, trace), preload=preload))
 
 
@@ -78,9 +78,9 @@ def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | N
     """Build and prove on one rank; print the table on rank 0."""
     import torch
 
+    from pgregistry.runtime.handle import verify_handle
     from pgregistry.runtime.initialize import initialize
     from pgregistry.runtime.process import InitOptions
-    from pgregistry.runtime.verify import verify_handle
 
     problems.raise_any()
     torch.set_num_threads(1)

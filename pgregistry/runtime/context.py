@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgregistry.errors import BuildError, ConfigError, did_you_mean
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime import device_mesh
-from pgregistry.runtime.handle import GroupHandle
+from pgregistry.runtime.handle import GroupHandle, verify_handle
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -134,8 +134,6 @@ class ParallelContext:
             BuildError: naming the mode, the group and the first rank whose number is wrong, or if the
                 context is closed.
         """
-        from pgregistry.runtime.verify import verify_handle
-
         for name in self.plan.modes:
             if handle := self.get(name):
                 verify_handle(handle, self.process_groups.companions.get(name), self.plan.fingerprint)

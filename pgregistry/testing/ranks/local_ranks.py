@@ -25,7 +25,7 @@ descriptor, sys.path[:], preload = json.loads(sys.argv[1])
 from pgregistry.testing.ranks.server import serve
 serve(descriptor, preload)
 """
-PRELOAD: Final = ("pgregistry.runtime.initialize", "pgregistry.runtime.verify", "pgregistry.testing.ranks.pickling")
+PRELOAD: Final = ("pgregistry.runtime.initialize", "pgregistry.testing.ranks.pickling")
 #: Variables that gloo and torch need on one machine, unless the caller sets them.
 LOCAL: Final = {
     "RES_OPTIONS": "attempts:0",  # torch looks up the name of its peer, which takes 5 s without a name server
