@@ -51,7 +51,7 @@ def smoke_command(
     if nproc is None:
         if launcher.read(os.environ) is None:
             raise click.UsageError("Add --nproc N, or start this command with torchrun.")
-        _work(typed, backend, cpu, trace, problems)
+        _build_and_prove(typed, backend, cpu, trace, problems)
         return
     read = partial(Planner.read, nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)
     try:
@@ -63,18 +63,20 @@ def smoke_command(
     from pgregistry.testing import launch_ranks
 
     preload = ("pgregistry.runtime.initialize", "pgregistry.cli.smoke")
-    sys.exit(launch_ranks(nproc, worker, (typed, backend or "gloo", cpu, trace), preload=preload))
+    sys.exit(launch_ranks(nproc, run_rank, (typed, backend or "gloo", cpu, trace), preload=preload))
 
 
-def worker(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
+def run_rank(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
     """Run one local rank of `smoke --nproc`."""
     try:
-        _work(typed, backend, cpu, trace, Problems())
+        _build_and_prove(typed, backend, cpu, trace, Problems())
     except PgregistryError as error:
         sys.exit(print_error(error))
 
 
-def _work(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None, problems: Problems) -> None:
+def _build_and_prove(
+    typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None, problems: Problems
+) -> None:
     """Build and prove on one rank; print the table on rank 0."""
     import torch
 
@@ -127,10 +129,9 @@ def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> 
     process_groups = {name: len(specs) for name, specs in new.items()}
     numbers = ("process groups", "ms")
     rows = tables.table("mode", "groups × ranks", "rank 0 is with", *numbers, right=numbers)
-    for name in plan.modes:
-        mode = plan[name]
-        told = cells.counts(mode), cells.group(mode, 0), str(process_groups[name])
-        rows.add_row(name, *told, f"{1000 * seconds[name]:.1f}")
+    for mode in plan.planned:
+        made, milliseconds = str(process_groups[mode.name]), f"{1000 * seconds[mode.name]:.1f}"
+        rows.add_row(mode.name, cells.counts(mode), cells.group(mode, 0), made, milliseconds)
     tables.show(
         rows,
         f"\n{plan.world_size} ranks: every group proved; {sum(process_groups.values())} process groups built "

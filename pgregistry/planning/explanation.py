@@ -14,18 +14,18 @@ from pgregistry.vocabulary import Mode
 def log_extra(modes: Iterable[Mode]) -> None:
     """Log the modes that the user gives as objects."""
     if log.isEnabledFor(logging.DEBUG) and modes:
-        log.debug("%s", "\n  ".join(("extra= declares", *map(describe, modes))))
+        log.debug("%s", "\n  ".join(("Modes given as extra=", *map(describe, modes))))
 
 
 def log_modes(declarations: Declarations) -> None:
     """Log in which order modes are built, and why."""
     if not log.isEnabledFor(logging.DEBUG):
         return
-    lines = ["Modes in the order of building: each after those it needs; of all such orders the smallest by name:"]
+    lines = ["Modes in build order: each after those it needs, otherwise by name:"]
     for one in declarations.modes:
         uses = declarations.uses[one.mode.name]
         why = [f"after {other}, which declares {' and '.join(sorted(uses[other]))}" for other in sorted(uses)]
-        why += [f"after {other}, as after= says" for other in one.mode.after if other in declarations.uses]
+        why += [f"after {other}, named in its after=" for other in one.mode.after if other in declarations.uses]
         lines.append(f"{one.mode.name} ({'; '.join(why)})" if why else one.mode.name)
     log.debug("%s", "\n  ".join(lines))
 
@@ -39,8 +39,8 @@ def log_axes(
     """Log in which order axes nest, and where that comes from."""
     if not log.isEnabledFor(logging.DEBUG):
         return
-    by = f"order = {','.join(given.value)} ({given.origin})" if given else "inside and outside say"
-    lines = [f"Axes, outermost first, as {by}. Those of size 1 move no rank:"]
+    by = f"order = {','.join(given.value)} ({given.origin})" if given else "inside and outside of the axes"
+    lines = [f"Axes, outermost first, from {by}. Those of size 1 move no rank:"]
     for name in order:
         axis = declarations.axes[name]
         nests = [f"; {key} {', '.join(value)}" for key in ("inside", "outside") if (value := getattr(axis, key))]

@@ -34,7 +34,7 @@ def pgregistry_modes():
 
 @pytest.fixture(autouse=True)
 def _one_server(local_ranks: LocalRanks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `check` in this process take the ranks of all tests, which need not import torch again."""
+    """Let `check` in this process use the ranks of all tests, which have imported torch already."""
     monkeypatch.setattr("pgregistry.testing.ranks.local_ranks.LocalRanks", lambda: nullcontext(local_ranks))
 
 
@@ -121,7 +121,7 @@ def test_check_of_a_family_that_cannot_live_beside_the_others(acme: Any, capsys:
 
 
 def test_check_needs_no_pytest() -> None:
-    """As where pytest is not installed: importing it fails."""
+    """Run `check` in a process in which the import of pytest fails, as if it were not installed."""
     code = "import sys; sys.modules['pytest'] = None; from pgregistry.cli import run; sys.exit(run(['check', 'dummy']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout.count("  ok  ")) == (0, len(PROPERTIES)), done.stdout + done.stderr

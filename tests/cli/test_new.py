@@ -131,7 +131,7 @@ def test_what_new_writes_is_formatted_and_linted_by_default_and_as_here(name: st
 
 
 def environment(folder: Path) -> Path:
-    """The Python of a new environment that also finds what is installed in this one, without a network."""
+    """Return the Python of a new environment that finds what is installed in this one, without a network."""
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"

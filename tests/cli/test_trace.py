@@ -1,4 +1,4 @@
-"""`--trace` and PGREGISTRY_TRACE=1 tell on stderr what plugins are asked, what they answer, and what came of it."""
+"""`--trace` and PGREGISTRY_TRACE=1 print on stderr which hooks are called, what they return, and what follows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ plugin 'tensor', pgregistry {version} (entry point pgregistry: tensor = pgregist
   on: {tensor}
 plugin 'zero1', pgregistry {version} (entry point pgregistry: zero1 = pgregistry_zero1) found in {core}
   off: disabled (keyword)
-extra= declares
+Modes given as extra=
   Mode('pairs', groups=pairs)
 pgregistry_modes() of plugin 'context', pgregistry-context 0.1
   Mode('context', over=(Axis(name='context', size=1, inside=('data',), outside=('tensor',)),), after=('ends',), \
@@ -58,12 +58,12 @@ timeout=60.0)
   Mode('ends', over=('tensor',), at=(0, -1))
 pgregistry_modes() of plugin 'tensor', pgregistry {version}
   Mode('tensor', over=(Axis(name='tensor', size=1, inside=(), outside=()),))
-Modes in the order of building: each after those it needs; of all such orders the smallest by name:
+Modes in build order: each after those it needs, otherwise by name:
   pairs
   tensor
   ends (after tensor, which declares tensor)
-  context (after ends, as after= says)
-Axes, outermost first, as inside and outside say. Those of size 1 move no rank:
+  context (after ends, named in its after=)
+Axes, outermost first, from inside and outside of the axes. Those of size 1 move no rank:
   context = 2 (keyword); inside data; outside tensor
   tensor = 2 (keyword)
 pgregistry_process_group_options(mode='pairs', backend=None) of plugin 'context', pgregistry-context 0.1
@@ -84,7 +84,7 @@ def pairs(mesh: Any) -> list[tuple[int, int]]:
 
 
 def told(text: str) -> list[str]:
-    """The lines of a trace without what each begins with; nothing else is on stderr."""
+    """Return the lines of a trace without their prefix; fail if anything else is on stderr."""
     assert all(line.startswith("pgregistry: ") for line in text.splitlines()), text
     return [line.removeprefix("pgregistry: ") for line in text.splitlines()]
 
@@ -122,7 +122,7 @@ def test_order_of_the_user_is_told_with_its_origin(capsys: pytest.CaptureFixture
     with tracing(True):
         Planner.read(8, {"order": ["pipe", "data", "tensor"], "pipe": 2, "tensor": 2, "only": EIGHT}).plan()
     lines = told(capsys.readouterr().err)
-    start = lines.index("Axes, outermost first, as order = pipe,data,tensor (keyword). Those of size 1 move no rank:")
+    start = lines.index("Axes, outermost first, from order = pipe,data,tensor (keyword). Those of size 1 move no rank:")
     assert lines[start + 1 : start + 4] == [
         "  pipe = 2 (keyword); outside tensor",
         "  data = 2 (what is left); outside pipe, tensor",
@@ -214,7 +214,7 @@ def test_json_on_stdout_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def smoked(*words: str) -> list[str]:
-    """What one rank tells while `smoke` builds and proves a plan, as it does under a launcher."""
+    """Return what one rank traces while `smoke` builds and proves a plan, as it does under a launcher."""
     err = io.StringIO()
     with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
         assert cli.run(["smoke", *words, "--backend", "gloo"]) == 0

@@ -16,7 +16,7 @@ WAY_OUT = "\nTo run without it: disable=['acme'], --disable acme or PGREGISTRY_D
 
 
 def modes_hook(body: str) -> str:
-    """The source of a plugin with this body of `pgregistry_modes`."""
+    """Return the source of a plugin with this body of `pgregistry_modes`."""
     return f"{HEAD}\n@hookimpl\ndef pgregistry_modes():\n    {body}\n"
 
 

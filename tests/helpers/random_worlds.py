@@ -155,7 +155,10 @@ def check(groups: Any, expected: list[tuple[int, ...]], world_size: int) -> None
     assert groups[::-2] == tuple(expected[::-2])
     for rank in range(world_size):
         assert groups.index_of(rank) == member.get(rank)
-        assert groups.group_of(rank) == (expected[member[rank]] if rank in member else None)
+        group = expected[member[rank]] if rank in member else None
+        assert groups.group_of(rank) == group
+        sample = groups.sample(rank, 2)
+        assert sample == (group and (len(group), group.index(rank), group[:2], group[-1]))
     assert all(group in groups and list(group) in groups for group in expected)
     assert [group for group in expected if group[::-1] in groups] == [group for group in expected if len(group) == 1]
     assert () not in groups

@@ -1,4 +1,4 @@
-"""A distribution that the core has never heard of adds modes, and moves nobody else's ranks."""
+"""A distribution that the core does not know adds modes and moves no rank of another mode."""
 
 from __future__ import annotations
 

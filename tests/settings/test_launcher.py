@@ -1,4 +1,4 @@
-"""Which launcher's variables say which rank this process is."""
+"""The variables of each launcher, and the address at which ranks meet."""
 
 import pytest
 

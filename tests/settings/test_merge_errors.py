@@ -1,4 +1,4 @@
-"""Values that cannot work, and names that nobody declares: each error has the value, its origin and the rule."""
+"""Values that cannot work, and names that no plugin declares: each error has the value, its origin and the rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variables of the environment: PGREGISTRY, and those that take one of two values."""
+"""Words of the environment, variables with two values, and the TOML file."""
 
 from __future__ import annotations
 
@@ -165,4 +165,4 @@ def test_a_table_in_the_environment_keeps_its_own_quotes_and_spaces() -> None:
 
 
 def test_a_path_that_cannot_be_one_is_refused() -> None:
-    assert refusal(config="a\0b") == "The configuration a\0b is not valid TOML: embedded null byte."
+    assert refusal(config="a\0b") == "The configuration a\\x00b is not valid TOML: embedded null byte."
