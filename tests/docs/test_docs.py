@@ -34,6 +34,7 @@ from origin import EIGHT
 from ranks import run_ranks
 
 import pgregistry
+import pgregistry.testing
 from pgregistry import cli, hookspecs
 
 if sys.version_info >= (3, 11):
@@ -364,6 +365,13 @@ def test_the_index_of_the_documentation_names_each_page_once() -> None:
     pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
     named = re.findall(r"^\| \[(\S+)\]\(\1\) \| \S", read("docs/README.md"), re.MULTILINE)
     assert sorted(named) == sorted([*pages, "../README.md"])
+
+
+def test_the_reference_lists_every_public_name() -> None:
+    rows = re.findall(r"^\| (`.+?) \| \S", sections("docs/reference.md")["Public names"], re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(pgregistry.__all__)
+    text = sections("docs/reference.md")["pgregistry.testing"]
+    assert [name for name in pgregistry.testing.__all__ if name not in text] == []
 
 
 def test_contributing_has_a_line_for_each_room_and_file_beside_them() -> None:
