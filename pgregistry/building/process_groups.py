@@ -148,6 +148,8 @@ def release_frames(error: BaseException | None) -> None:
     gloo closes the connections of a process group when nothing refers to it any more, not when it
     is aborted or destroyed. Only then are the ranks free that wait for this one.
     """
-    while error is not None:
+    seen = set[int]()
+    while error is not None and id(error) not in seen:  # `raise e from e` makes a cycle
+        seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

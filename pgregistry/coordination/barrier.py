@@ -17,7 +17,7 @@ from pgregistry.coordination.decision import (
     keys_of_roll_call,
 )
 from pgregistry.coordination.store import LostError, ScopedStore
-from pgregistry.errors import BuildError, PlanMismatch, describe, format_ranks
+from pgregistry.errors import BuildError, PlanMismatch, clean, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
 
@@ -76,7 +76,7 @@ def announce_failure(scope: ScopedStore, error: BaseException) -> PlanMismatch |
 
     If the store is gone, the other ranks find that out as this one did.
     """
-    text = f"Rank {scope.rank} failed while process groups were built: {describe(error)}"
+    text = clean(f"Rank {scope.rank} failed while process groups were built: {describe(error)}")
     # A BuildError names the rank itself, so all ranks can raise the same text.
     mine = Reason.of(error) if isinstance(error, BuildError | PlanMismatch) else Reason(text, (scope.rank,))
     try:

@@ -152,7 +152,7 @@ def first_difference(here: Proposal, there: Proposal) -> tuple[str, str, str]:
                 return found.what, ours, others
             return found.what, found.here, found.there
     for what, mine, theirs in (("", here.run, there.run), ("environment variable ", here.wire, there.wire)):
-        for name in sorted({*mine, *theirs}):
+        for name in dict.fromkeys((*mine, *theirs)):  # causes first
             if mine.get(name) != theirs.get(name):
                 return what + name, mine.get(name, "not set"), theirs.get(name, "not set")
     return "the plan", f"digest {here.digest}", f"digest {there.digest}"

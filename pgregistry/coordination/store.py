@@ -67,6 +67,7 @@ class ScopedStore:
         self.store: Any = PrefixStore(name, store)
         self._whole = store  # torch keeps only the C++ half of a store that is written in Python
         self._worker = worker or Worker()
+        self._wake = _is_without_libuv(store)
 
     @classmethod
     def open(
@@ -171,7 +172,10 @@ class ScopedStore:
 
     def set_if_absent(self, key: str, value: str) -> str:
         """Write a key unless it is there, and return its value: compare-and-set."""
-        return _text(self._call(lambda store: store.compare_set(key, "", _sendable(value))))
+        found = _text(self._call(lambda store: store.compare_set(key, "", _sendable(value))))
+        if self._wake and found == value:
+            self.set(key, value)
+        return found
 
     def append(self, key: str, text: str) -> None:
         """Append text to the value of a key."""
@@ -222,6 +226,13 @@ def second_connection(store: Any) -> Any:
         return store.clone()
     except RuntimeError:  # a store that is written in Python, or one that keeps files, has none
         return store
+
+
+def _is_without_libuv(store: Any) -> bool:
+    """Return whether a store has torch's older server, where compare-and-set does not wake ranks that wait."""
+    while isinstance(store, PrefixStore):
+        store = store.underlying_store
+    return getattr(store, "libuvBackend", True) is False
 
 
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

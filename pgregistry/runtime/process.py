@@ -10,8 +10,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.backend import default_group_is_bound
-from pgregistry.building.build import build_strategy
 from pgregistry.coordination.rendezvous import connect
 from pgregistry.coordination.store import LostError, ScopedStore, second_connection
 from pgregistry.coordination.worker import Worker
@@ -126,8 +124,7 @@ def find_process(options: InitOptions) -> ProcessInfo:
     world = dist.group.WORLD
     if dist.is_initialized() and world is not None:
         rank, store = dist.get_rank(), world.get_group_store()
-        strategy = build_strategy(bound=default_group_is_bound())
-        aside = second_connection(store) if strategy == "by_public_calls" else store
+        aside = second_connection(store)  # a user's store keeps its timeout, and its calls do not wait for ours
         return ProcessInfo(rank, dist.get_world_size(), store, aside, owns_world=False, hosts=rank == 0)
     launch = launcher.read(os.environ)
     if launch is None:

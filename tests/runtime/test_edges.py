@@ -1,0 +1,287 @@
+"""Faults at the edges of `init`: each of these once gave a hang, a split, a wrong sum or a raw error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from ranks import run_ranks, verified
+
+import pgregistry
+from pgregistry import Mode
+from pgregistry.testing import write_distribution
+
+HOOK = """
+from pgregistry import hookimpl
+
+@hookimpl
+def pgregistry_ready(context):
+    if context.rank == 1:
+        {then}
+"""
+
+
+def raised(**keywords: Any) -> tuple[str, str, float]:
+    """Return the class and the text of what `init` raises, and after how many seconds."""
+    begun = time.monotonic()
+    try:
+        pgregistry.init(**keywords).close()
+    except BaseException as error:
+        return type(error).__name__, str(error), time.monotonic() - begun
+    return "", "", time.monotonic() - begun
+
+
+def rank() -> int:
+    return int(os.environ["RANK"])
+
+
+# --- any text, any cause ----------------------------------------------------------------------------
+
+RAISES = {
+    "a cause in a cycle": "error = ValueError('no disk'); error.__cause__ = error; raise error",
+    "a cause in a longer cycle": "a = ValueError('no disk'); b = KeyError(); a.__cause__ = b; b.__cause__ = a; raise a",
+    "a surrogate": "raise ValueError('no disk \\ud800')",
+    "fifty megabytes": "raise ValueError('no disk' + 'x' * 50_000_000)",
+    "escape codes": "raise ValueError('no disk \\x1b[31m')",
+}
+
+
+def with_hook(folder: str) -> tuple[str, str, float]:
+    sys.path.insert(0, folder)
+    left = len(dist.distributed_c10d._world.pg_map)
+    answer = raised(build_timeout=30)
+    assert len(dist.distributed_c10d._world.pg_map) == left
+    return answer
+
+
+@pytest.mark.parametrize("kind", RAISES)
+def test_whatever_a_hook_raises_is_raised_on_all_ranks_bounded_and_clean(kind: str, tmp_path: Path) -> None:
+    source = HOOK.format(then=RAISES[kind])
+    write_distribution(tmp_path, "acme-edge", {"edge": "acme_edge"}, {"acme_edge.py": source})
+    zero, one, two = run_ranks(3, with_hook, str(tmp_path))
+    assert [zero[0], one[0], two[0]] == ["BuildError", "PluginError", "BuildError"]
+    for _, text, seconds in (zero, one, two):
+        assert seconds < 15
+        assert "no disk" in text
+        assert len(text) < 50_000
+        assert text.replace("\n", "").isprintable()
+    assert zero[1] == two[1]
+
+
+# --- what decides is compared exactly ---------------------------------------------------------------
+
+ONE_RANK_DIFFERS = {
+    "timeout": ({"timeout": 1000000}, {"timeout": 1000001}),
+    "timeout by the least": ({"timeout": 86400}, {"timeout": 86400.00000000001}),
+    "cpu": ({}, {"cpu": True}),
+    "backend": ({}, {"backend": "ucc"}),
+    "device": ({}, {"device": "cuda"}),
+    "timeout of a mode": ({"tensor": {"timeout": 60}}, {"tensor": {"timeout": 60.000000000000007}}),
+    "dedicated of a mode": ({}, {"tensor": {"dedicated": True}}),
+    "cpu of a mode": ({}, {"tensor": {"cpu": True}}),
+    "backend of a mode": ({}, {"tensor": {"backend": "ucc"}}),
+}
+
+
+def each_kind() -> list[tuple[str, str, float]]:
+    answers = []
+    for all_ranks, odd in ONE_RANK_DIFFERS.values():
+        answers.append(raised(**(odd if rank() == 1 else all_ranks)))
+    return answers
+
+
+def test_a_setting_that_differs_by_the_least_on_one_rank_is_refused_by_name() -> None:
+    answers = run_ranks(3, each_kind, world=False, timeout=100)
+    for index, kind in enumerate(ONE_RANK_DIFFERS):
+        ((name, text),) = {answer[index][:2] for answer in answers}
+        field = kind.removesuffix(" by the least").replace("of a mode", "of mode tensor")
+        assert name == "PlanMismatch", kind
+        assert f"\n  {field}:\n" in text, text
+
+
+def said_otherwise() -> bool:
+    """The same run in other words: capitals, a device that binds nothing, an integer for a float."""
+    keywords = [{}, {"backend": "GLOO"}, {"device": "cpu:0"}, {"backend": "Gloo", "device": torch.device("cpu")}]
+    with pgregistry.init(**keywords[rank()], timeout=60 if rank() else 60.0) as context:  # type: ignore[arg-type]
+        return verified(context)
+
+
+def test_the_same_settings_in_other_words_are_the_same() -> None:
+    assert run_ranks(4, said_otherwise, world=False) == [True] * 4
+
+
+# --- one outcome ------------------------------------------------------------------------------------
+
+
+def with_a_list_on_one_rank(odd: int) -> tuple[str, str, float]:
+    return raised(within=[0, 1, 2] if rank() == odd else None, agree_timeout=30)
+
+
+@pytest.mark.parametrize("world", [True, False])
+@pytest.mark.parametrize("odd", [1, 3])
+def test_a_list_of_within_on_one_rank_alone_is_refused_on_all(odd: int, world: bool) -> None:
+    answers = run_ranks(4, with_a_list_on_one_rank, odd, world=world)
+    assert {answer[0] for answer in answers} == {"PlanMismatch"}
+    assert len({answer[1] for answer in answers}) == 1
+    assert f"rank {odd}: ranks 0-2" in answers[0][1]
+    assert max(answer[2] for answer in answers) < 20
+
+
+def outside(kind: str) -> tuple[str, str, float]:
+    sizes: dict[str, Any] = {"tensor": 3}
+    if kind == "differ" and rank() == 1:
+        sizes["tensor"] = 1
+    elif kind == "the one outside fails" and rank() == 3:
+        sizes["tensor"] = 2
+    return raised(within=[0, 1, 2], **sizes)
+
+
+@pytest.mark.parametrize("world", [True, False])
+def test_a_rank_outside_of_within_ends_as_the_listed_ranks_do(world: bool) -> None:
+    assert {answer[0] for answer in run_ranks(4, outside, "agree", world=world)} == {""}
+    answers = run_ranks(4, outside, "differ", world=world)
+    assert len({answer[:2] for answer in answers}) == 1
+    assert "rank 1: 1 (keyword)" in answers[3][1]
+
+
+def slow_hook(folder: str) -> tuple[str, str, float]:
+    sys.path.insert(0, folder)
+    return raised(agree_timeout=20, build_timeout=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1.5, 2.5, 3, 3.5, 4.5])
+@pytest.mark.parametrize("world", [True, False])
+def test_a_rank_that_is_slow_at_the_last_barrier_makes_no_split(seconds: float, world: bool, tmp_path: Path) -> None:
+    source = HOOK.format(then=f"import time; time.sleep({seconds})")
+    write_distribution(tmp_path, "acme-edge", {"edge": "acme_edge"}, {"acme_edge.py": source})
+    answers = run_ranks(4, slow_hook, str(tmp_path), world=world)
+    assert len({answer[:2] for answer in answers}) == 1, answers
+
+
+def interrupted_while_planning() -> tuple[str, str, float]:
+    def groups(_: Any) -> Any:
+        if rank() == 1:
+            raise KeyboardInterrupt
+        return []
+
+    return raised(extra=[Mode("odd", groups=groups)], agree_timeout=40)
+
+
+def test_an_interrupt_while_a_rank_plans_is_quoted_by_the_others() -> None:
+    zero, one, two = run_ranks(3, interrupted_while_planning)
+    assert one[0] == "KeyboardInterrupt"
+    assert zero[:2] == two[:2]
+    assert "rank 1: failed with KeyboardInterrupt" in zero[1]
+    assert max(zero[2], two[2]) < 20
+
+
+def endless(kind: str) -> tuple[str, str, float]:
+    def ranks() -> Any:
+        yield 0
+        while rank() == 1:
+            if kind == "raises":
+                raise ZeroDivisionError("no list")
+            yield 1
+        yield from (1, 2)
+
+    return raised(within=ranks(), agree_timeout=40)
+
+
+@pytest.mark.parametrize("kind", ["raises", "never ends"])
+@pytest.mark.parametrize("world", [True, False])
+def test_a_list_of_within_that_raises_or_never_ends_is_quoted_by_the_others(kind: str, world: bool) -> None:
+    zero, one, two = run_ranks(3, endless, kind, world=world)
+    assert zero[:2] == two[:2]
+    assert zero[0] == "PlanMismatch"
+    assert one[0] in ("ZeroDivisionError", "ConfigError")
+    assert max(zero[2], two[2]) < 20
+
+
+# --- the process is not ours alone ------------------------------------------------------------------
+
+
+def from_two_threads(folder: str) -> list[str]:
+    """Call init in a thread while another is in it, then alone."""
+    found: list[str] = []
+    entered, leave = threading.Event(), threading.Event()
+
+    def wait(_: Any) -> Any:
+        entered.set()
+        leave.wait(20)
+        return []
+
+    def first() -> None:
+        found.append(raised(extra=[Mode("slow", groups=wait)])[0])
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait(20)
+    begun = time.monotonic()
+    found.append(" ".join(raised(tensor=2)[:2])[:60])
+    assert time.monotonic() - begun < 5
+    leave.set()
+    thread.join()
+    found.append(raised(tensor=2)[0])
+    return found
+
+
+def test_a_second_init_in_another_thread_is_refused_at_once(tmp_path: Path) -> None:
+    refused = "ConfigError init() is running in another thread of this process"
+    assert run_ranks(2, from_two_threads, str(tmp_path)) == [[refused[:60], "", ""]] * 2
+
+
+def store_of_the_user() -> Any:
+    world = dist.group.WORLD
+    assert world is not None
+    store = world.get_group_store()
+    before = store.timeout
+    seen = set()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.add(store.timeout)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(5):
+        pgregistry.init(tensor=2).close()
+    stop.set()
+    thread.join()
+    return before, seen
+
+
+def with_a_tcp_store(function: Callable[[], Any], libuv: bool) -> Any:
+    address, port, size = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["WORLD_SIZE"])
+    store = dist.TCPStore(address, port, size, is_master=rank() == 0, use_libuv=libuv, timeout=timedelta(seconds=77))
+    dist.init_process_group("gloo", store=store, rank=rank(), world_size=size)
+    return function()
+
+
+def test_the_store_of_a_users_world_keeps_its_timeout_while_and_after_init_runs() -> None:
+    for before, seen in run_ranks(2, with_a_tcp_store, store_of_the_user, True, world=False):
+        assert seen == {before}
+
+
+def rounds_in_seconds() -> float:
+    begun = time.monotonic()
+    for _ in range(3):
+        with pgregistry.init(tensor=2, build_timeout=20) as context:
+            context.verify()
+    return time.monotonic() - begun
+
+
+def test_a_world_over_torchs_older_store_server_costs_no_waits_of_seconds() -> None:
+    """Compare-and-set does not wake those that wait there: each of these rounds took 5 to 11 seconds."""
+    assert max(run_ranks(4, with_a_tcp_store, rounds_in_seconds, False, world=False)) < 10
