@@ -98,8 +98,8 @@ def read_settings(
         Source(command_line or {}, "command line", frozenset(TEXT_OPTIONS), {}),
         from_environment(os.environ if environ is None else environ, problems),
     ]
-    if config := next((source.values["config"] for source in sources if source.values.get("config")), None):
-        sources.append(from_file(config, problems))
+    if naming := next((source for source in sources if source.values.get("config")), None):
+        sources.append(from_file(naming.values["config"], naming.origin_of("config"), problems))
     merger = _Merger(problems, world_size)
     for source in sources:
         for name, value in source.values.items():

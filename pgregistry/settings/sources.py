@@ -15,6 +15,7 @@ from typing import Any, Final
 from pgregistry.errors import ConfigError, Problems, did_you_mean, listing
 from pgregistry.settings import launcher
 from pgregistry.settings.options import RESERVED, TEXT_OPTIONS
+from pgregistry.values import shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -165,20 +166,20 @@ def chosen(variable: str, environ: Mapping[str, str]) -> str | None:
     return value
 
 
-def from_file(config: object, problems: Problems) -> Source:
+def from_file(config: object, origin: str, problems: Problems) -> Source:
     """Read a TOML file."""
     values: dict[str, Any] = {}
     if not isinstance(config, str | os.PathLike):
-        problems.add(ConfigError(f"config = {config!r} must be the path of a TOML file."))
+        problems.add(ConfigError(f"config = {shown(config)} ({origin}) must be the path of a TOML file."))
     else:
         try:
             values = tomllib.loads(Path(config).read_text(encoding="utf-8"))
         except OSError as error:
-            problems.add(ConfigError(f"The configuration {config} cannot be read: {error.strerror or error}."))
+            problems.add(ConfigError(f"config = {config} ({origin}) cannot be read: {error.strerror or error}."))
         except UnicodeDecodeError as error:
-            problems.add(ConfigError(f"The configuration {config} is not UTF-8: {error}."))
+            problems.add(ConfigError(f"config = {config} ({origin}) must be UTF-8: {error}."))
         except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
-            problems.add(ConfigError(f"The configuration {config!s} is not valid TOML: {error}."))
+            problems.add(ConfigError(f"config = {config} ({origin}) must be valid TOML: {error}."))
     # A file cannot name another file.
     return Source(values, str(config), frozenset(TEXT_OPTIONS) - {"config"}, {})
 

@@ -36,7 +36,7 @@ from pgregistry.cli import run
             1,
             "ConfigError: order: 'pipes' is not an axis (command line). Did you mean 'pipe'?",
         ),
-        ("plan 8 --config nowhere.toml", 1, "ConfigError: The configuration nowhere.toml cannot be read: No such file"),
+        ("plan 8 --config nowhere.toml", 1, "ConfigError: config = nowhere.toml (command line) cannot be read: No"),
         ("plan 8 --ranks-per-host few", 1, "ConfigError: ranks_per_host = 'few' (command line) must be a whole"),
         ("plan 8 --require nothing-like-it>=1", 1, "ConfigError: require: 'nothing-like-it>=1' (command line)"),
         ("smoke --nproc 4 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 4.\n"),

@@ -117,24 +117,24 @@ def test_a_stray_variable_of_a_launcher_does_not_stop_a_plan(stray: dict[str, st
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
-    assert refusal(config=str(config)) == f"The configuration {config} cannot be read: No such file or directory."
+    assert refusal(config=str(config)) == f"config = {config} (keyword) cannot be read: No such file or directory."
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    assert refusal(config=tmp_path) == f"The configuration {tmp_path} cannot be read: Is a directory."
+    assert refusal(config=tmp_path) == f"config = {tmp_path} (keyword) cannot be read: Is a directory."
 
 
 def test_malformed_toml_is_refused_with_its_line(toml: Any) -> None:
     config = toml("tensor = 2\npipe = = 2\n")
     text = refusal(config=config)
-    assert text.startswith(f"The configuration {config} is not valid TOML: ")
+    assert text.startswith(f"config = {config} (keyword) must be valid TOML: ")
     assert "line 2" in text
 
 
 def test_a_size_twice_in_a_file_is_refused_with_its_line(toml: Any) -> None:
     config = toml("tensor = 2\ntensor = 4\n")
     text = refusal(config=config)
-    assert text.startswith(f"The configuration {config} is not valid TOML: ")
+    assert text.startswith(f"config = {config} (keyword) must be valid TOML: ")
     assert "line 2" in text
 
 
@@ -142,7 +142,7 @@ def test_a_size_twice_in_a_file_is_refused_with_its_line(toml: Any) -> None:
 def test_a_file_that_python_will_not_read_is_refused(text: str, toml: Any) -> None:
     config = toml(text)
     said = refusal(config=config)
-    assert said.startswith(f"The configuration {config} is not valid TOML: ")
+    assert said.startswith(f"config = {config} (keyword) must be valid TOML: ")
     assert "\n" not in said
 
 
@@ -150,12 +150,12 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_bytes(b"tensor = 2 # gr\xfc\xdfe\n")
     text = refusal(config=config)
-    assert text.startswith(f"The configuration {config} is not UTF-8: ")
+    assert text.startswith(f"config = {config} (keyword) must be UTF-8: ")
     assert "0xfc" in text
 
 
 def test_what_is_no_path_is_refused() -> None:
-    assert refusal(config=5) == "config = 5 must be the path of a TOML file."
+    assert refusal(config=5) == "config = 5 (keyword) must be the path of a TOML file."
 
 
 def test_a_table_in_the_environment_keeps_its_own_quotes_and_spaces() -> None:
@@ -165,4 +165,4 @@ def test_a_table_in_the_environment_keeps_its_own_quotes_and_spaces() -> None:
 
 
 def test_a_path_that_cannot_be_one_is_refused() -> None:
-    assert refusal(config="a\0b") == "The configuration a\\x00b is not valid TOML: embedded null byte."
+    assert refusal(config="a\0b") == "config = a\\x00b (keyword) must be valid TOML: embedded null byte."
