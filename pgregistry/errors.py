@@ -170,11 +170,11 @@ def clean(text: str, limit: int = LONGEST_TEXT) -> str:
 
     >>> print(clean("\x1b[31mred \ud800"))
     \x1b[31mred \ud800
-    >>> clean("a" * 100, limit=10)
+    >>> clean("a" * 100, limit=60)
     'aaaaa … (90 characters left out) … aaaaa'
     """
     if len(text) > limit:
-        half = limit // 2
+        half = (limit - 50) // 2  # with the words between them, the result is never shortened again
         text = f"{text[:half]} … ({len(text) - 2 * half} characters left out) … {text[-half:]}"
     if text.replace("\n", "").isprintable():
         return text
