@@ -10,7 +10,7 @@ from itertools import chain
 from math import prod
 from typing import Final, NamedTuple, overload
 
-from pgregistry.layouts.layout import Factors, Layout, offset, whole
+from pgregistry.layouts.layout import Factors, Layout, locate, offset, whole
 from pgregistry.values import shown
 
 #: `repr` lists the ranks of groups up to this size.
@@ -173,10 +173,7 @@ class LayoutGroups(Groups):
         base = self._base(rank)
         free = self._free(base)
         kept = self.layout.kept(whole(free))
-        position, below = 0, rank - base
-        for size, stride in free:  # a short run makes no digit of its full size
-            digit, below = divmod(below, stride)
-            position = position * size + digit
+        position = locate(free, rank - base)
         if position not in kept:
             return None
         first = tuple(base + offset(free, place) for place in kept[:count])

@@ -194,3 +194,16 @@ def offset(factors: Sequence[Factor], position: int) -> int:
         position, digit = divmod(position, size)
         rank += digit * stride
     return rank
+
+
+def locate(factors: Sequence[Factor], rank: int) -> int:
+    """Return the position that has this offset along factors. A short run may be among them.
+
+    >>> locate(((2, 8), (3, 1)), 10)    # 10 = 1·8 + 2·1
+    5
+    """
+    position = 0
+    for size, stride in factors:
+        digit, rank = divmod(rank, stride)
+        position = position * size + digit
+    return position
