@@ -18,8 +18,8 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from pgregistry.building.watchdog import LOOK, Watchdog
 from pgregistry.coordination.barrier import GONE, address_key
-from pgregistry.coordination.codec import decode, encode, parse
-from pgregistry.coordination.store import SLICE, ScopedStore
+from pgregistry.coordination.store.codec import decode, encode, parse
+from pgregistry.coordination.store.scoped_store import SLICE, ScopedStore
 
 #: The pause of a thread between two reads of a key that is written after the exchange, in seconds.
 PAUSE: Final = 0.002

@@ -12,8 +12,8 @@ from pgregistry.building.backend import gloo_environment, torch_options
 from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec, has_gloo
 from pgregistry.building.watchdog import LOOK
-from pgregistry.coordination.store import waiting
-from pgregistry.coordination.worker import run_abandonable
+from pgregistry.coordination.store.scoped_store import waiting
+from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.torch_private import group_creation
 
 

@@ -13,8 +13,8 @@ from pgregistry.building.backend import default_group_is_bound, torch_options
 from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec, new_specs
 from pgregistry.building.watchdog import LOOK
-from pgregistry.coordination.store import SLICE
-from pgregistry.coordination.worker import run_abandonable
+from pgregistry.coordination.store.scoped_store import SLICE
+from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.errors import BuildError, format_ranks
 
 

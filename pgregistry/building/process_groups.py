@@ -16,7 +16,7 @@ import torch.distributed as dist
 from pgregistry.building.backend import default_group_backend, torch_options
 from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, specs_of_rank
 from pgregistry.building.watchdog import Watchdog
-from pgregistry.coordination.store import ScopedStore
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError
 from pgregistry.planning.plans.plan import Plan
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from pgregistry.building.specs import GroupSpec
 from pgregistry.coordination.barrier import check_failure, give_up
-from pgregistry.coordination.store import ScopedStore
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import format_ranks
 
 #: Seconds for which a rank that connects to others goes on before it looks whether one failed.

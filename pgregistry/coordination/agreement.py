@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgregistry.coordination.codec import parse
 from pgregistry.coordination.decision import Decision, Reason, Roster, Word
 from pgregistry.coordination.elsewhere import Elsewhere
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
-from pgregistry.coordination.store import LostError, ScopedStore
+from pgregistry.coordination.store.codec import parse
+from pgregistry.coordination.store.scoped_store import LostError, ScopedStore
 from pgregistry.errors import PlanMismatch, describe, format_ranks
 
 log = logging.getLogger("pgregistry")

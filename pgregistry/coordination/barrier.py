@@ -16,7 +16,7 @@ from pgregistry.coordination.decision import (
     keys_of_decision,
     keys_of_roll_call,
 )
-from pgregistry.coordination.store import LostError, ScopedStore
+from pgregistry.coordination.store.scoped_store import LostError, ScopedStore
 from pgregistry.errors import BuildError, PlanMismatch, clean, describe, format_ranks
 
 log = logging.getLogger("pgregistry")

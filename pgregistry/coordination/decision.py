@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-from pgregistry.coordination.codec import parse
-from pgregistry.coordination.store import ScopedStore
+from pgregistry.coordination.store.codec import parse
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, PgregistryError, PlanMismatch
 
 #: `go`: all ranks go on. `differ`, `missing`: they do not, and one rank has still to find out why.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from pgregistry.coordination.codec import decode, encode
+from pgregistry.coordination.store.codec import decode, encode
 from pgregistry.errors import ConfigError, describe, format_ranks
 from pgregistry.planning.plans import difference, document
 from pgregistry.planning.plans.plan import Plan

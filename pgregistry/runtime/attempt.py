@@ -15,7 +15,7 @@ from pgregistry.building.build import build_strategy
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.barrier import barrier
 from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
-from pgregistry.coordination.store import ScopedStore, environment
+from pgregistry.coordination.store.scoped_store import ScopedStore, environment
 from pgregistry.errors import ConfigError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan

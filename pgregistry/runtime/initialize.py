@@ -14,7 +14,7 @@ from pgregistry.building.build import build
 from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys, watch_outcome
-from pgregistry.coordination.store import ScopedStore
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PgregistryError
 from pgregistry.runtime.attempt import Attempt
 from pgregistry.runtime.context import ParallelContext

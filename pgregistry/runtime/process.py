@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 
 from pgregistry.coordination.rendezvous import connect
-from pgregistry.coordination.store import LostError, ScopedStore, second_connection
-from pgregistry.coordination.worker import Worker
+from pgregistry.coordination.store.scoped_store import LostError, ScopedStore, second_connection
+from pgregistry.coordination.store.worker import Worker
 from pgregistry.errors import ConfigError, PlanMismatch
 from pgregistry.settings import launcher
 from pgregistry.values import LONGEST, check_backend, check_timeout, shown

@@ -9,7 +9,7 @@ from typing import Any
 import torch.distributed as dist
 from counting import Counting
 
-from pgregistry.coordination.store import ScopedStore
+from pgregistry.coordination.store.scoped_store import ScopedStore
 
 
 def as_ranks(function: Callable[[int], Any], ranks: Sequence[int]) -> dict[int, Any]:

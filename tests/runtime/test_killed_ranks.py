@@ -50,7 +50,7 @@ def die(*_: Any, **__: Any) -> None:
 
 def killed(dead: int, fault: Fault, moment: str, folder: Path) -> dict[str, Any]:
     """Be killed at a moment, if this is the rank; what it says otherwise."""
-    from pgregistry.coordination.store import ScopedStore
+    from pgregistry.coordination.store.scoped_store import ScopedStore
     from pgregistry.runtime import initialize
     from pgregistry.torch_private import group_creation
 

@@ -9,9 +9,9 @@ import torch.distributed as dist
 from counting import Counting
 from threads import scope_of
 
-from pgregistry.coordination import store
-from pgregistry.coordination.codec import decode, encode
-from pgregistry.coordination.store import ScopedStore
+from pgregistry.coordination.store import scoped_store as store
+from pgregistry.coordination.store.codec import decode, encode
+from pgregistry.coordination.store.scoped_store import ScopedStore
 
 
 def test_each_call_has_keys_of_its_own_and_all_ranks_find_the_same() -> None:

@@ -19,7 +19,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
     Store,
 )
 
-from pgregistry.coordination.worker import Worker
+from pgregistry.coordination.store.worker import Worker
 from pgregistry.errors import describe
 
 log = logging.getLogger("pgregistry")
