@@ -107,6 +107,7 @@ def environment(core: Path, others: Path, tmp_path_factory: pytest.TempPathFacto
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_installed_passes_its_tests_and_is_uninstalled_and_the_core_stays_as_it_is(
@@ -132,6 +133,7 @@ def test_an_example_is_installed_passes_its_tests_and_is_uninstalled_and_the_cor
     assert environment.holds(core)
 
 
+@pytest.mark.slow
 def test_the_environment_of_the_examples_has_the_wheel_and_not_this_checkout(environment: Environment) -> None:
     script = (
         "import importlib.metadata, json, sys, pgregistry, pgregistry_tensor, pytest, torch; "
