@@ -1,4 +1,4 @@
-"""The data of a plan: what its JSON document says, and what two plans are compared by."""
+"""The data of a plan, below the modules that write it as JSON and compare it."""
 
 from __future__ import annotations
 
