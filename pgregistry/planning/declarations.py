@@ -23,6 +23,10 @@ class DeclaredMode:
     def __str__(self) -> str:
         return f"mode {self.mode.name!r} ({self.plugin})"
 
+    def error(self, text: str) -> PluginError:
+        """Return the error about this mode."""
+        return PluginError(f"{self} {text}", plugin=self.plugin.name)
+
 
 @dataclass(slots=True)
 class Declarations:
@@ -179,8 +183,7 @@ def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping
                 text = f"{one} needs {name!r}, but plugin {name!r} is {absent[name]}.\n"
                 problems.add(ConfigError(f"{text}Switch {name!r} on, or disable {one.plugin.name!r} too.", plugin=name))
             else:
-                text = f"{one} needs {name!r}, which no plugin declares. {did_you_mean(name, known)}"
-                problems.add(PluginError(text, plugin=one.plugin.name))
+                problems.add(one.error(f"needs {name!r}, which no plugin declares. {did_you_mean(name, known)}"))
 
 
 def _check_chains(together: Declarations) -> None:
@@ -201,8 +204,8 @@ def _check_splits(together: Declarations, one: DeclaredMode, problems: Problems)
         for item in split.of:
             part = together.find(item)
             if isinstance(part, Part) and part.split.ragged:
-                text = f"{one} splits {label(item)!r}, a part of a ragged split, which cannot be split again."
-                problems.add(PluginError(text, plugin=one.plugin.name))
+                what = f"splits {label(item)!r}, a part of a ragged split"
+                problems.add(one.error(f"{what}, which cannot be split again."))
 
 
 def _check_independent(
@@ -211,11 +214,10 @@ def _check_independent(
     for index, first in enumerate(references):
         for second in references[:index]:
             if label(first) == label(second):
-                problems.add(PluginError(f"{one} names {label(first)!r} twice.", plugin=one.plugin.name))
+                problems.add(one.error(f"names {label(first)!r} twice."))
             elif not together.independent(second, first):
-                text = f"{one} puts {label(second)!r} and {label(first)!r} together, which are not independent"
-                advice = "take other axes, or parts of one chain of splits"
-                problems.add(PluginError(f"{text}: {advice}.", plugin=one.plugin.name))
+                both = f"puts {label(second)!r} and {label(first)!r} together, which are not independent"
+                problems.add(one.error(f"{both}: take other axes, or parts of one chain of splits."))
 
 
 def _uses(one: DeclaredMode, together: Declarations) -> dict[str, set[str]]:

@@ -226,17 +226,14 @@ def checked_groups(one: DeclaredMode, mesh: Mesh) -> Groups:
     for given in _listed(one, mesh):
         group = _ranks(one, given)
         if not group:
-            raise PluginError(f"{one} has an empty group; leave it out.", plugin=one.plugin.name)
+            raise one.error("has an empty group; leave it out.")
         if not 0 <= min(group) <= max(group) < mesh.world_size:
-            rule = f"the ranks must be from 0 to {mesh.world_size - 1}"
-            raise PluginError(f"{one} has group {shown(group)}, but {rule}.", plugin=one.plugin.name)
+            raise one.error(f"has group {shown(group)}, but the ranks must be from 0 to {mesh.world_size - 1}.")
         if list(group) != sorted(set(group)):
-            rule = "whose ranks must ascend; sort them, each once"
-            raise PluginError(f"{one} has group {shown(group)}, {rule}.", plugin=one.plugin.name)
+            raise one.error(f"has group {shown(group)}, whose ranks must ascend; sort them, each once.")
         for rank in group:
             if rank in member:
-                both = f"{shown(member[rank])} and {shown(group)}"
-                raise PluginError(f"{one} puts rank {rank} into two groups, {both}.", plugin=one.plugin.name)
+                raise one.error(f"puts rank {rank} into two groups, {shown(member[rank])} and {shown(group)}.")
             member[rank] = group
     return ListedGroups(dict.fromkeys(member.values()))
 
@@ -259,7 +256,6 @@ def _ranks(one: DeclaredMode, given: tuple[object, ...]) -> tuple[int, ...]:
     for rank in given:
         number = whole_number(rank)
         if number is None:
-            text = f"{one} has group {shown(given)} with {shown(rank)}, which is not a rank."
-            raise PluginError(text, plugin=one.plugin.name)
+            raise one.error(f"has group {shown(given)} with {shown(rank)}, which is not a rank.")
         ranks.append(number)
     return tuple(ranks)
