@@ -45,7 +45,7 @@ def sizes(world: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What ranks returned, and when they were started (`time.monotonic`, one clock for all processes)."""
+    """The results of ranks, and when they were started (`time.monotonic`, one clock for all processes)."""
 
     begun: float
     answers: list[Any] = field(repr=False)

@@ -78,7 +78,7 @@ class ExchangeStore(Store):
             if self._state == "given up":
                 raise RuntimeError("building was given up")
             if time.monotonic() > until:
-                raise RuntimeError(f"Timeout: nobody wrote {key}")
+                raise RuntimeError(f"Timeout: no rank wrote {key}")
             time.sleep(PAUSE)
         return bytes(self._store.get(key))
 

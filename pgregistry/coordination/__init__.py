@@ -1,1 +1,1 @@
-"""How ranks meet and agree: rendezvous, store, proposals, agreement."""
+"""The meeting and agreement of ranks: rendezvous, store, proposals, decision, barrier."""

@@ -36,7 +36,7 @@ BITS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many ranks have come, how many of them differ, and how many have left after an error.
+    """Counts of ranks: those that have come, those of them that differ, and those that left after an error.
 
     >>> Tally.of(3 + (1 << BITS))
     Tally(came=3, differ=1, left=0)
@@ -145,7 +145,7 @@ class Agreement:
             tally = Tally.of(scope.add("tally", member << 2 * BITS))
             if member:
                 scope.set(f"left/{tally.left}", "")
-            # Where planning failed on this rank the others may not have come yet.
+            # If planning failed on this rank, the others may not have come yet.
             early = self._mine.error is not None
             others = len(scope.ranks) if early else tally.came
             if hosts and tally.left < others:

@@ -1,4 +1,4 @@
-"""How ranks that build wait for one another, learn that one has failed, and find out which is missing."""
+"""Barriers of the build: ranks wait for one another, see that one has failed, and find out which is missing."""
 
 from __future__ import annotations
 

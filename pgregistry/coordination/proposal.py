@@ -1,4 +1,4 @@
-"""What one rank would build, as it is compared with the other ranks before anything is built."""
+"""The proposal of one rank: what it would build, compared with the other ranks before anything is built."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What one rank would build, whole: it is sent only where ranks differ.
+    """The whole of what one rank would build. It is sent only if ranks differ.
 
     Attributes:
         world_size: The world size that it was given.

@@ -1,1 +1,1 @@
-"""Which plugins are installed, which are on, and what they answer."""
+"""Installed plugins: discovery, loading, and calls of their hooks."""

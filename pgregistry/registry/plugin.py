@@ -41,7 +41,7 @@ class InstalledPlugin:
 
 @dataclass(frozen=True, slots=True)
 class PluginStatus:
-    """Whether an installed plugin is on in this run: the reason if it is off, the error if it failed."""
+    """The state of an installed plugin in this run: on, off with the reason, or failed with the error."""
 
     installed: InstalledPlugin
     reason: str | None = None

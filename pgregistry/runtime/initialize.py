@@ -61,7 +61,7 @@ def _initialize(
         if takes_part:
             run.agreement.reach()
         else:
-            attempt.plan()  # if it raises, the ranks that compare their plans are told
+            attempt.plan()  # if it raises, the ranks that compare their plans raise too
             run.agreement.watch()
         run.stage = "planned"
         plan = attempt.plan()
@@ -83,7 +83,7 @@ def _initialize(
 
 @dataclass(slots=True)
 class _Run:
-    """How far one `init` has come on this rank: what must be undone, and which ranks must be told, if it fails.
+    """The progress of one `init` on this rank: what must be undone if it fails, and which ranks wait for an error.
 
     Attributes:
         process: This process.

@@ -20,7 +20,7 @@ from pgregistry.values import LONGEST, check_backend, check_timeout, shown
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """What `init` takes beside the plan; times are in seconds."""
+    """The options of `init` beside those of the plan; times are in seconds."""
 
     backend: str | None = None
     device: torch.device | str | int | None = None

@@ -25,7 +25,7 @@ _MOST_BYTES: Final = 1 << 40
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What all ranks of a test must have in common.
+    """The options that all ranks of a test must share.
 
     Attributes:
         sizes: Bytes, ascending; None for 1 MiB on CPUs and 64 MiB on an accelerator.

@@ -13,7 +13,7 @@ from pgregistry_nettest.analysis.usual import SUSPECT, compare
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """What the pairs have to confirm, each with the size that shows it best.
+    """The suspects that pairs have to confirm, each with the size that shows it best.
 
     Attributes:
         ranks: The ranks all of whose groups are slow, for some collective of some size.

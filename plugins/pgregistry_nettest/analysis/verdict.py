@@ -22,7 +22,7 @@ SENTENCES: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found, and what else a reader should know."""
+    """The findings, and notes for the reader."""
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
