@@ -11,7 +11,8 @@ from pgregistry.building.by_public_calls import create_by_public_calls
 from pgregistry.building.process_groups import GroupBuilder, ProcessGroups
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.barrier import lost
-from pgregistry.coordination.store.scoped_store import LostError, ScopedStore
+from pgregistry.coordination.store.connections import LostError
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import group_creation
 

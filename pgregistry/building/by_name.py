@@ -12,7 +12,7 @@ from pgregistry.building.backend import gloo_environment, torch_options
 from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec, has_gloo
 from pgregistry.building.watchdog import LOOK
-from pgregistry.coordination.store.scoped_store import waiting
+from pgregistry.coordination.store.connections import waiting
 from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.torch_private import group_creation
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from pgregistry.coordination.decision import Decision, Reason, Roster, Word
+from pgregistry.coordination.decision import Decision, Reason, Word
 from pgregistry.coordination.elsewhere import Elsewhere
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
+from pgregistry.coordination.roster import BITS, Roster, Tally
 from pgregistry.coordination.store.codec import parse
-from pgregistry.coordination.store.scoped_store import LostError, ScopedStore
+from pgregistry.coordination.store.connections import LostError
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import PlanMismatch, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
@@ -29,28 +30,6 @@ GRACE: Final = 5.0
 MOMENT: Final = 1.0
 #: Seconds for which the rank that hosts the store stays after an error, so that the others can read why.
 LEAVE: Final = 2.0
-
-#: Counts are fields of one number in the store, so that one call changes one and reads all.
-BITS: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Counts of ranks: those that have come, those of them that differ, and those that left after an error.
-
-    >>> Tally.of(3 + (1 << BITS))
-    Tally(came=3, differ=1, left=0)
-    """
-
-    came: int
-    differ: int
-    left: int
-
-    @staticmethod
-    def of(number: int) -> Tally:
-        """Return the counts in the number that the store holds."""
-        mask = (1 << BITS) - 1
-        return Tally(number & mask, number >> BITS & mask, number >> 2 * BITS)
 
 
 class Agreement:

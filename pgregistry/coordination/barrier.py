@@ -8,15 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from pgregistry.coordination.decision import (
-    Decision,
-    Reason,
-    RollCall,
-    Word,
-    keys_of_decision,
-    keys_of_roll_call,
-)
-from pgregistry.coordination.store.scoped_store import LostError, ScopedStore
+from pgregistry.coordination.decision import Decision, Reason, Word, keys_of_decision
+from pgregistry.coordination.roster import RollCall, keys_of_roll_call
+from pgregistry.coordination.store.connections import LostError
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, PlanMismatch, clean, describe, format_ranks
 
 log = logging.getLogger("pgregistry")

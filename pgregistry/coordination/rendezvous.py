@@ -19,7 +19,8 @@ from torch.distributed import (  # type: ignore[attr-defined]
     TCPStore,
 )
 
-from pgregistry.coordination.store.scoped_store import ANSWER, SLICE, waiting
+from pgregistry.coordination.store.connections import waiting
+from pgregistry.coordination.store.scoped_store import ANSWER, SLICE
 from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.errors import PlanMismatch
 from pgregistry.settings.launcher import Launch, rendezvous_address

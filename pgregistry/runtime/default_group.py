@@ -14,7 +14,8 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from pgregistry.building.backend import gloo_environment
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
-from pgregistry.coordination.store.scoped_store import LostError, ScopedStore, connected, timed_out
+from pgregistry.coordination.store.connections import LostError, connected, timed_out
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.errors import BuildError, PgregistryError, describe
 from pgregistry.runtime.process import InitOptions, ProcessInfo

@@ -11,7 +11,8 @@ import torch
 import torch.distributed as dist
 
 from pgregistry.coordination.rendezvous import connect
-from pgregistry.coordination.store.scoped_store import LostError, ScopedStore, second_connection
+from pgregistry.coordination.store.connections import LostError, second_connection
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.coordination.store.worker import Worker
 from pgregistry.errors import ConfigError, PlanMismatch
 from pgregistry.settings import launcher

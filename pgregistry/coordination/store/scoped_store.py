@@ -7,18 +7,16 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from torch.distributed import (  # type: ignore[attr-defined]
     DistNetworkError,
-    DistStoreError,
     PrefixStore,
     Store,
 )
 
+from pgregistry.coordination.store.connections import LostError, second_connection, timed_out, waiting, without_libuv
 from pgregistry.coordination.store.worker import Worker
 from pgregistry.errors import describe
 
@@ -33,10 +31,6 @@ ANSWER: Final = 10.0
 AGAIN: Final = 5.0
 
 Result = TypeVar("Result")
-
-
-class LostError(Exception):
-    """The store does not answer any more, because the process that hosts it is gone or cut off."""
 
 
 class ScopedStore:
@@ -67,7 +61,7 @@ class ScopedStore:
         self.store: Any = PrefixStore(name, store)
         self._whole = store  # torch keeps only the C++ half of a store that is written in Python
         self._worker = worker or Worker()
-        self._wake = _is_without_libuv(store)
+        self._wake = without_libuv(store)
 
     @classmethod
     def open(
@@ -220,21 +214,6 @@ class ScopedStore:
         return None
 
 
-def second_connection(store: Any) -> Any:
-    """Return the same store over another connection, if it has one: a call that waits blocks all users of one."""
-    try:
-        return store.clone()
-    except RuntimeError:  # a store that is written in Python, or one that keeps files, has none
-        return store
-
-
-def _is_without_libuv(store: Any) -> bool:
-    """Return whether a store has torch's older server, where compare-and-set does not wake ranks that wait."""
-    while isinstance(store, PrefixStore):
-        store = store.underlying_store
-    return getattr(store, "libuvBackend", True) is False
-
-
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     """Return keys in runs that one request can hold."""
     return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
@@ -261,31 +240,6 @@ def _get(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
 
 def _text(value: bytes | str) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
-
-
-def timed_out(error: RuntimeError) -> bool:
-    """Return whether an error of a store only means that a key did not come in time; each kind words it its own way."""
-    return isinstance(error, DistStoreError) or (type(error) is RuntimeError and str(error).startswith("Timeout"))
-
-
-@contextmanager
-def connected() -> Iterator[None]:
-    """Turn torch's error for a lost connection into `LostError`; a plain timeout passes through."""
-    try:
-        yield
-    except DistNetworkError as error:
-        raise LostError(str(error).splitlines()[0]) from error
-
-
-@contextmanager
-def waiting(store: Any, seconds: float) -> Iterator[None]:
-    """Set how long the store waits, and restore it: a `get` has no timeout of its own."""
-    before = store.timeout
-    store.set_timeout(timedelta(seconds=seconds))
-    try:
-        yield
-    finally:
-        store.set_timeout(before)
 
 
 def environment(names: Iterable[str]) -> dict[str, str]:

@@ -1,0 +1,88 @@
+"""Lists that ranks sign in the store, and counts: how one rank finds out which ranks are there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from pgregistry.coordination.store.codec import parse
+from pgregistry.coordination.store.scoped_store import ScopedStore
+
+#: Seconds in which ranks that are alive answer a roll call. It is more than the pauses in which they look around.
+ROLL_CALL: Final = 2.5
+
+#: Counts are fields of one number in the store, so that one call changes one and reads all.
+BITS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts of ranks: those that have come, those of them that differ, and those that left after an error.
+
+    >>> Tally.of(3 + (1 << BITS))
+    Tally(came=3, differ=1, left=0)
+    """
+
+    came: int
+    differ: int
+    left: int
+
+    @staticmethod
+    def of(number: int) -> Tally:
+        """Return the counts in the number that the store holds."""
+        mask = (1 << BITS) - 1
+        return Tally(number & mask, number >> BITS & mask, number >> 2 * BITS)
+
+
+class Roster:
+    """A list in the store that ranks sign: one call to sign, one to read it, however many ranks there are."""
+
+    def __init__(self, scope: ScopedStore, name: str) -> None:
+        self._scope = scope
+        self._key = name
+
+    def sign(self, note: str = "") -> None:
+        """Sign with this rank, and with a note without spaces."""
+        self._scope.append(self._key, f"{self._scope.rank}:{note} ")
+
+    def signed(self) -> dict[int, str]:
+        """Return the ranks that have signed, each with its note, in the order in which they came."""
+        text = (self._scope.read([self._key], ROLL_CALL) or [""])[0]
+        return parse(self._scope, self._key, text, self._entries)
+
+    def _entries(self, text: str) -> dict[int, str]:
+        signed = {int(rank): note for rank, _, note in (entry.partition(":") for entry in text.split())}
+        if not signed.keys() <= set(self._scope.ranks):
+            raise ValueError("ranks that do not take part")
+        return signed
+
+    def missing(self) -> list[int]:
+        """Return the ranks of the scope that have not signed."""
+        signed = self.signed()
+        return [rank for rank in self._scope.ranks if rank not in signed]
+
+
+class RollCall:
+    """A question to all ranks, asked when time is up: which of them are still there."""
+
+    def __init__(self, scope: ScopedStore, name: str) -> None:
+        self._scope = scope
+        self._roster = Roster(scope, name)
+        self._key = name
+
+    def answer(self) -> None:
+        """Answer for this rank."""
+        self._roster.sign()
+        if self._scope.add(f"{self._key}/count", 1) == len(self._scope.ranks):
+            self._scope.set(f"{self._key}/all", "")
+
+    def missing(self) -> list[int]:
+        """Wait until all ranks have answered or `ROLL_CALL` seconds are over, and return those that have not."""
+        self._scope.wait_for(f"{self._key}/all", time.monotonic() + ROLL_CALL)
+        return self._roster.missing()
+
+
+def keys_of_roll_call(name: str) -> tuple[str, ...]:
+    """Return the keys that a roll call may leave in the store."""
+    return name, f"{name}/count", f"{name}/all"
