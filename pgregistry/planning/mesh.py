@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from types import MappingProxyType
 
-from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
+from pgregistry.errors import ConfigError, PluginError, Problems, describe, did_you_mean, listing
 from pgregistry.layouts.groups import Groups, ListedGroups, laid_out
 from pgregistry.layouts.layout import (
     Factors,
@@ -84,8 +84,9 @@ class Mesh:
         """
         if not 0 <= rank < self.world_size:
             raise ConfigError(f"rank {shown(rank)} is out of range; the plan has ranks 0 to {self.world_size - 1}.")
-        self._check_declared([axis])
-        factors, ragged = self._factors(axis)
+        (reference,) = Mode("coordinate", over=[axis]).over or ()
+        self._check_declared([reference])
+        factors, ragged = self._factors(reference)
         if ragged is None:
             return coordinate(factors, rank)
         position = rank // ragged.stride % ragged.whole
@@ -245,9 +246,7 @@ def _listed(one: DeclaredMode, mesh: Mesh) -> list[tuple[object, ...]]:
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"{one}: its groups function raised {type(error).__name__}: {error}", plugin=one.plugin.name
-        ) from error
+        raise PluginError(f"{one}: its groups function raised {describe(error)}", plugin=one.plugin.name) from error
 
 
 def _ranks(one: DeclaredMode, given: tuple[object, ...]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pluggy
 
 from pgregistry import hookspecs
-from pgregistry.errors import PluginError, did_you_mean, listing
+from pgregistry.errors import PluginError, describe, did_you_mean, listing
 from pgregistry.registry.plugin import InstalledPlugin
 
 PREFIX: Final = "pgregistry_"
@@ -42,7 +42,7 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginError | None
     try:
         plugin = installed.entry_point.load()
     except (Exception, SystemExit) as error:
-        failed = failure(f"does not load: {type(error).__name__}: {error}")
+        failed = failure(f"does not load: {describe(error)}")
         failed.__cause__ = error
         return failed
     if inspect.isclass(plugin):

@@ -16,6 +16,7 @@ from pgregistry.registry.loading import HOOKS, HookManager, load
 from pgregistry.registry.plugin import InstalledPlugin, Plugin, PluginStatus
 from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.tracing import describe, log
+from pgregistry.values import shown
 from pgregistry.vocabulary import Mode
 
 
@@ -112,8 +113,8 @@ class Registry:
         if not log.isEnabledFor(logging.DEBUG):
             return _result(plugin, hook, caller, arguments)
         # Texts are shown with their value; plans, contexts and command lines by name alone.
-        shown = (f"{key}={value!r}" if isinstance(value, str | None) else key for key, value in arguments.items())
-        log.debug("%s(%s) of %s", hook, ", ".join(shown), plugin)
+        given = (f"{key}={value!r}" if isinstance(value, str | None) else key for key, value in arguments.items())
+        log.debug("%s(%s) of %s", hook, ", ".join(given), plugin)
         try:
             result = _result(plugin, hook, caller, arguments)
         except PgregistryError as error:
@@ -149,10 +150,12 @@ class Registry:
             return []
         result = self.call(plugin, "pgregistry_modes")
         if isinstance(result, Mode) or not isinstance(result, Iterable):
-            raise PluginError(f"{plugin}: pgregistry_modes returned {result!r}; yield each Mode.", plugin=plugin.name)
+            raise PluginError(
+                f"{plugin}: pgregistry_modes returned {shown(result)}; yield each Mode.", plugin=plugin.name
+            )
         modes = list(result)
         if wrong := [mode for mode in modes if not isinstance(mode, Mode)]:
-            what = f"pgregistry_modes yielded {wrong[0]!r}, which is not a Mode."
+            what = f"pgregistry_modes yielded {shown(wrong[0])}, which is not a Mode."
             raise PluginError(f"{plugin}: {what}", plugin=plugin.name)
         return modes
 

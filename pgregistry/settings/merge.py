@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
+from pgregistry.errors import ConfigError, PluginError, Problems, describe, did_you_mean
 from pgregistry.settings.options import PLAN_OPTIONS, RESERVED, TEXT_OPTIONS
 from pgregistry.settings.sources import Source, from_environment, from_file, reserved
 from pgregistry.values import LARGEST, check_backend, check_timeout, shown, whole_number
@@ -211,7 +211,7 @@ class _Merger:
         try:
             return tuple(value) if isinstance(value, Iterable) else None
         except Exception as error:
-            self._problems.add(ConfigError(f"{name} ({origin}) raised {type(error).__name__}: {error}"))
+            self._problems.add(ConfigError(f"{name} ({origin}) raised {describe(error)}"))
             return ()
 
     def _refuse(self, name: str, value: object, origin: str, rule: str) -> None:
@@ -227,6 +227,7 @@ def _mode_value(key: object, value: object, what: str) -> object:
             return check_timeout(value, what)
         case "cpu" | "dedicated":
             if not isinstance(value, bool):
-                raise PluginError(f"{what} has {key} = {value!r}; it must be true or false.")
+                raise PluginError(f"{what} has {key} = {shown(value)}; it must be true or false.")
             return value
-    raise PluginError(f"{what} has {key!r}, which is not a setting of a mode. {did_you_mean(str(key), MODE_KEYS)}")
+    hint = did_you_mean(key if isinstance(key, str) else shown(key), MODE_KEYS)
+    raise PluginError(f"{what} has {shown(key)}, which is not a setting of a mode. {hint}")

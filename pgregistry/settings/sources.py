@@ -181,7 +181,7 @@ def from_file(config: object, origin: str, problems: Problems) -> Source:
         except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
             problems.add(ConfigError(f"config = {config} ({origin}) must be valid TOML: {error}."))
     # A file cannot name another file.
-    return Source(values, str(config), frozenset(TEXT_OPTIONS) - {"config"}, {})
+    return Source(values, str(config) if values else origin, frozenset(TEXT_OPTIONS) - {"config"}, {})
 
 
 def reserved(name: str, origin: str) -> ConfigError:

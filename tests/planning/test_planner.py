@@ -13,7 +13,7 @@ from origin import EIGHT
 from plans import SIXTEEN, extras, lists, plan_refusal
 
 import pgregistry
-from pgregistry import WORLD, Axis, ConfigError, Mode, Plan, PluginError, Split
+from pgregistry import WORLD, Axis, ConfigError, Mode, PgregistryError, Plan, PluginError, Split
 from pgregistry.planning.planner import Planner
 from pgregistry.registry.discovery import discover
 
@@ -171,3 +171,18 @@ def test_an_error_has_the_plugin_at_fault_and_each_of_several_problems() -> None
     with pytest.raises(PluginError) as wrong:
         extras(8, Mode("odd", groups=lambda mesh: [(0, 0)]))
     assert wrong.value.plugin == "extra"
+
+
+LONG = 10**5000  # Python does not print it
+UNPRINTABLE: list[dict[str, Any]] = [
+    *({name: LONG} for name in ("tensor", "within", "order", "only", "extra", "ranks_per_host", "config", "require")),
+    *({"tensor": {key: LONG}} for key in ("size", "backend", "timeout", "cpu", "dedicated")),
+    {"tensor": {LONG: 1}},
+    *({"extra": [Mode("odd", groups=groups)]} for groups in (lambda mesh: [[LONG]], lambda mesh: [[mesh.sizes[LONG]]])),
+]
+
+
+@pytest.mark.parametrize("keywords", UNPRINTABLE, ids=lambda keywords: next(iter(keywords)))
+def test_an_integer_of_thousands_of_digits_is_refused_wherever_it_stands(keywords: dict[str, Any]) -> None:
+    with pytest.raises(PgregistryError):
+        pgregistry.plan(8, **keywords)

@@ -10,6 +10,7 @@ import pytest
 import pgregistry
 from pgregistry import ConfigError, Mode, PluginError
 from pgregistry.planning.planner import Planner
+from pgregistry.values import shown
 
 if sys.version_info >= (3, 11):
     pass
@@ -37,7 +38,7 @@ WRONG_MODES = [
     ("return 5", ": pgregistry_modes returned 5; yield each Mode."),
     (
         "return Mode('acme', over=())",
-        f": pgregistry_modes returned {Mode('acme', over=())!r}; yield each Mode.",
+        f": pgregistry_modes returned {shown(Mode('acme', over=()))}; yield each Mode.",
     ),
     (
         "yield Mode('acme', over=(), at=())",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pgregistry.errors import ConfigError, did_you_mean
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.settings.merge import ConfigValue
+from pgregistry.values import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class PlanContents:
         for mode in self.planned:
             if mode.name == name:
                 return mode
-        raise ConfigError(f"The plan has no mode {name!r}. {did_you_mean(str(name), self.modes)}")
+        hint = did_you_mean(name if isinstance(name, str) else shown(name), self.modes)
+        raise ConfigError(f"The plan has no mode {shown(name)}. {hint}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.modes)

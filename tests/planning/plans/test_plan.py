@@ -36,3 +36,9 @@ def test_a_mode_that_is_not_there_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(ConfigError) as caught:
         pgregistry.plan(8)["tensr"]
     assert str(caught.value) == "The plan has no mode 'tensr'. Did you mean 'tensor'?"
+
+
+def test_a_mode_that_cannot_be_printed_is_not_there() -> None:
+    with pytest.raises(ConfigError) as caught:
+        pgregistry.plan(8, only=["tensor"])[10**5000]  # type: ignore[index]
+    assert str(caught.value) == "The plan has no mode a number of thousands of digits. There is only tensor."
