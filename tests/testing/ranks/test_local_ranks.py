@@ -1,11 +1,10 @@
-"""Functions on real local ranks: what they may be, and what is said of a rank that fails."""
+"""Functions on real local ranks, and what is said of a rank that fails."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,67 +17,16 @@ import torch
 import torch.distributed as dist
 
 import pgregistry
-from pgregistry import ConfigError, cli
-from pgregistry.testing import LocalRanks, RanksFailed
+from pgregistry import ConfigError
+from pgregistry.testing import RanksFailed
 
 Run = Callable[..., list[Any]]
-FACTOR = 10
 
 
 def failure(run_ranks: Run, count: int, function: Callable[..., Any], *args: Any, **keywords: Any) -> str:
     with pytest.raises(RanksFailed) as raised:
         run_ranks(count, function, *args, **keywords)
     return str(raised.value)
-
-
-# --- what can be run --------------------------------------------------------------------------------
-
-
-def ten_times(number: int) -> int:
-    return number * FACTOR
-
-
-def answer(number: int, *, more: int = 1) -> int:
-    return ten_times(number) + dist.get_rank() + more
-
-
-def test_a_function_of_the_test_module_may_use_what_is_around_it(run_ranks: Run) -> None:
-    assert run_ranks(2, answer, 7) == [71, 72]
-
-
-def test_a_lambda_and_a_function_in_a_function_may_use_what_is_around_them(run_ranks: Run) -> None:
-    values = [5, 6]
-    assert run_ranks(2, lambda: values[dist.get_rank()]) == values
-
-    def countdown(number: int) -> list[int]:
-        return [number, *countdown(number - 1)] if number else [answer(0)]
-
-    assert run_ranks(2, countdown, 2) == [[2, 1, 1], [2, 1, 2]]
-
-
-COUNTER = 0
-
-
-def count() -> None:
-    global COUNTER
-    COUNTER += 1
-
-
-def test_functions_of_one_module_share_its_globals_on_a_rank_and_change_nothing_here(run_ranks: Run) -> None:
-    def twice() -> int:
-        count()
-        count()
-        return COUNTER
-
-    assert run_ranks(2, twice) == [2, 2]
-    assert COUNTER == 0
-
-
-def test_what_cannot_be_sent_is_refused_before_anything_is_started(run_ranks: Run) -> None:
-    lock = threading.Lock()
-    with pytest.raises(ConfigError, match=r"cannot be sent .* cannot pickle") as it:
-        run_ranks(2, lambda: lock)
-    assert "Make other things inside the function." in str(it.value)
 
 
 def test_collectives_work_and_ranks_are_those_of_torchrun(run_ranks: Run) -> None:
@@ -158,9 +106,6 @@ def test_no_rank_makes_the_call_if_one_cannot_load_it(run_ranks: Run) -> None:
     assert "printed:" not in said
 
 
-# --- what is said of a rank that fails --------------------------------------------------------------
-
-
 def test_an_error_is_shown_with_its_rank_what_it_printed_and_no_frame_of_ours(run_ranks: Run) -> None:
     def one_fails() -> None:
         if dist.get_rank() == 1:
@@ -233,29 +178,6 @@ def test_ranks_that_fail_alike_are_told_together(run_ranks: Run) -> None:
     assert said == "2 of 2 ranks failed.\nranks 0-1:\nended with 7 and no answer"
 
 
-SENDS = """
-import functools
-from pgregistry.testing import LocalRanks
-
-class Local:
-    pass
-
-def double(number):
-    return 2 * number
-
-with LocalRanks() as ranks:
-    print(ranks.run(1, functools.partial(double, 3), world=False))
-    (local,) = ranks.run(1, lambda: Local(), world=False)
-    print(isinstance(local, Local))
-"""
-
-
-def test_a_script_sends_its_functions_and_its_classes(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SENDS)
-    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "[6]\nTrue\n", done.stderr
-
-
 def test_after_a_failure_the_next_ranks_are_fine(run_ranks: Run) -> None:
     failure(run_ranks, 2, lambda: 1 / 0)
     assert run_ranks(2, lambda: dist.get_rank()) == [0, 1]
@@ -265,70 +187,3 @@ def test_after_a_failure_the_next_ranks_are_fine(run_ranks: Run) -> None:
 def test_there_is_at_least_one_rank(many: int, run_ranks: Run) -> None:
     with pytest.raises(ConfigError, match=r"count = -?\d must be a whole number from 1\."):
         run_ranks(many, lambda: None)
-
-
-def test_without_cloudpickle_one_line_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delitem(sys.modules, "pgregistry.testing.ranks.pickling", raising=False)
-    monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    assert cli.run(["check", "tensor"]) == 1
-    assert capsys.readouterr().err == (
-        "ConfigError: Local ranks need cloudpickle, which is not installed. "
-        "Install it: pip install 'pgregistry[test]'.\n"
-    )
-
-
-# --- the server -------------------------------------------------------------------------------------
-
-
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def ends(process: int) -> bool:
-    """Whether a process is gone within a few seconds."""
-    for _ in range(100):
-        if not alive(process):
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def test_no_process_is_left_when_the_server_is_closed() -> None:
-    with LocalRanks() as ranks:
-        server, rank = ranks.run(1, lambda: (os.getppid(), os.getpid()))[0]
-        assert alive(server)
-    assert ends(server)
-    assert ends(rank)
-    ranks.close()  # twice is fine
-
-
-SCRIPT = """
-import os, threading, sys
-from pgregistry.testing import LocalRanks
-
-def told():
-    print(os.getppid(), os.getpid(), file=open(sys.argv[1], "w"), flush=True)
-    threading.Event().wait()
-
-LocalRanks().run(1, told, env={}, world=False)
-"""
-
-
-def test_no_process_is_left_when_the_one_that_asked_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "ask.py").write_text(SCRIPT.replace("sys.argv[1]", repr(str(tmp_path / "ids"))))
-    asking = subprocess.Popen([sys.executable, str(tmp_path / "ask.py")])
-    for _ in range(300):
-        if (tmp_path / "ids").exists() and (tmp_path / "ids").read_text().endswith("\n"):
-            break
-        time.sleep(0.1)
-    server, rank = map(int, (tmp_path / "ids").read_text().split())
-    asking.kill()
-    asking.wait()
-    assert ends(server)
-    assert ends(rank)

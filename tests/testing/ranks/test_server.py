@@ -1,0 +1,63 @@
+"""The server of local ranks ends, and so do its ranks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pgregistry.testing import LocalRanks
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def ends(process: int) -> bool:
+    """Whether a process is gone within a few seconds."""
+    for _ in range(100):
+        if not alive(process):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_no_process_is_left_when_the_server_is_closed() -> None:
+    with LocalRanks() as ranks:
+        server, rank = ranks.run(1, lambda: (os.getppid(), os.getpid()))[0]
+        assert alive(server)
+    assert ends(server)
+    assert ends(rank)
+    ranks.close()  # twice is fine
+
+
+SCRIPT = """
+import os, threading, sys
+from pgregistry.testing import LocalRanks
+
+def told():
+    print(os.getppid(), os.getpid(), file=open(sys.argv[1], "w"), flush=True)
+    threading.Event().wait()
+
+LocalRanks().run(1, told, env={}, world=False)
+"""
+
+
+def test_no_process_is_left_when_the_one_that_asked_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text(SCRIPT.replace("sys.argv[1]", repr(str(tmp_path / "ids"))))
+    asking = subprocess.Popen([sys.executable, str(tmp_path / "ask.py")])
+    for _ in range(300):
+        if (tmp_path / "ids").exists() and (tmp_path / "ids").read_text().endswith("\n"):
+            break
+        time.sleep(0.1)
+    server, rank = map(int, (tmp_path / "ids").read_text().split())
+    asking.kill()
+    asking.wait()
+    assert ends(server)
+    assert ends(rank)
