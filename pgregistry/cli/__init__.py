@@ -6,16 +6,17 @@ Exit status: 0 success · 1 the plan, plugin or settings are wrong · 2 the comm
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import click
+from click.shell_completion import shell_complete
 
 from pgregistry.cli.check import check_command
 from pgregistry.cli.new import new_command
-from pgregistry.cli.options import print_error
+from pgregistry.cli.options import exit_status
 from pgregistry.cli.plan import plan_command
 from pgregistry.cli.plugins import plugins_command
 from pgregistry.cli.smoke import smoke_command
@@ -87,21 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # for a terminal whose encoding lacks ×
-    try:
-        status = make_cli().main(
-            args=None if arguments is None else list(arguments), prog_name="pgregistry", standalone_mode=False
-        )
-        sys.stdout.flush()
-    except PgregistryError as error:
-        return print_error(error)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    except BrokenPipeError:  # the reader, such as `head`, has stopped reading
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return status if isinstance(status, int) else 0
+    return exit_status(partial(_invoke, [*(sys.argv[1:] if arguments is None else arguments)]))
+
+
+def _invoke(words: list[str]) -> object:
+    """Do what `main` of click does, which exits with 1 if the reader of stdout, such as `head`, has left."""
+    cli = make_cli()
+    if instruction := os.environ.get("_PGREGISTRY_COMPLETE"):
+        return shell_complete(cli, {}, "pgregistry", "_PGREGISTRY_COMPLETE", instruction)
+    with cli.make_context("pgregistry", words) as context:
+        return cli.invoke(context)

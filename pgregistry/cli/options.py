@@ -1,15 +1,22 @@
-"""Options of several commands, as keywords of `pgregistry.plan`; how errors are printed."""
+"""Options of several commands, as keywords of `pgregistry.plan`; exit statuses, and how errors are printed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, Final, TypeVar
 
 import click
 
 from pgregistry.errors import ConfigError, PgregistryError, PlanMismatch, Problems
 from pgregistry.settings.options import OPTIONS, TEXT_OPTIONS
 from pgregistry.settings.sources import assignments, split_assignment, toml_value
+
+log = logging.getLogger("pgregistry.cli")
 
 ORIGIN: Final = "command line"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,7 +72,54 @@ def split_world_size(words: Sequence[str]) -> tuple[int | None, list[tuple[str, 
         raise click.UsageError(str(error)) from None
 
 
-def print_error(error: PgregistryError) -> int:
-    """Print an error on stderr; return its exit status."""
-    click.echo(f"{type(error).__name__}: {error}", err=True)
-    return 3 if isinstance(error, PlanMismatch) else 1
+def exit_status(command: Callable[[], object]) -> int:
+    """Run a command, print what it raises on stderr in one line, and return the exit status."""
+    if sys.stderr is None:  # the processes that a command starts need one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - as long as the process
+    if sys.stdout is None:
+        return _print("pgregistry: stdout is closed, but the results go there.", 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # for a terminal whose encoding lacks ×
+    try:
+        try:
+            status = command()
+        except click.exceptions.Exit as end:  # --help and --version
+            status = end.exit_code
+        sys.stdout.flush()
+    except PgregistryError as error:
+        return _print(f"{type(error).__name__}: {error}", 3 if isinstance(error, PlanMismatch) else 1)
+    except click.ClickException as error:
+        with _writing_errors():
+            error.show()
+        return error.exit_code
+    except (click.Abort, EOFError, KeyboardInterrupt):
+        return 130
+    except OSError as error:
+        _discard(sys.stdout)
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has stopped reading
+            return 0
+        return _print(f"pgregistry: the results cannot be written: {error}", 1)
+    return status if isinstance(status, int) else 0
+
+
+def _print(text: str, status: int) -> int:
+    with _writing_errors():
+        click.echo(text, err=True)
+    return status
+
+
+@contextmanager
+def _writing_errors() -> Iterator[None]:
+    """Write to stderr; if nobody reads it, the exit status still shows that something is wrong."""
+    try:
+        yield
+    except OSError as error:
+        log.debug("stderr cannot be written: %s", error)
+        _discard(sys.stderr)
+
+
+def _discard(stream: IO[str] | None) -> None:
+    """Let Python write what is left of a stream at its end, without another error."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgregistry.cli import cells
-from pgregistry.cli.options import command_line, plan_options, print_error, split_world_size
+from pgregistry.cli.options import command_line, exit_status, plan_options, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.settings import launcher
@@ -68,10 +68,8 @@ def smoke_command(
 
 def run_rank(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
     """Run one local rank of `smoke --nproc`."""
-    try:
-        _build_and_prove(typed, backend, cpu, trace, Problems())
-    except PgregistryError as error:
-        sys.exit(print_error(error))
+    if status := exit_status(partial(_build_and_prove, typed, backend, cpu, trace, Problems())):
+        sys.exit(status)
 
 
 def _build_and_prove(

@@ -94,7 +94,8 @@ def assignments(pairs: Iterable[tuple[str, str]], origin: str, problems: Problem
         if name in RESERVED:
             problems.add(reserved(name, origin))
         elif name in values:
-            problems.add(ConfigError(f"{name!r} is given twice ({origin}): {values[name]} and {text}. Remove one."))
+            twice = f"{shown(values[name])} and {shown(toml_value(text))}"
+            problems.add(ConfigError(f"{name!r} is given twice ({origin}): {twice}. Remove one."))
         else:
             values[name] = toml_value(text)
     return values

@@ -40,7 +40,8 @@ def launch_ranks(
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the ranks print their own errors
+    for name in ("torch.distributed.elastic", "torch.multiprocessing"):  # the ranks print their own errors
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     config = LaunchConfig(
