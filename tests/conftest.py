@@ -28,7 +28,7 @@ def _end_of_ranks() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def local_ranks() -> LocalRanks:
-    """The one process of ranks for tests that ask for the fixture `run_ranks` and for those that import it."""
+    """Return the one process of ranks, for tests that use the fixture `run_ranks` and for those that import it."""
     return ranks.local_ranks()
 
 

@@ -35,7 +35,7 @@ LEAVE_OUT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-
 
 
 def run(command: Sequence[str | Path], folder: Path, seconds: float = 100) -> str:
-    """What a command prints, which must be fine; nothing of this checkout is on its path."""
+    """Run a command without this checkout on its path, and return what it prints; fail if it fails."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "COV"))}
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
@@ -43,7 +43,7 @@ def run(command: Sequence[str | Path], folder: Path, seconds: float = 100) -> st
 
 
 def build(source: Path, folder: Path) -> Path:
-    """The wheel of a copy of a project, built without isolation, so without the network."""
+    """Return the wheel of a copy of a project, built without isolation, so without the network."""
     copy = folder / "source"
     shutil.copytree(source, copy, ignore=LEAVE_OUT)
     run([sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder], copy)
@@ -53,7 +53,7 @@ def build(source: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of pgregistry."""
+    """Return the wheel of pgregistry."""
     return build(ROOT, tmp_path_factory.mktemp("core"))
 
 
@@ -86,7 +86,7 @@ class Environment:
         self.pip("install", "--no-index", "--no-deps", "--no-compile", *wheels)
 
     def plugins(self) -> dict[str, dict[str, Any]]:
-        """What is installed, as the installed command says."""
+        """Return the plugins that the installed command lists."""
         told = json.loads(run([self.python.parent / "pgregistry", "plugins", "--json"], self.folder))
         return {row["name"]: row for row in told}
 
@@ -147,7 +147,7 @@ def test_the_environment_of_the_examples_has_the_wheel_and_not_this_checkout(env
 
 
 def trained(words: list[str]) -> str:
-    """What the training script prints on one rank."""
+    """Run the training script on this rank, and return what it prints."""
     sys.argv = ["train.py", *words]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pgregistry.registry.discovery import ON_WHEN_ENABLED
 from pgregistry.testing import write_distribution
 
 if sys.version_info >= (3, 11):
@@ -15,6 +14,7 @@ else:
     import tomli as tomllib
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+ON_WHEN_ENABLED = "pgregistry.optional"
 #: What `[project]` says of each distribution, by its folder.
 PROJECTS: dict[Path, dict[str, Any]] = {
     path.parent: tomllib.loads(path.read_text(encoding="utf-8"))["project"]

@@ -69,7 +69,7 @@ def write_distributions(root: Path) -> Path:
 
 @contextlib.contextmanager
 def installed(folder: Path, labels: tuple[str, ...]) -> Iterator[None]:
-    """These distributions in this process, found in this order."""
+    """Install these distributions in this process, found in this order."""
     before = list(sys.path)
     sys.path[:0] = [str(folder / label) for label in labels]
     importlib.invalidate_caches()
@@ -86,7 +86,7 @@ def installed(folder: Path, labels: tuple[str, ...]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def logged() -> Iterator[list[str]]:
-    """What pgregistry logs."""
+    """Yield the list of what pgregistry logs."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
@@ -99,7 +99,7 @@ def logged() -> Iterator[list[str]]:
 
 
 def attempt(fault: Fault, folder: Path, *, odd: bool) -> dict[str, Any]:
-    """What `init` does on this rank, what it left, and how long it took."""
+    """Return what `init` does on this rank, what it leaves, and how long it takes."""
     keywords = {"build_timeout": PATIENCE, "agree_timeout": 15, **fault.all, **(fault.odd if odd else {})}
     labels = fault.plugins if odd and fault.plugins is not None else fault.plugins_all
     before, begun = alive(), time.monotonic()

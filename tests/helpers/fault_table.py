@@ -56,7 +56,7 @@ class Fault:
 
 
 def differ(what: str, others: str, odd: str) -> str:
-    """The message of a mismatch."""
+    """Return the message of a mismatch."""
     return (
         "The ranks disagree about what to build; nothing was created.\n"
         f"  {what}:\n    {{others}}: {others}\n    {{odd}}: {odd}"
@@ -355,7 +355,7 @@ def of(tried: str) -> list[Fault]:
 
 
 def table() -> str:
-    """The matrix, for people."""
+    """Return the matrix as a table."""
     places: dict[str, Any] = {
         "odd": "rank N",
         "Odd": "Rank N",

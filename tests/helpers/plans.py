@@ -12,7 +12,7 @@ from pgregistry.planning.planner import Planner
 
 
 def planned(world_size: int, *modes: Mode, **keywords: Any) -> Plan:
-    """A plan of these modes alone."""
+    """Return a plan of these modes alone."""
     return Planner.read(world_size, {"extra": modes, **keywords}, environ={}, installed=()).plan()
 
 
@@ -31,7 +31,7 @@ SIXTEEN = {"tensor": 2, "pipe": 2, "zero1": 2, "nettest": 3}
 
 
 def extras(world_size: int, *modes: Mode, **keywords: Any) -> Plan:
-    """A plan of these modes beside no plugin, with the settings of the environment."""
+    """Return a plan of these modes beside no plugin, with the settings of the environment."""
     return pgregistry.plan(world_size, only=[], extra=modes, **keywords)
 
 
@@ -42,7 +42,7 @@ def plan_refusal(kind: type[PgregistryError], world_size: Any, *modes: Mode, **k
 
 
 def lists(*groups: tuple[int, ...]) -> Mode:
-    """The mode m with these groups, listed."""
+    """Return the mode m with these groups, listed."""
     return Mode("m", groups=lambda mesh: groups)
 
 

@@ -15,7 +15,7 @@ Install = Callable[..., Path]
 
 
 def modes(*bodies: str, before: str = "") -> str:
-    """The source of a plugin whose `pgregistry_modes` has these lines."""
+    """Return the source of a plugin whose `pgregistry_modes` has these lines."""
     return HEAD + before + "\n\n@hookimpl\ndef pgregistry_modes():\n" + "".join(f"    {body}\n" for body in bodies)
 
 

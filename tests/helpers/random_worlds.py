@@ -27,7 +27,7 @@ def world_of(sizes: dict[str, int]) -> Place:
 
 
 def agreeing(place: Place, over: set[str]) -> list[tuple[int, ...]]:
-    """The ranks that agree on everything except `over`."""
+    """Return the groups of ranks that agree on everything except `over`."""
     together: dict[tuple[int, ...], list[int]] = {}
     for rank, where in place.items():
         together.setdefault(tuple(where[name] for name in sorted(where) if name not in over), []).append(rank)
@@ -35,7 +35,7 @@ def agreeing(place: Place, over: set[str]) -> list[tuple[int, ...]]:
 
 
 def divided(place: Place, of: set[str], size: int, outer: str, inner: str) -> Place:
-    """The same ranks, with `of` seen as runs of `size` adjacent positions."""
+    """Return the same ranks, with `of` seen as runs of `size` adjacent positions."""
     result: Place = {}
     for group in agreeing(place, of):
         for position, rank in enumerate(group):
@@ -54,7 +54,7 @@ def fits(place: Place, of: set[str], size: int) -> bool:
 
 
 def keeping(groups: list[tuple[int, ...]], at: tuple[int, ...] | None) -> list[tuple[int, ...]]:
-    """These positions of each group only."""
+    """Return only these positions of each group."""
     if at is None:
         return groups
     kept = [{group[position] for position in at if -len(group) <= position < len(group)} for group in groups]
@@ -72,7 +72,7 @@ def worlds(draw: st.DrawFn, ragged: bool) -> dict[str, Any]:
     keywords: dict[str, int] = {}
 
     def size_of(name: str, size: int) -> int:
-        """The default of a size that is `size` in the end: said by the plugin or by the user."""
+        """Return the default of a size that is `size` in the end: given by the plugin or by the user."""
         if draw(st.booleans()):
             return size
         keywords[name] = size
@@ -144,7 +144,7 @@ def worlds(draw: st.DrawFn, ragged: bool) -> dict[str, Any]:
 
 
 def check(groups: Any, expected: list[tuple[int, ...]], world_size: int) -> None:
-    """A lazy sequence of groups is, in every way of asking, the list that is expected."""
+    """Compare a lazy sequence of groups with the expected list, in every way in which it can be read."""
     member = {rank: index for index, group in enumerate(expected) for rank in group}
     assert list(groups) == expected
     assert len(groups) == len(expected)

@@ -70,7 +70,7 @@ class Job:
             time.sleep(0.02)
 
     def wait(self, timeout: float = 60) -> list[Result]:
-        """What it did on each host, in their order; hosts where it is not done in time are killed."""
+        """Return what it did on each host, in their order; kill it on hosts that are not done in time."""
         ended: dict[int, float] = {}
         while len(ended) < len(self._processes) and time.monotonic() < self._begun + timeout:
             for host, process in self._processes.items():
@@ -103,7 +103,7 @@ class Bed:
 
     @staticmethod
     def address(host: int) -> str:
-        """The address of a host, for all of them."""
+        """Return the address of a host, for all of them."""
         return f"10.0.0.{host + 1}"
 
     def slow(self, host: int, rate: str) -> None:
@@ -202,7 +202,7 @@ class Bed:
 
 @contextmanager
 def hosts(count: int, rate: str | None = None) -> Iterator[Bed]:
-    """Some hosts on one bridge, all with links of the same speed; gone at the end of the block.
+    """Yield some hosts on one bridge, all with links of the same speed; remove them at the end of the block.
 
     Raises:
         BedError: where the machine does not allow it, with what it said.

@@ -33,13 +33,13 @@ def bed() -> Iterator[Bed]:
 
 
 def answers(folder: Path) -> dict[int, Any]:
-    """What each rank told."""
+    """Return the answer of each rank."""
     found = {int(path.stem.removeprefix("answer")): path for path in folder.glob("answer*.json")}
     return {rank: json.loads(found[rank].read_text(encoding="utf-8")) for rank in sorted(found)}
 
 
 def run(bed: Bed, folder: Path, job: str, *arguments: str, **how: Any) -> dict[int, Any]:
-    """What each rank of a job told; fails with all that was said if an agent fails."""
+    """Return the answer of each rank of a job; fail with all that was printed if an agent fails."""
     results = bed.torchrun(str(JOBS / job), *arguments, cwd=folder, **how)
     assert all(result.code == 0 for result in results), "\n".join(result.stderr[-3000:] for result in results)
     return answers(folder)
@@ -57,7 +57,7 @@ def test_hosts_have_names_and_links_of_their_own(bed: Bed, tmp_path: Path) -> No
 
 
 def interrupted(folder: Path) -> None:
-    """A bed in which something runs that its parent has left, and then a Ctrl-C."""
+    """Start a bed in which something runs that its parent has left, then press Ctrl-C."""
     with hosts(2) as bed:
         job = bed.start({1: ["sh", "-c", "sleep 987.65 & wait"]}, cwd=folder)
         job.until(lambda: "987.65" in processes())
@@ -73,7 +73,7 @@ def test_nothing_is_left_of_a_bed_that_was_interrupted(tmp_path: Path, monkeypat
 
 
 def processes() -> str:
-    """The command lines of all processes of this machine."""
+    """Return the command lines of all processes of this machine."""
     said = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -111,7 +111,7 @@ def test_init_builds_every_mode_over_several_hosts_and_knows_which_ranks_share_o
 
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a distribution with a plugin is installed."""
+    """Return a folder in which a distribution with a plugin is installed."""
     folder = tmp_path_factory.mktemp("ring")
     info = folder / "acme_ring-1.dist-info"
     info.mkdir()

@@ -92,3 +92,8 @@ def test_planning_imports_no_torch_and_init_no_click_or_rich() -> None:
     imported = imported_by(single)
     assert "torch" in imported
     assert not {"click", "rich"} & imported
+
+
+def test_smoke_needs_no_extra() -> None:
+    smoke = "import pgregistry.cli.smoke, pgregistry.testing, pgregistry.runtime.initialize, pgregistry.runtime.verify"
+    assert not {"cloudpickle", "pytest", "matplotlib"} & imported_by(smoke)

@@ -131,7 +131,7 @@ def test_a_mode_that_leaves_ranks_out_must_be_one_that_may(plugin: Any) -> None:
 
 
 def swapped(plan: Plan, mode: str, groups: Iterable[Sequence[int]]) -> Plan:
-    """A plan in which a mode has other groups."""
+    """Return a plan in which a mode has other groups."""
     changed = (replace(one, groups=ListedGroups(groups)) if one.name == mode else one for one in plan.planned)
     return replace(plan, planned=tuple(changed))
 

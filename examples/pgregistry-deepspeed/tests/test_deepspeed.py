@@ -20,13 +20,13 @@ EXPERT = "_create_expert_and_data_parallel"
 
 
 def table(plan: pgregistry.Plan, prefix: str = "") -> dict[str, list[list[int]]]:
-    """The groups of the modes with a prefix."""
+    """Return the groups of the modes with a prefix."""
     names = [name for name in plan.modes if name.startswith(prefix)]
     return {name.removeprefix(prefix): [list(group) for group in plan[name].groups] for name in names}
 
 
 def as_sizes(args: dict[str, Any]) -> dict[str, Any]:
-    """The sizes of a run that stand for the arguments of an API."""
+    """Return the sizes of a run that stand for the arguments of an API."""
     lanes = args.get("mp_mode", "tp") == "tp" and "folding" not in args
     ep = "ep_size_outer" if args.get("use_data_before_expert_parallel") else "ep_size"
     sizes = {
@@ -62,7 +62,7 @@ def test_the_modes_of_a_run_have_them_too_beside_the_bundled_ones(
 
 
 def by_lanes(world: int, ep: int, mp: int, pp: int) -> tuple[list[list[int]], list[list[int]]]:
-    """The ranks of each stage lane by lane, cut in runs; and the same position of each run."""
+    """Return the ranks of each stage lane by lane, cut in runs; and the same position of each run."""
     stage = world // pp
     experts, copies = [], []
     for start in range(0, world, stage):

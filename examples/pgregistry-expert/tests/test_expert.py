@@ -24,7 +24,7 @@ class TestExpert(PluginConformance):
 
 
 def table(plan: pgregistry.Plan) -> dict[str, str]:
-    """The groups of both modes, as people write them."""
+    """Return the groups of both modes, as people write them."""
     modes = ("expert", "expert_data")
     return {name: " · ".join(" ".join(map(str, group)) for group in plan[name].groups) for name in modes}
 

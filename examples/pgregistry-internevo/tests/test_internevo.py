@@ -19,7 +19,7 @@ CASES = VECTORS["cases"]
 
 
 def table(plan: pgregistry.Plan, prefix: str = "") -> dict[str, list[list[int]]]:
-    """The groups of the modes with a prefix."""
+    """Return the groups of the modes with a prefix."""
     names = [name for name in plan.modes if name.startswith(prefix)]
     return {name.removeprefix(prefix): [list(group) for group in plan[name].groups] for name in names}
 
@@ -29,7 +29,7 @@ def wanted(case: dict[str, Any]) -> dict[str, list[list[int]]]:
 
 
 def as_sizes(case: dict[str, Any]) -> dict[str, Any]:
-    """The sizes of a run that stand for a configuration."""
+    """Return the sizes of a run that stand for a configuration."""
     parallel, derived = case["args"]["parallel"], case["derived"]
     sizes = {name: parallel[name]["size"] for name in ("pipeline", "tensor")}
     sizes |= {name: derived[name] for name in ("zero1", "expert", "expert_tensor")}
@@ -57,7 +57,7 @@ def test_the_modes_of_a_run_have_them_too_beside_the_bundled_ones(case: dict[str
 
 
 def two_d(head: int, context: int, window: int, *, head_first: bool, interleaved: bool) -> dict[str, Any]:
-    """A configuration of heads and windows that fill the tensor axis."""
+    """Return a configuration of heads and windows that fill the tensor axis."""
     placement = {"head_first": head_first, "interleaved": interleaved}
     sequence = {"enable": True, "head_size": head, "context_size": context, "window_size": window}
     return {

@@ -26,18 +26,18 @@ REFUSED = [
 
 
 def table(plan: pgregistry.Plan, prefix: str = "") -> dict[str, list[list[int]]]:
-    """The groups of the modes with a prefix."""
+    """Return the groups of the modes with a prefix."""
     names = [name for name in plan.modes if name.startswith(prefix)]
     return {name.removeprefix(prefix): [list(group) for group in plan[name].groups] for name in names}
 
 
 def wanted(case: dict[str, Any]) -> dict[str, list[list[int]]]:
-    """The groups of a case, without the order that a system has inside them."""
+    """Return the groups of a case, without the order that a system has inside them."""
     return {name: sorted(sorted(group) for group in listed) for name, listed in case["groups"].items()}
 
 
 def as_modes(system: str, world: int, args: dict[str, Any]) -> dict[str, Any]:
-    """The sizes, and the modes that a query needs, that stand for the arguments of a system."""
+    """Return the sizes, and the modes that a query needs, that stand for the arguments of a system."""
     if system == "colossalai":
         sizes = {f"colossalai_size_{axis}": size for axis, size in enumerate(args["size"])}
         asked = []
@@ -79,7 +79,7 @@ def test_four_families_live_together_and_move_nobody() -> None:
 
 
 def by_rows(world: int, tp: int, pcp: int, dcp: int) -> list[list[int]]:
-    """Runs of dcp ranks: along pcp, then tp, block by block."""
+    """Return runs of dcp ranks: along pcp, then tp, block by block."""
     blocks = range(0, world, tp * pcp)
     ranks = [block + tp * row + column for block in blocks for column in range(tp) for row in range(pcp)]
     return sorted(sorted(ranks[start : start + dcp]) for start in range(0, world, dcp))

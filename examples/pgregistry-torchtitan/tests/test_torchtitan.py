@@ -17,7 +17,7 @@ CASES = [(case["world_size"], case["args"], case["groups"]) for case in VECTORS[
 
 
 def table(plan: pgregistry.Plan, prefix: str = "") -> dict[str, list[list[int]]]:
-    """The groups of the modes with a prefix."""
+    """Return the groups of the modes with a prefix."""
     names = [name for name in plan.modes if name.startswith(prefix)]
     return {name.removeprefix(prefix): [list(group) for group in plan[name].groups] for name in names}
 
