@@ -187,8 +187,12 @@ def describe(error: BaseException) -> str:
     >>> describe(ValueError("no disk"))
     'ValueError: no disk'
     """
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, even if making it raises."""
     try:
-        text = str(error)
+        return clean(str(error))
     except Exception as failure:
-        text = f"(its text raised {type(failure).__name__})"
-    return clean(f"{type(error).__name__}: {text}")
+        return f"(its text raised {type(failure).__name__})"

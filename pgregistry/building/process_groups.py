@@ -17,7 +17,7 @@ from pgregistry.building.backend import default_group_backend, torch_options
 from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, specs_of_rank
 from pgregistry.building.watchdog import Watchdog
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import BuildError
+from pgregistry.errors import BuildError, describe
 from pgregistry.planning.plans.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class ProcessGroups:
             except ValueError as error:
                 log.debug("A process group was destroyed before: %s", error)
             except Exception as error:
-                log.debug("A process group could not be destroyed: %s: %s", type(error).__name__, error)
+                log.debug("A process group could not be destroyed: %s", describe(error))
                 failed.append(error)
         self.kept.clear()
         farewell, self.farewell = self.farewell, None
@@ -129,7 +129,7 @@ class GroupBuilder:
             yield
         except Exception as error:
             raise BuildError(
-                f"Rank {self.scope.rank} could not make {spec}: {type(error).__name__}: {error}",
+                f"Rank {self.scope.rank} could not make {spec}: {describe(error)}",
                 ranks=[self.scope.rank],
             ) from error
 

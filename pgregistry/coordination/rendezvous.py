@@ -22,7 +22,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
 from pgregistry.coordination.store.connections import waiting
 from pgregistry.coordination.store.scoped_store import ANSWER, SLICE
 from pgregistry.coordination.store.worker import run_abandonable
-from pgregistry.errors import PlanMismatch
+from pgregistry.errors import PlanMismatch, describe
 from pgregistry.settings.launcher import Launch, rendezvous_address
 
 #: The key whose value is the prefix of all keys of one `init`.
@@ -81,7 +81,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
             if again and time.monotonic() < until:
                 time.sleep(min(_pause(launch.world_size), _left(until)))
                 continue
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            reason = describe(error).splitlines()[0]
             if launch.rank == 0:
                 raise PlanMismatch(
                     f"Rank 0 of {launch.world_size} could not open the store at {address}:{port}, where all ranks "

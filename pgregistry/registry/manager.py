@@ -10,7 +10,7 @@ from typing import Any
 
 import pluggy
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing, text_of
 from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover
 from pgregistry.registry.loading import HOOKS, HookManager, load
 from pgregistry.registry.plugin import InstalledPlugin, Plugin, PluginStatus
@@ -200,7 +200,9 @@ def _result(plugin: Plugin, hook: str, caller: pluggy.HookCaller, arguments: Map
     except PgregistryError as error:
         raise type(error)(f"{plugin}: {error}", ranks=error.ranks, plugin=plugin.name) from error
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{plugin} raised {type(error).__name__} in {hook}: {error}", plugin=plugin.name) from error
+        raise PluginError(
+            f"{plugin} raised {type(error).__name__} in {hook}: {text_of(error)}", plugin=plugin.name
+        ) from error
     return result
 
 
