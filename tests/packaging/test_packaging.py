@@ -95,5 +95,5 @@ def test_planning_imports_no_torch_and_init_no_click_or_rich() -> None:
 
 
 def test_smoke_needs_no_extra() -> None:
-    smoke = "import pgregistry.cli.smoke, pgregistry.testing, pgregistry.runtime.initialize, pgregistry.runtime.verify"
+    smoke = "import pgregistry.cli.smoke, pgregistry.testing, pgregistry.runtime.initialize"
     assert not {"cloudpickle", "pytest", "matplotlib"} & imported_by(smoke)
