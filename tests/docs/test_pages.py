@@ -7,6 +7,8 @@ import re
 import shlex
 import string
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from documents import ALL, ROOT, blocks, commands, files, read, sections
@@ -64,7 +66,24 @@ def test_the_reference_has_the_exit_codes_of_the_commands_beside_them(capsys: py
     assert [(str(cli.run(shlex.split(command))), command) for _, command in rows] == rows
     assert cli.run(["plan", "4"]) == 0
     assert capsys.readouterr().err.count("Error") == 2
-    assert cli.options.print_error(pgregistry.PlanMismatch("ranks disagree")) == 3
+
+
+DISAGREES = """
+from pgregistry import PlanMismatch, hookimpl
+
+
+@hookimpl
+def pgregistry_commands(cli):
+    @cli.command()
+    def disagree():
+        raise PlanMismatch("ranks disagree")
+"""
+
+
+def test_the_exit_code_of_ranks_that_disagree_is_that_of_the_reference(distribution: Callable[..., Path]) -> None:
+    distribution("pgregistry-acme", {"acme": "acme_plugin"}, {"acme_plugin.py": DISAGREES})
+    (code,) = re.findall(r"(\d) means that ranks disagree", sections("docs/reference.md")["Exit codes"])
+    assert str(cli.run(["disagree"])) == code
 
 
 def test_every_bundled_mode_is_in_the_index_with_its_groups() -> None:
