@@ -17,8 +17,8 @@ import pgregistry
 from pgregistry.errors import PgregistryError
 from pgregistry.planning.planner import Planner
 
-#: The folder of pgregistry itself, whose frames are not shown.
-PACKAGE: Final = Path(pgregistry.__file__).parent
+#: The folders of pgregistry and of importlib, whose frames are not shown.
+NOT_SHOWN: Final = (Path(pgregistry.__file__).parent, Path(importlib.metadata.__file__).parents[1])
 
 START: Final = """
 import json, sys
@@ -90,6 +90,10 @@ class _Watch:
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Note an import of torch, and leave the search to the next finder."""
         if name == "torch" and not self.torch:
-            stack = [frame for frame in traceback.extract_stack()[:-1] if "importlib" not in frame.filename]
-            theirs = [frame for frame in stack if frame.line and not Path(frame.filename).is_relative_to(PACKAGE)]
-            self.torch = [f"{frame.filename}:{frame.lineno}: {frame.line}" for frame in theirs]
+            theirs = [frame for frame in traceback.extract_stack()[:-1] if _is_shown(frame.filename)]
+            lines = [f"{frame.filename}:{frame.lineno}: {frame.line}" for frame in theirs]
+            self.torch = lines or ["the line is not known"]
+
+
+def _is_shown(file: str) -> bool:
+    return not file.startswith("<") and not any(Path(file).is_relative_to(folder) for folder in NOT_SHOWN)

@@ -197,12 +197,13 @@ def test_an_import_of_torch_is_told_with_its_line(where: str, plugin: Any) -> No
     assert re.search(r"acme_plugin.py:\d+: import torch", said)
 
 
-def test_an_import_of_torch_is_told_in_a_folder_that_is_called_like_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["pgregistry", "importlib"])
+def test_an_import_of_torch_is_told_in_a_folder_of_any_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = modes("yield Mode('acme', over=())", before="import torch")
     folder = write_distribution(
-        tmp_path / "pgregistry" / "plugins", "pgregistry-acme", {"acme": "acme_plugin"}, {"acme_plugin.py": source}
+        tmp_path / name / "plugins", "pgregistry-acme", {"acme": "acme_plugin"}, {"acme_plugin.py": source}
     )
     monkeypatch.syspath_prepend(folder)
     (said,) = wrong(Subject("acme", worlds=(2,)), "it_imports_no_torch")
