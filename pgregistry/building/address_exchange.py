@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from pgregistry.building.watchdog import LOOK, Watchdog
+from pgregistry.coordination.abandonable import AbandonableThread, GivenUpError, give_up
 from pgregistry.coordination.barrier import GONE, address_key
 from pgregistry.coordination.store.codec import decode, encode, parse
 from pgregistry.coordination.store.scoped_store import SLICE, ScopedStore
@@ -52,7 +55,7 @@ class ExchangeStore(Store):
             if self._state == "collecting":
                 self._known[key] = value.encode() if isinstance(value, str) else value
                 return
-        self._store.set(key, value)
+        self._later.set(key, value)
 
     def get(self, key: str) -> bytes:
         return self.multi_get([key])[0]
@@ -63,9 +66,15 @@ class ExchangeStore(Store):
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._state in ("complete", "given up"))
             self._waiting -= 1
-            if self._state == "given up":
-                raise RuntimeError("building was given up")
+        _ = self._later
         return [self._known[key] if key in self._known else self._get_later(key) for key in keys]
+
+    @property
+    def _later(self) -> Any:
+        """Return the store for what is not exchanged; raise if building was given up."""
+        if self._state == "given up":
+            raise GivenUpError("building was given up")
+        return self._store
 
     def _get_later(self, key: str) -> bytes:
         """Return what is written after the exchange, as torch does with TORCH_DISTRIBUTED_DEBUG=DETAIL.
@@ -74,13 +83,11 @@ class ExchangeStore(Store):
         those that have something to write, so this asks again and again.
         """
         until = time.monotonic() + self._store.timeout.total_seconds()
-        while not self._store.check([key]):
-            if self._state == "given up":
-                raise RuntimeError("building was given up")
+        while not self._later.check([key]):
             if time.monotonic() > until:
-                raise RuntimeError(f"Timeout: no rank wrote {key}")
+                raise RuntimeError(f"Timeout: nobody wrote {key}")
             time.sleep(PAUSE)
-        return bytes(self._store.get(key))
+        return bytes(self._later.get(key))
 
     def multi_set(self, keys: Sequence[str], values: Sequence[bytes | str]) -> None:
         for key, value in zip(keys, values, strict=True):
@@ -90,27 +97,30 @@ class ExchangeStore(Store):
         self.multi_get(keys)
 
     def check(self, keys: Sequence[str]) -> bool:
-        return all(key in self._known or self._store.check([key]) for key in keys)
+        return all(key in self._known or self._later.check([key]) for key in keys)
 
     def add(self, key: str, value: int) -> int:
-        return int(self._store.add(key, value))
+        return int(self._later.add(key, value))
 
     def compare_set(self, key: str, expected: str, desired: str) -> Any:
-        return self._store.compare_set(key, expected, desired)
+        return self._later.compare_set(key, expected, desired)
 
     # `run_together` calls these, in the thread that waits for the others.
 
-    def exchange(self, alive: Callable[[], int], watchdog: Watchdog) -> None:
-        """Write the addresses of all threads, read those of the peers, and let the threads go on.
+    def collect(self, alive: Callable[[], int], watchdog: Watchdog) -> None:
+        """Wait until all threads have written their addresses and read those of others.
 
         Args:
             alive: Returns how many threads still make a process group; raises what one of them raised.
-            watchdog: Ends the wait for a peer.
+            watchdog: Ends the wait.
         """
         with self._changed:
             while not self._changed.wait_for(lambda: self._waiting >= alive(), timeout=watchdog.next(SLICE)):
                 watchdog.look_around()
             self._state = "published"
+
+    def exchange(self, watchdog: Watchdog) -> None:
+        """Write the addresses of all threads, read those of the peers, and let the threads go on."""
         mine = encode({key: value.decode("latin-1") for key, value in self._known.items()})
         self._scope.set(address_key(self._scope.rank), mine)
         keys = [address_key(peer) for peer in self._peers]
@@ -141,8 +151,19 @@ class ExchangeStore(Store):
             return self._changed.wait_for(lambda: not alive(), timeout=seconds)
 
 
-def run_together(store: ExchangeStore, jobs: Sequence[Callable[[], object]], watchdog: Watchdog) -> None:
+def run_together(
+    store: ExchangeStore,
+    jobs: Sequence[Callable[[], object]],
+    watchdog: Watchdog,
+    environment: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
     """Run jobs at the same time, each in a thread, and serve them by the store.
+
+    Args:
+        store: Serves the jobs.
+        jobs: Each makes a process group.
+        watchdog: Ends the wait for other ranks.
+        environment: Entered until all jobs have written their addresses: gloo reads its variables before that.
 
     Raises:
         Exception: what the first job raised, or the watchdog, at once; the other jobs end with an error.
@@ -164,18 +185,28 @@ def run_together(store: ExchangeStore, jobs: Sequence[Callable[[], object]], wat
             raise failures[0]
         return len(jobs) - len(finished)
 
-    threads = [threading.Thread(target=run, args=(job,), daemon=True) for job in jobs]
-    for thread in threads:
-        thread.start()
-    try:
+    threads = [AbandonableThread(partial(run, job)) for job in jobs]
+    with environment(), _giving_up(store, threads):
+        for thread in threads:
+            thread.start()
+        store.collect(alive, watchdog)
+    with _giving_up(store, threads):
         if jobs:
-            store.exchange(alive, watchdog)
+            store.exchange(watchdog)
         while not store.wait_for_threads(alive, watchdog.next(LOOK)):
             watchdog.look_around()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def _giving_up(store: ExchangeStore, threads: Sequence[AbandonableThread]) -> Iterator[None]:
+    """Give the threads up if anything is raised: their next call of the store ends them."""
+    try:
+        yield
     except BaseException:
         store.give_up()
+        give_up(threads)
         raise
 
 

@@ -13,9 +13,13 @@ import torch.distributed as dist
 from pgregistry.building.specs import GroupSpec
 from pgregistry.errors import BuildError, did_you_mean
 
-#: With these, gloo reads all addresses of a group in one call, and an address does not grow with the group.
-#: Both sides of a connection must use them, so every rank sets them.
-GLOO: Final = {"GLOO_ENABLE_STORE_V2_API": "1", "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER": "1"}
+#: With this gloo reads all addresses of a group in one call.
+ONE_READ: Final = "GLOO_ENABLE_STORE_V2_API"
+#: With this an address does not grow with the group. Both sides of a connection must have it, or one of them crashes,
+#: also in a process group that a thread of the user makes just now. So small worlds do without it.
+SHORT_ADDRESSES: Final = "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER"
+#: The most ranks in a world whose addresses may grow with the group.
+SMALL: Final = 64
 
 
 def device_backends(group: dist.ProcessGroup | None = None) -> dict[str, str]:
@@ -98,13 +102,18 @@ def torch_options(spec: GroupSpec) -> Any:
 
 
 @contextmanager
-def gloo_environment() -> Iterator[None]:
-    """Set the variables of `GLOO` while process groups are made, then restore what was there.
+def gloo_environment(ranks: int) -> Iterator[None]:
+    """Set the variables that gloo reads when a process group is made, then restore what was there.
 
-    gloo reads them when a process group is made, and torch has no other way to set them.
+    torch has no other way to set them. gloo reads them before it writes the addresses of this rank. Only one `init`
+    runs in a process, so nobody else changes them meanwhile.
+
+    Args:
+        ranks: The number of ranks in the world.
     """
-    before = {name: os.environ.get(name) for name in GLOO}
-    os.environ.update(GLOO)
+    names = (ONE_READ, SHORT_ADDRESSES) if ranks > SMALL else (ONE_READ,)
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
     try:
         yield
     finally:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from threading import Event
 from typing import Any
 
 from pgregistry.building.address_exchange import ExchangeStore, run_together
 from pgregistry.building.backend import gloo_environment, torch_options
 from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec, has_gloo
-from pgregistry.building.watchdog import LOOK
 from pgregistry.coordination.store.connections import waiting
-from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.torch_private import group_creation
 
 
@@ -25,9 +22,13 @@ def create_by_name(builder: GroupBuilder) -> None:
     mixed = [spec for spec in specs if spec.backend != "gloo" and has_gloo(spec.backend)]
     store = ExchangeStore(scope, sorted({rank for spec in gloo for rank in spec.ranks} - {scope.rank}))
     builder.groups.kept.append(store)
-    with gloo_environment():
-        run_together(store, [partial(_create, builder, spec, store) for spec in gloo], builder.watchdog)
-        _create_in_turn(builder, mixed)
+    run_together(
+        store,
+        [partial(_create, builder, spec, store) for spec in gloo],
+        builder.watchdog,
+        partial(gloo_environment, builder.plan.world_size),
+    )
+    _create_in_turn(builder, mixed)
     for spec in specs:
         if not has_gloo(spec.backend):  # these connect at their first collective
             _create(builder, spec, scope.store)
@@ -38,7 +39,7 @@ def _create(builder: GroupBuilder, spec: GroupSpec, store: Any) -> None:
         group = group_creation.create_group(
             spec.ranks,
             builder.scope.rank,
-            name=f"{builder.scope.name}/groups/{spec.name}",
+            name=_name(builder, spec),
             backend=spec.backend,
             store=store,
             options=torch_options(spec),
@@ -48,6 +49,10 @@ def _create(builder: GroupBuilder, spec: GroupSpec, store: Any) -> None:
     builder.add(spec, group)
 
 
+def _name(builder: GroupBuilder, spec: GroupSpec) -> str:
+    return f"{builder.scope.name}/groups/{spec.name}"
+
+
 def _create_in_turn(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
     """Make process groups of gloo and another backend, one after another, in a thread.
 
@@ -55,16 +60,13 @@ def _create_in_turn(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
     """
     if not specs:
         return
-    store, given_up = builder.scope.second_connection(), Event()
+    store = builder.scope.second_connection()
 
     def create_all() -> None:
         with waiting(store, builder.watchdog.seconds):
             for spec in specs:
-                if not given_up.is_set():
-                    _create(builder, spec, store)
+                builder.waits = f"{builder.scope.name}/{_name(builder, spec)}", len(spec.ranks)
+                _create(builder, spec, store)
 
-    try:
-        run_abandonable(create_all, builder.watchdog.look_around, LOOK)
-    except BaseException:
-        given_up.set()
-        raise
+    with gloo_environment(builder.plan.world_size):
+        builder.run(create_all)

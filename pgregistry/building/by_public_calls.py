@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -12,10 +13,13 @@ import torch.distributed as dist
 from pgregistry.building.backend import default_group_is_bound, torch_options
 from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec, new_specs
-from pgregistry.building.watchdog import LOOK
+from pgregistry.coordination.abandonable import MOMENT, check_given_up
+from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import SLICE
-from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.errors import BuildError, format_ranks
+from pgregistry.torch_private import counter
+
+log = logging.getLogger(__name__)
 
 
 def create_by_public_calls(builder: GroupBuilder) -> None:
@@ -38,14 +42,35 @@ def create_by_public_calls(builder: GroupBuilder) -> None:
         )
     scope.set(f"made/{scope.rank}", str(dist.get_pg_count()))
     keys = [f"made/{rank}" for rank in scope.ranks]
-    while (counts := scope.read(keys, watchdog.next(SLICE))) is None:
-        watchdog.look_around()
-    run_abandonable(partial(_create_all, builder, max(map(int, counts))), watchdog.look_around, LOOK)
+    try:
+        while (counts := scope.read(keys, watchdog.next(SLICE))) is None:
+            watchdog.look_around()
+        builder.run(partial(_create_all, builder, max(map(int, counts))))
+    except BaseException:
+        _skip_names(builder, keys)
+        raise
+
+
+def _skip_names(builder: GroupBuilder, keys: Sequence[str]) -> None:
+    """Count all process groups of the plan, whether they were made or not.
+
+    Ranks stop at different ones. The next that somebody makes must have one name on all ranks, and no address may
+    stand under it yet. If a rank did not write its count, no rank has made a process group.
+    """
+    try:
+        counts = builder.scope.read(keys, MOMENT)
+    except LostError as error:
+        log.debug("the counts of process groups could not be read: %s", error)
+        return
+    if counts is not None:
+        planned = sum(map(len, new_specs(builder.plan, builder.defaults, builder.default_spec).values()))
+        counter.raise_to(max(map(int, counts)) + planned)
 
 
 def _create_all(builder: GroupBuilder, count: int) -> None:
     rank, size, bound = builder.scope.rank, dist.get_world_size(), default_group_is_bound()
     for _ in range(count - dist.get_pg_count()):
+        check_given_up()
         dist.new_group([(rank + 1) % size])
     for specs in new_specs(builder.plan, builder.defaults, builder.default_spec).values():
         backends = {spec.backend for spec in specs}
@@ -72,6 +97,7 @@ def _split(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> Any:
 
 def _new(builder: GroupBuilder, spec: GroupSpec) -> Any:
     with builder.naming(spec):
+        builder.waits = str(dist.get_pg_count()), len(spec.ranks)
         return dist.new_group(
             list(spec.ranks),
             timeout=_duration(spec),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,10 +16,13 @@ import torch.distributed as dist
 
 from pgregistry.building.backend import default_group_backend, torch_options
 from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, specs_of_rank
-from pgregistry.building.watchdog import Watchdog
+from pgregistry.building.watchdog import LOOK, Watchdog
+from pgregistry.coordination.abandonable import check_given_up, given_up, run_abandonable
+from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, describe
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.torch_private import gloo
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ class ProcessGroups:
     default_group: dist.ProcessGroup | None = None
     farewell: Callable[[], None] | None = None
     excepthook: Callable[..., object] | None = None
+    _closing: Any = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def close(self, *, abort: bool) -> None:
         """Destroy what `init` made, in the opposite order, and leave this object empty.
@@ -56,25 +61,20 @@ class ProcessGroups:
         Raises:
             BuildError: if one could not be destroyed, after all were tried.
         """
-        doomed = [group for group in (*reversed(self.created.values()), self.default_group) if group is not None]
-        self.created.clear()
+        with self._closing:
+            self._close(abort)
+
+    def _close(self, abort: bool) -> None:
         self.groups.clear()
         self.companions.clear()
-        self.default_group = None
         failed: list[Exception] = []
-        for group in doomed:
-            if not dist.is_initialized():
-                log.debug("The default process group was destroyed before, and every other one with it.")
-                break
-            try:
-                if abort:
-                    group.abort()
-                dist.destroy_process_group(group)
-            except ValueError as error:
-                log.debug("A process group was destroyed before: %s", error)
-            except Exception as error:
-                log.debug("A process group could not be destroyed: %s", describe(error))
-                failed.append(error)
+        while self.created:  # each is forgotten when it is destroyed, so that an interrupted call can be repeated
+            spec, group = next(reversed(self.created.items()))
+            _destroy(group, abort, failed)
+            self.created.pop(spec, None)
+        world = self.default_group  # the store that it keeps is needed for the farewell
+        _destroy(world, abort, failed)
+        self.default_group = None
         self.kept.clear()
         farewell, self.farewell = self.farewell, None
         if farewell and not abort:
@@ -88,6 +88,23 @@ class ProcessGroups:
             ) from failed[0]
 
 
+def _destroy(group: dist.ProcessGroup | None, abort: bool, failed: list[Exception]) -> None:
+    if group is None:
+        return
+    if not dist.is_initialized():
+        log.debug("The default process group was destroyed before, and every other one with it.")
+        return
+    try:
+        if abort:
+            group.abort()
+        dist.destroy_process_group(group)
+    except ValueError as error:
+        log.debug("A process group was destroyed before: %s", error)
+    except Exception as error:
+        log.debug("A process group could not be destroyed: %s", describe(error))
+        failed.append(error)
+
+
 class GroupBuilder:
     """The common part of the two ways of building: the plan, the scope of the ranks, the groups so far, the watchdog.
 
@@ -98,6 +115,7 @@ class GroupBuilder:
         groups: Filled as process groups are made, so that a failure can destroy them.
         default_spec: The spec of the default process group, which is there and serves every mode that it fits.
         watchdog: Ends the wait for a rank that failed or is missing.
+        waits: The name and the size of a process group whose members wait for one another in torch.
     """
 
     def __init__(
@@ -114,17 +132,41 @@ class GroupBuilder:
             torch_options(spec)
         groups.created.update((spec, None) for spec in wanted if spec != self.default_spec)
         self.watchdog = Watchdog(scope, groups.created, seconds)
+        self.waits: tuple[str, int] | None = None
         self._begun = time.monotonic()
         self._seconds: dict[GroupSpec, float] = {}
 
     def add(self, spec: GroupSpec, group: dist.ProcessGroup) -> None:
         """Keep a process group that was made."""
         self.groups.created[spec] = group
+        if given_up():  # whoever comes last destroys it: this thread, or the one that gave it up
+            self.groups.close(abort=True)
+            check_given_up()
         self._seconds[spec] = time.monotonic() - self._begun
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run a job that makes process groups one after another, in a thread that the watchdog ends."""
+        try:
+            run_abandonable(job, self.watchdog.look_around, LOOK)
+        except BaseException:
+            if self.waits:
+                self._end_wait(*gloo.no_addresses(*self.waits))
+            raise
+
+    def _end_wait(self, prefix: str, values: Mapping[str, str]) -> None:
+        """End the wait of ranks that are in torch for those that will not come."""
+        try:
+            self.scope.beside(prefix).set_many(values)
+        except LostError as error:
+            log.debug("rank %d could not end the wait for a process group: %s", self.scope.rank, error)
 
     @contextmanager
     def naming(self, spec: GroupSpec) -> Iterator[None]:
-        """Raise what torch raises inside as a BuildError that names the rank and the group."""
+        """Raise what torch raises inside as a BuildError that names the rank and the group.
+
+        A thread that was given up does not come inside.
+        """
+        check_given_up()
         try:
             yield
         except Exception as error:

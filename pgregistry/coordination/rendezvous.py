@@ -19,9 +19,9 @@ from torch.distributed import (  # type: ignore[attr-defined]
     TCPStore,
 )
 
+from pgregistry.coordination.abandonable import check_given_up, run_abandonable
 from pgregistry.coordination.store.connections import waiting
 from pgregistry.coordination.store.scoped_store import ANSWER, SLICE
-from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.errors import PlanMismatch, describe
 from pgregistry.settings.launcher import Launch, rendezvous_address
 
@@ -45,12 +45,13 @@ class Connection:
     Attributes:
         store: The store, for the default process group.
         aside: The same store over another connection: a call that waits blocks all users of one.
-        hosts: Whether this process hosts the store.
+        server: The store's server, if this process hosts it. It ends when nothing refers to it any more, and with
+            it all waits in the store, on all ranks.
     """
 
     store: Store
     aside: Store
-    hosts: bool
+    server: Store | None
 
 
 def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Connection:
@@ -109,7 +110,7 @@ def _host(address: str, port: int, agent: bool, world_size: int, until: float) -
     store.set(OPEN, prefix)
     if agent_store is not None:
         agent_store.set(WHERE, f"{address} {store.port}")
-    return _connection(store, prefix, hosts=True)
+    return _connection(store, prefix, server=store)
 
 
 def _join(rank: int, address: str, port: int, agent: bool, world_size: int, until: float) -> Connection:
@@ -123,13 +124,16 @@ def _join(rank: int, address: str, port: int, agent: bool, world_size: int, unti
     store, _ = _reach(address, port, world_size, until, patient=not agent)
     with waiting(store, min(_left(until), ANSWER)):
         prefix = store.get(OPEN).decode()
+    check_given_up()
     if store.add(f"{prefix}/came/{rank}", 1) > 1:
         raise ConnectionError(f"rank 0 has not come again; its last store at {address}:{port} is about to close")
-    return _connection(store, prefix, hosts=False)
+    return _connection(store, prefix)
 
 
-def _connection(store: Any, prefix: str, *, hosts: bool) -> Connection:
-    return Connection(PrefixStore(prefix, store), PrefixStore(prefix, store.clone()), hosts)
+def _connection(store: Any, prefix: str, server: Store | None = None) -> Connection:
+    return Connection(
+        PrefixStore(prefix, store.clone() if server else store), PrefixStore(prefix, store.clone()), server
+    )
 
 
 def _reach(address: str, port: int, world_size: int, until: float, *, patient: bool = True) -> tuple[Any, str]:

@@ -13,10 +13,11 @@ import torch.distributed as dist
 from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound
 from pgregistry.building.build import build_strategy
 from pgregistry.building.specs import Defaults
+from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.barrier import barrier
 from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
 from pgregistry.coordination.store.scoped_store import ScopedStore, environment
-from pgregistry.errors import ConfigError, Problems
+from pgregistry.errors import BuildError, ConfigError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.manager import Registry
@@ -56,6 +57,7 @@ class Attempt:
         ranks: Sequence[int] = range(process.world_size)
         outcome: tuple[Plan, Registry] | BaseException
         try:
+            _check_nothing_goes_on()
             within = _ranks(keywords.get("within"), process.world_size)
             keywords = {**keywords, "within": within}
             ranks = _taking_part(within, process.world_size)
@@ -105,6 +107,14 @@ class Attempt:
         if registry.implementing("pgregistry_ready"):
             barrier(scope, seconds, "groups")
             registry.call_in_order("pgregistry_ready", [mode.plugin.name for mode in plan.planned], context=context)
+
+
+def _check_nothing_goes_on() -> None:
+    if not wait_for_given_up(0):
+        raise BuildError(
+            "On this rank torch still starts the default process group of an earlier init() that failed. Call init() "
+            "again when torch has given up, which takes as long as the timeout of that group, or restart this process."
+        )
 
 
 def _exact(seconds: float | None) -> str:

@@ -139,12 +139,10 @@ class ParallelContext:
                 verify_handle(handle, self.process_groups.companions.get(name), self.plan.fingerprint)
 
     def close(self) -> None:
-        """Destroy exactly the process groups that `init` made. A second call does nothing."""
+        """Destroy exactly the process groups that `init` made. A second call finishes one that was interrupted."""
         self._end(abort=False)
 
     def _end(self, *, abort: bool) -> None:
-        if self._closed:
-            return
         self._closed = True
         self._roots.clear()
         self.process_groups.close(abort=abort)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
+import weakref
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,12 +14,14 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from pgregistry.building.backend import gloo_environment
+from pgregistry.building.process_groups import ProcessGroups
+from pgregistry.coordination.abandonable import check_given_up, given_up, run_abandonable
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
 from pgregistry.coordination.store.connections import LostError, connected, timed_out
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.coordination.store.worker import run_abandonable
 from pgregistry.errors import BuildError, PgregistryError, describe
 from pgregistry.runtime.process import InitOptions, ProcessInfo
+from pgregistry.torch_private import counter
 
 log = logging.getLogger("pgregistry")
 
@@ -27,15 +30,16 @@ LOOK = 0.5
 
 
 def start_default_group(
-    process: ProcessInfo, options: InitOptions, scope: ScopedStore, backend: str
-) -> dist.ProcessGroup | None:
-    """Start the default process group among all ranks, and return it.
+    process: ProcessInfo, options: InitOptions, scope: ScopedStore, backend: str, groups: ProcessGroups
+) -> None:
+    """Start the default process group among all ranks.
 
     Args:
         process: This process.
         options: The run's settings.
         scope: A scope of all ranks.
         backend: The backend of the default process group.
+        groups: It is given the default process group.
 
     Raises:
         BuildError: on every rank, if one cannot join or does not come within `build_timeout`.
@@ -43,15 +47,23 @@ def start_default_group(
     device: Any = options.device
     if device is not None and device.index is None:
         device = torch.device(device.type, process.local_rank or 0)
-    job = partial(
-        dist.init_process_group,
-        backend,
-        store=PrefixStore(f"{scope.name}/world", process.store),
-        rank=process.rank,
-        world_size=process.world_size,
-        timeout=None if options.timeout is None else timedelta(seconds=options.timeout),
-        device_id=device,
-    )
+
+    def start() -> None:
+        check_given_up()
+        counter.restart()
+        groups.excepthook = sys.excepthook
+        dist.init_process_group(
+            backend,
+            store=PrefixStore(f"{scope.name}/world", process.store),
+            rank=process.rank,
+            world_size=process.world_size,
+            timeout=None if options.timeout is None else timedelta(seconds=options.timeout),
+            device_id=device,
+        )
+        groups.default_group = dist.group.WORLD
+        if given_up():  # whoever comes last destroys it: this thread, or the one that gave it up
+            groups.close(abort=True)
+
     until = time.monotonic() + options.build_timeout
     process.store.set_timeout(timedelta(seconds=options.build_timeout + 2 * LOOK))  # torch gives up after us
 
@@ -70,8 +82,8 @@ def start_default_group(
             raise overdue()
 
     try:
-        with gloo_environment(), connected():
-            run_abandonable(job, look_around, LOOK)
+        with gloo_environment(process.world_size), connected():
+            run_abandonable(start, look_around, LOOK, awaited=True)
     except PgregistryError:
         raise
     except LostError as error:
@@ -86,7 +98,8 @@ def start_default_group(
     # torch connects some peers later, at a first collective. That waits as long as torch would without us.
     for store in (process.store, process.aside):
         store.set_timeout(dist.default_pg_timeout if options.timeout is None else timedelta(seconds=options.timeout))
-    return dist.group.WORLD
+    # The server of the store lives as long as the world, also if the context is forgotten.
+    weakref.finalize(groups.default_group, list(process.server).clear).atexit = False
 
 
 def leave_world(scope: ScopedStore, *, hosts: bool) -> None:

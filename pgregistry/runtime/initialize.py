@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pgregistry.building.build import build
 from pgregistry.building.process_groups import ProcessGroups, release_frames
+from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys, watch_outcome
 from pgregistry.coordination.store.scoped_store import ScopedStore
@@ -43,6 +43,7 @@ def initialize(
             "ranks could not tell the two apart."
         )
     try:
+        wait_for_given_up(options.patience() / 2)  # the other ranks wait for this one as long as that, and longer
         process = find_process(options)
         with tracing(None if process.rank == 0 else False):
             return _initialize(process, keywords, options, command_line)
@@ -110,8 +111,7 @@ class _Run:
     def start_world(self, options: InitOptions, backend: str) -> None:
         """Start the default process group, with the ranks outside of `within` too."""
         everyone = self.scope(everyone=True)
-        self.groups.excepthook = sys.excepthook
-        self.groups.default_group = start_default_group(self.process, options, everyone, backend)
+        start_default_group(self.process, options, everyone, backend, self.groups)
         self.groups.farewell = partial(leave_world, everyone, hosts=self.process.hosts)
 
     @property
@@ -139,6 +139,7 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
             run.agreement.leave(hosts=run.process.hosts)
         if waited_for:
             leave_world(run.scope(everyone=True), hosts=run.process.hosts)
+        run.process.server.clear()  # which ends the wait of threads that were given up, on all ranks
         if first is not None and isinstance(error, PgregistryError):
             raise first from error
         raise

@@ -81,6 +81,7 @@ class ProcessInfo:
         aside: The same store over another connection, for calls beside torch, which may block the first.
         owns_world: Whether `init` is to start the default process group.
         hosts: Whether other ranks may lose the store when this process ends.
+        server: The server of the store, if `init` started it in this process. Clear the list to end it.
         host: The process that hosts the store, in words.
         local_rank: Its rank among those of its host, or None if the launcher does not set it.
         worker: The thread that makes the store calls of all scopes.
@@ -94,6 +95,7 @@ class ProcessInfo:
     hosts: bool
     host: str = "another process"
     local_rank: int | None = None
+    server: list[Any] = field(default_factory=list)
     worker: Worker = field(default_factory=Worker)
 
     def scope(self, ranks: Sequence[int]) -> ScopedStore:
@@ -141,7 +143,8 @@ def find_process(options: InitOptions) -> ProcessInfo:
         store=connection.store,
         aside=connection.aside,
         owns_world=True,
-        hosts=connection.hosts,
+        hosts=connection.server is not None,
+        server=[connection.server],
         host="rank 0",
         local_rank=launch.local_rank,
     )

@@ -10,7 +10,9 @@ from ranks import run_ranks
 
 from pgregistry import BuildError
 from pgregistry.building.backend import (
-    GLOO,
+    ONE_READ,
+    SHORT_ADDRESSES,
+    SMALL,
     default_group_backend,
     default_group_is_bound,
     device_backends,
@@ -21,30 +23,36 @@ from pgregistry.building.backend import (
 )
 from pgregistry.building.specs import GroupSpec
 
-FIRST, SECOND = GLOO
+FIRST, SECOND = ONE_READ, SHORT_ADDRESSES
 
 
 def test_the_environment_is_as_before_after_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FIRST, raising=False)
     monkeypatch.setenv(SECOND, "0")
     before = dict(os.environ)
-    with gloo_environment():
-        assert {name: os.environ[name] for name in GLOO} == GLOO
+    with gloo_environment(SMALL + 1):
+        assert (os.environ[FIRST], os.environ[SECOND]) == ("1", "1")
     assert dict(os.environ) == before
+
+
+def test_what_crashes_a_rank_that_lacks_it_is_set_in_large_worlds_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SECOND, raising=False)
+    with gloo_environment(SMALL):
+        assert SECOND not in os.environ
 
 
 def test_the_environment_is_as_before_after_a_build_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FIRST, "0")
     monkeypatch.delenv(SECOND, raising=False)
     before = dict(os.environ)
-    with pytest.raises(ZeroDivisionError), gloo_environment():
+    with pytest.raises(ZeroDivisionError), gloo_environment(SMALL + 1):
         _ = 1 / 0
     assert dict(os.environ) == before
 
 
 def test_a_variable_that_was_deleted_meanwhile_stays_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FIRST, raising=False)
-    with gloo_environment():
+    with gloo_environment(SMALL):
         del os.environ[FIRST]
     assert FIRST not in os.environ
 

@@ -89,7 +89,7 @@ def test_groups_of_a_world_that_is_gone_are_left_alone(
     monkeypatch.setattr(dist, "is_initialized", lambda: False)
     three(destroyed).close(abort=False)
     assert destroyed == []
-    assert len(caplog.records) == 1
+    assert len({record.getMessage() for record in caplog.records}) == 1
 
 
 def test_the_hook_that_torch_replaced_is_restored(destroyed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ class Worker:
         self.lost = False
 
     def run(self, job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
-        """Return the result of a job, while the calling thread looks around; see `run_abandonable`."""
+        """Return the result of a job, while the calling thread looks around every `wait` seconds."""
         if not self._started:
             try:
                 threading.Thread(target=_work, args=(self._jobs,), daemon=True).start()
@@ -69,23 +69,3 @@ def _work(jobs: queue.SimpleQueue[Any]) -> None:
         except BaseException as error:
             outcome.put((error, None))
         del given, job, outcome  # a thread that waits for its next job keeps nothing of the last alive
-
-
-def run_abandonable(job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
-    """Return the result of a job that may block in torch, while the calling thread looks around.
-
-        run_abandonable(lambda: 2, lambda: None, 0.1)  # 2
-
-    Args:
-        job: A function that may block.
-        look_around: Called every `wait` seconds. It raises when there is nothing to wait for.
-        wait: In seconds.
-
-    Raises:
-        Exception: the error of the job, or that of `look_around`, at once. The job is then abandoned.
-    """
-    worker = Worker()
-    try:
-        return worker.run(job, look_around, wait)
-    finally:
-        worker.end()

@@ -1,0 +1,121 @@
+"""Threads for calls into torch that may block, and that whoever waits for them can give up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
+
+#: Seconds in which a thread that was given up ends, unless it waits for another rank.
+MOMENT: Final = 0.5
+
+
+class GivenUpError(RuntimeError):
+    """The thread was given up by the one that waited for it."""
+
+
+class AbandonableThread(threading.Thread):
+    """A thread that runs one job, which may block in torch.
+
+    Attributes:
+        given_up: True when nobody waits for the job any more. It then ends at its next step.
+        awaited: True if the next `init` must not begin before the job has ended.
+        failure: What the job raised, or None.
+        result: What the job returned.
+    """
+
+    def __init__(self, job: Callable[[], object], *, awaited: bool = False) -> None:
+        super().__init__(name="pgregistry", daemon=True)
+        self._job = job
+        self.given_up = False
+        self.awaited = awaited
+        self.failure: BaseException | None = None
+        self.result: Any = None
+
+    def run(self) -> None:
+        """Run the job, and keep its outcome."""
+        try:
+            self.result = self._job()
+        except BaseException as error:
+            if not self.given_up:  # or it would keep what its frames hold
+                self.failure = error
+        finally:
+            del self._job  # it keeps process groups alive
+
+
+def given_up() -> bool:
+    """Return whether the calling thread was given up."""
+    thread = threading.current_thread()
+    return isinstance(thread, AbandonableThread) and thread.given_up
+
+
+def check_given_up() -> None:
+    """Raise GivenUpError if the calling thread was given up. Jobs call it before each step outside of this process."""
+    if given_up():
+        raise GivenUpError("building was given up")
+
+
+def give_up(threads: Sequence[AbandonableThread]) -> None:
+    """Give threads up, and wait `MOMENT` seconds at most until they have ended."""
+    for thread in threads:
+        thread.given_up = True
+        thread.failure = None
+    _join(threads)
+
+
+def wait_for_given_up(seconds: float) -> bool:
+    """Wait until threads of an earlier `init` that the next one must not meet have ended.
+
+    Returns:
+        False if one has not ended within `seconds`.
+    """
+    threads = [thread for thread in threading.enumerate() if isinstance(thread, AbandonableThread) and thread.awaited]
+    _join(threads, seconds)
+    return not any(thread.is_alive() for thread in threads)
+
+
+def _join(threads: Iterable[AbandonableThread], seconds: float = MOMENT) -> None:
+    until = time.monotonic() + seconds
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(until - time.monotonic(), 0))
+
+
+def run_abandonable(
+    job: Callable[[], Result], look_around: Callable[[], None], wait: float, *, awaited: bool = False
+) -> Result:
+    """Return the result of a job that may block in torch, while the calling thread looks around.
+
+        run_abandonable(lambda: 2, lambda: None, 0.1)  # 2
+
+    Args:
+        job: A function that may block. It calls `check_given_up` between its steps.
+        look_around: Called every `wait` seconds. It raises when there is nothing to wait for.
+        wait: In seconds.
+        awaited: Whether the next `init` must not begin before the job has ended.
+
+    Raises:
+        Exception: the error of the job, or that of `look_around`. The job is then given up.
+    """
+    thread = AbandonableThread(job, awaited=awaited)
+    try:
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):  # a limit of the system
+            return job()
+        thread.join(wait)
+        while thread.is_alive():
+            look_around()
+            thread.join(wait)
+        if thread.failure is not None:
+            raise thread.failure
+        result: Result = thread.result
+        return result
+    except BaseException:
+        give_up([thread])
+        raise
+    finally:
+        del thread  # or the error would keep it alive, in a cycle
