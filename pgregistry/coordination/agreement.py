@@ -204,7 +204,7 @@ class Agreement:
             )
         return Reason(
             f"{format_ranks(missing).capitalize()} of {len(ranks)} did not come within {self._seconds:g} s; "
-            f"nothing was created.\n  Here were {format_ranks(here)}. Look for the first error in the log of "
+            f"nothing was created.\n  Present: {format_ranks(here)}. Look for the first error in the log of "
             f"{format_ranks(missing)}, or raise agree_timeout.",
             missing,
             mismatch=True,

@@ -46,10 +46,10 @@ class Reason:
     @staticmethod
     def decode(text: str) -> Reason:
         """Return the reason that `encode` made text of; raise what Python raises if it is not one."""
-        said, ranks, mismatch = json.loads(text)
-        if not isinstance(said, str) or not all(isinstance(rank, int) for rank in ranks):
+        reason, ranks, mismatch = json.loads(text)
+        if not isinstance(reason, str) or not all(isinstance(rank, int) for rank in ranks):
             raise TypeError(text)
-        return Reason(said, tuple(ranks), bool(mismatch))
+        return Reason(reason, tuple(ranks), bool(mismatch))
 
     def encode(self) -> str:
         """Return the reason as text for the store."""

@@ -29,7 +29,7 @@ class Worker:
         if not self._started:
             try:
                 threading.Thread(target=_work, args=(self._jobs,), daemon=True).start()
-            except (RuntimeError, MemoryError):  # a limit of the system; others must still be told of it
+            except (RuntimeError, MemoryError):  # a limit of the system; it must still be published for the other ranks
                 return job()
             self._started = True
         outcome: queue.SimpleQueue[tuple[BaseException | None, Any]] = queue.SimpleQueue()
