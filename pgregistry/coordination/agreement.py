@@ -68,19 +68,19 @@ class Agreement:
         """
         try:
             word = self._compare()
-            if word == "go" and self._differs:
+            if self._mine.error is not None:
+                self.settled = True
+            elif word == "go" and self._differs:
                 raise PlanMismatch(
                     f"Rank {self._scope.rank} differs from the others, but the store holds that all agree: another "
                     "program writes to it.",
                     ranks=[self._scope.rank],
                 )
-            if word == "go":
+            elif word == "go":
                 self._warn_of_versions()
-                return
-            if self._mine.error is None:
+            else:
                 reason = self._reason(word)
-            self.settled = True
-            if self._mine.error is None:
+                self.settled = True
                 raise reason.error()
         except LostError as error:
             raise self._lost(error) from error
@@ -95,7 +95,7 @@ class Agreement:
             with self._elsewhere.noted():
                 word = self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
             if word != "go":
-                reason = self._decision.reason(word, self._missing if word == "missing" else self._difference)
+                reason = self._decision.reason(word, self._missing, elect=word == "missing")
                 self.settled = True
                 raise reason.error()
         except LostError as error:
@@ -198,8 +198,8 @@ class Agreement:
         missing = tuple(rank for rank in ranks if rank not in here)
         if not missing:
             return Reason(
-                f"The last of {len(ranks)} ranks came when {self._seconds:g} s were over; nothing was created. "
-                "Call init() again, or raise agree_timeout.",
+                f"{format_ranks(ranks).capitalize()} came, but not all within {self._seconds:g} s, or one stopped "
+                "then; nothing was created.\n  Look for the first error in their logs, or raise agree_timeout.",
                 mismatch=True,
             )
         return Reason(

@@ -147,7 +147,7 @@ def _failure(scope: ScopedStore, word: Word | None, wording: Wording) -> PlanMis
         answered = f"{format_ranks(missing).capitalize()} did not answer." if missing else "All ranks answered."
         return Reason(f"{wording(missing)} {answered}".strip(), tuple(missing))
 
-    return _outcome(scope).reason(word, compose).error()
+    return _outcome(scope).reason(word, compose, elect=scope.rank in scope.ranks).error()
 
 
 def _wake(scope: ScopedStore) -> None:

@@ -87,7 +87,7 @@ class Decision:
         text = self._scope.wait_for(self._key, until, look_around)
         return None if text is None else self._read(text)
 
-    def reason(self, word: Word | None, compose: Callable[[], Reason]) -> Reason:
+    def reason(self, word: Word | None, compose: Callable[[], Reason], *, elect: bool = True) -> Reason:
         """Return the reason that all ranks raise.
 
         One rank composes it, and the others read it, so the number of calls does not grow with the world.
@@ -95,8 +95,9 @@ class Decision:
         Args:
             word: The word that holds; the reason of `failed` is there already.
             compose: Returns the reason, if this is the rank that composes it.
+            elect: Whether this rank may be the one. If not, it composes only if no other rank has.
         """
-        if word != "failed" and self._scope.add(f"{self._key}/composing", 1) == 1:
+        if elect and word != "failed" and self._scope.add(f"{self._key}/composing", 1) == 1:
             return self._offer(compose())
         text = self._scope.wait_for(f"{self._key}/reason", time.monotonic() + COMPOSE)
         return self._offer(compose()) if text is None else self._reason(text)

@@ -8,7 +8,8 @@ from typing import Final
 
 from pgregistry.coordination.decision import Decision, Reason
 from pgregistry.coordination.store.codec import decode, encode, parse
-from pgregistry.coordination.store.scoped_store import ANSWER, ScopedStore
+from pgregistry.coordination.store.connections import ANSWER
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import format_ranks
 
 #: Missing ranks whose notes are read, so that the number of calls does not grow with the world.

@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from pgregistry.coordination.store.scoped_store import ANSWER, ScopedStore
+from pgregistry.coordination.store.connections import ANSWER
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import PlanMismatch
 
 log = logging.getLogger("pgregistry")

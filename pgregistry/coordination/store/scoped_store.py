@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from torch.distributed import (  # type: ignore[attr-defined]
-    DistNetworkError,
-    PrefixStore,
-    Store,
-)
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.coordination.store.connections import LostError, second_connection, timed_out, waiting, without_libuv
-from pgregistry.coordination.store.worker import Worker
-from pgregistry.errors import describe
-
-log = logging.getLogger("pgregistry")
+from pgregistry.coordination.store.connections import Line, second_connection, timed_out, waiting, without_libuv
 
 #: Keys in one request. A server of torch limits their number, and takes longer for each the more there are.
 CHUNK: Final = 1024
 #: Seconds that one wait takes before the rank looks around.
 SLICE: Final = 5.0
-#: Seconds in which a store must answer a call that does not wait: at first, and when it is asked again.
-ANSWER: Final = 10.0
-AGAIN: Final = 5.0
 
 Result = TypeVar("Result")
 
@@ -52,7 +40,7 @@ class ScopedStore:
         *,
         name: str,
         host: str = "rank 0",
-        worker: Worker | None = None,
+        line: Line | None = None,
     ) -> None:
         self.rank = rank
         self.ranks = ranks
@@ -60,7 +48,7 @@ class ScopedStore:
         self.host = host
         self.store: Any = PrefixStore(name, store)
         self._whole = store  # torch keeps only the C++ half of a store that is written in Python
-        self._worker = worker or Worker()
+        self._line = line or Line(store)
         self._wake = without_libuv(store)
 
     @classmethod
@@ -73,7 +61,7 @@ class ScopedStore:
         everybody: bool,
         host: str = "rank 0",
         below: str = "pgregistry",
-        worker: Worker | None = None,
+        line: Line | None = None,
     ) -> ScopedStore:
         """Return the scope of this rank's next `init` among these ranks; one call.
 
@@ -87,13 +75,13 @@ class ScopedStore:
             everybody: Whether these are all ranks of the world.
             host: The process that hosts the store, in words.
             below: A prefix for all scopes.
-            worker: The thread that makes the calls, for several scopes of one `init`.
+            line: The connection that makes the calls, shared by the scopes of one `init`.
         """
-        worker = worker or Worker()
+        line = line or Line(store)
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
-        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, worker=worker)
+        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, line=line)
         call = outer.add(f"calls/{rank}", 1)
-        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, worker=worker)
+        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, line=line)
 
     def second_connection(self) -> Any:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
@@ -106,7 +94,7 @@ class ScopedStore:
 
     def beside(self, name: str) -> ScopedStore:
         """Return the store below another prefix."""
-        return ScopedStore(self._whole, self.rank, self.ranks, name=name, host=self.host, worker=self._worker)
+        return ScopedStore(self._whole, self.rank, self.ranks, name=name, host=self.host, line=self._line)
 
     def common(self) -> ScopedStore:
         """Return the store below the prefix of all scopes."""
@@ -118,42 +106,9 @@ class ScopedStore:
         return self.beside(name), int(call)
 
     def _call(self, question: Callable[[Any], Result], seconds: float = 0, *, again: bool = True) -> Result:
-        """Run a question on the store, which may take `seconds`, in the worker's thread.
-
-        torch waits for ever if the host of a store was cut off. So a thread asks. A question that got no
-        answer, or an error, is asked once more, over another connection.
-
-        Args:
-            question: A call of the store.
-            seconds: The time that it may wait.
-            again: Whether it can be asked twice: counting cannot.
-
-        Raises:
-            LostError: if there is no answer either time.
-        """
-        if self._worker.lost:
-            raise LostError("it gave no answer before")
-        try:
-            return self._ask(question, seconds + ANSWER)
-        except Exception as error:
-            lost = error if isinstance(error, LostError) else LostError(describe(error))
-            if isinstance(error, DistNetworkError) or not again:
-                raise lost from error
-            log.debug("rank %d asks the store again: %s", self.rank, lost)
-        try:
-            return self._ask(question, seconds + AGAIN)
-        except LostError:
-            self._worker.lost = True
-            raise
-        except Exception as error:
-            raise LostError(describe(error)) from error
-
-    def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
-        def give_up() -> None:
-            self._worker.replace()
-            raise LostError(f"no answer for {seconds:g} s")
-
-        return self._worker.run(partial(question, self.store), give_up, seconds)
+        """Return the answer of a question to the store, which may take `seconds`."""
+        answer: Result = self._line.ask(partial(_below, self.name, question), seconds, again=again)
+        return answer
 
     def set(self, key: str, value: str) -> None:
         """Write a key."""
@@ -212,6 +167,10 @@ class ScopedStore:
                 return values[0]
             look_around()
         return None
+
+
+def _below(name: str, question: Callable[[Any], Result], store: Any) -> Result:
+    return question(PrefixStore(name, store))
 
 
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
