@@ -139,8 +139,11 @@ class ScopedStore:
         return bool(self._call(lambda store: store.check([key])))
 
     def delete(self, key: str) -> None:
-        """Delete a key."""
-        self._call(lambda store: store.delete_key(key))
+        """Delete a key if the store can: one that is written in Python may not."""
+        try:
+            self._call(lambda store: store.delete_key(key))
+        except LostError as error:
+            log.debug("rank %d cannot delete key %s/%s: %s", self.rank, self.name, key, error)
 
     def read(self, keys: Sequence[str], seconds: float) -> list[str] | None:
         """Return the values of keys as soon as all are there, or None after `seconds`."""
