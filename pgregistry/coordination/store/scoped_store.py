@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,16 @@ from typing import Any, Final, TypeVar
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.coordination.store.connections import Line, second_connection, timed_out, waiting, without_libuv
+from pgregistry.coordination.store.connections import (
+    Line,
+    LostError,
+    second_connection,
+    timed_out,
+    waiting,
+    without_libuv,
+)
+
+log = logging.getLogger("pgregistry")
 
 #: Keys in one request. A server of torch limits their number, and takes longer for each the more there are.
 CHUNK: Final = 1024
