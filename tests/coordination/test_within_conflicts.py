@@ -14,9 +14,9 @@ from threads import as_ranks
 import pgregistry
 from pgregistry import PlanMismatch
 from pgregistry.coordination.agreement import Agreement
-from pgregistry.coordination.elsewhere import Elsewhere
 from pgregistry.coordination.proposal import propose
 from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.coordination.within_conflicts import WithinConflicts
 
 WORLD = 4
 
@@ -80,26 +80,26 @@ def test_ranks_that_come_late_to_one_list_after_another_are_waited_for() -> None
 
 def test_no_note_is_left_of_a_wait_that_is_over() -> None:
     store = dist.HashStore()
-    here, there = Elsewhere(scope(store, 0, [0, 1])), Elsewhere(scope(store, 1, [0, 1, 2]))
-    assert here.conflict([1]) is None
+    here, there = WithinConflicts(scope(store, 0, [0, 1])), WithinConflicts(scope(store, 1, [0, 1, 2]))
+    assert here.find([1]) is None
     with there.noted():
-        reason = here.conflict([1])
+        reason = here.find([1])
     assert reason is not None
     assert reason.text.endswith("  within:\n    rank 0: ranks 0-1\n    rank 1: ranks 0-2")
     assert reason.ranks == (1,)
-    assert here.conflict([1]) is None
+    assert here.find([1]) is None
 
 
 def test_a_store_that_cannot_delete_keeps_the_note_and_does_no_harm() -> None:
     store = Counting(dist.HashStore())  # has no `delete_key`
-    with Elsewhere(scope(store, 1, [0, 1])).noted():
+    with WithinConflicts(scope(store, 1, [0, 1])).noted():
         pass
 
 
 def test_a_wait_that_has_only_to_end_is_no_conflict() -> None:
     store = dist.HashStore()
     other = scope(store, 1, [0, 1, 2])
-    here, there = Elsewhere(scope(store, 0, [0, 1])), Elsewhere(other)
+    here, there = WithinConflicts(scope(store, 0, [0, 1])), WithinConflicts(other)
     with there.noted():
         other.set("agreement", "go")
-        assert here.conflict([1]) is None
+        assert here.find([1]) is None
