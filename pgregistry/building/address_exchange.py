@@ -21,7 +21,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from pgregistry.building.watchdog import LOOK, Watchdog
 from pgregistry.coordination.abandonable import AbandonableThread, GivenUpError, give_up
 from pgregistry.coordination.barrier import GONE, address_key
-from pgregistry.coordination.store.codec import decode, encode, parse
+from pgregistry.coordination.store.codec import decode, encode
 from pgregistry.coordination.store.scoped_store import SLICE, ScopedStore
 
 #: The pause of a thread between two reads of a key that is written after the exchange, in seconds.
@@ -128,7 +128,7 @@ class ExchangeStore(Store):
             watchdog.look_around()
             time.sleep(PAUSE)
         for key, text in zip(keys, found, strict=True):
-            self._known |= parse(self._scope, key, text, _addresses)
+            self._known |= self._scope.parse(key, text, _addresses)
         self._end("complete")
 
     def give_up(self) -> None:

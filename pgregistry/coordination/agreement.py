@@ -11,16 +11,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
-from pgregistry.coordination.barrier import LEAVE
-from pgregistry.coordination.decision import Decision, Reason, Value
+from pgregistry.coordination.decision import Decision, Reason, Word
+from pgregistry.coordination.elsewhere import Elsewhere
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
 from pgregistry.coordination.roster import BITS, Roster, Tally
-from pgregistry.coordination.store.codec import parse
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.coordination.within_conflicts import WithinConflicts
 from pgregistry.errors import PlanMismatch, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
@@ -29,6 +28,8 @@ log = logging.getLogger("pgregistry")
 GRACE: Final = 5.0
 #: Seconds that the rank which composes the text waits for ranks that come just now.
 MOMENT: Final = 1.0
+#: Seconds for which the rank that hosts the store stays after an error, so that the others can read why.
+LEAVE: Final = 2.0
 
 
 class Agreement:
@@ -40,7 +41,7 @@ class Agreement:
         seconds: How long the other ranks may take to come.
 
     Attributes:
-        settled: Whether all ranks hold the same value, so that nothing is left to publish.
+        settled: Whether all ranks hold the same word, so that nothing is left to publish.
     """
 
     def __init__(self, scope: ScopedStore, mine: Proposal, seconds: float) -> None:
@@ -54,7 +55,7 @@ class Agreement:
         self._roster = Roster(scope, "roster")
         self._differs = False
         self.settled = False
-        self._conflicts = WithinConflicts(scope)
+        self._elsewhere = Elsewhere(scope)
         self._looks: bool | None = None  # whether this is the rank that looks around; None until it has waited
 
     def reach(self) -> None:
@@ -66,20 +67,20 @@ class Agreement:
             PlanMismatch: on every rank, with one text, if one proposes something else or does not come.
         """
         try:
-            value = self._compare()
-            if self._mine.error is not None:
-                self.settled = True
-            elif value == "go" and self._differs:
+            word = self._compare()
+            if word == "go" and self._differs:
                 raise PlanMismatch(
                     f"Rank {self._scope.rank} differs from the others, but the store holds that all agree: another "
                     "program writes to it.",
                     ranks=[self._scope.rank],
                 )
-            elif value == "go":
+            if word == "go":
                 self._warn_of_versions()
-            else:
-                reason = self._reason(value)
-                self.settled = True
+                return
+            if self._mine.error is None:
+                reason = self._reason(word)
+            self.settled = True
+            if self._mine.error is None:
                 raise reason.error()
         except LostError as error:
             raise self._lost(error) from error
@@ -91,17 +92,17 @@ class Agreement:
             PlanMismatch: what the ranks of the scope raise.
         """
         try:
-            with self._conflicts.noted():
-                value = self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
-            if value != "go":
-                reason = self._decision.reason(value, self._missing, elect=value == "missing")
+            with self._elsewhere.noted():
+                word = self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
+            if word != "go":
+                reason = self._decision.reason(word, self._missing if word == "missing" else self._difference)
                 self.settled = True
                 raise reason.error()
         except LostError as error:
             raise self._lost(error) from error
 
-    def stop(self, error: BaseException) -> Value | None:
-        """Publish that this rank stops, for ranks that still compare their plans; return the value that holds."""
+    def stop(self, error: BaseException) -> Word | None:
+        """Publish that this rank stops, for ranks that still compare their plans; return the word that holds."""
         rank = self._scope.rank
         text = f"Rank {rank} stopped while ranks compared their plans: {describe(error)}"
         mine = Reason.of(error) if isinstance(error, PlanMismatch) else Reason(text, (rank,), mismatch=True)
@@ -120,7 +121,7 @@ class Agreement:
         scope = self._scope
         try:
             member = scope.rank in scope.ranks
-            tally = Tally.of(scope.add("tally", member << 2 * BITS))
+            tally = self._count(member << 2 * BITS)
             if member:
                 scope.set(f"left/{tally.left}", "")
             # If planning failed on this rank, the others may not have come yet.
@@ -128,7 +129,7 @@ class Agreement:
             others = len(scope.ranks) if early else tally.came
             if hosts and tally.left < others:
                 scope.wait_for(f"left/{others}", time.monotonic() + LEAVE + (GRACE if early else 0))
-        except LostError as lost:
+        except (LostError, PlanMismatch) as lost:
             log.debug("rank %d leaves a store that is gone: %s", scope.rank, lost)
 
     def _lost(self, error: LostError) -> PlanMismatch:
@@ -137,18 +138,18 @@ class Agreement:
             f"({error})."
         )
 
-    def _compare(self) -> Value:
-        """Take part with this rank's summary, and return the value that all ranks hold."""
+    def _compare(self) -> Word:
+        """Take part with this rank's summary, and return the word that all ranks hold."""
         scope, mine = self._scope, self._mine
         if mine.error is None:
             reference = scope.set_if_absent("reference", self._summary.encode())
-            self._reference = parse(scope, "reference", reference, Summary.decode)
+            self._reference = scope.parse("reference", reference, Summary.decode)
         same = self._reference is not None and self._reference.digest == mine.digest
         self._differs = not same
         if not same:
             scope.set(_proposal(scope.rank), mine.encode())
         self._roster.sign("" if same else mine.digest)
-        tally = Tally.of(scope.add("tally", 1 if same else 1 + (1 << BITS)))
+        tally = self._count(1 if same else 1 + (1 << BITS))
         complete = tally.came >= self._expected()
         if complete:
             if tally.differ:
@@ -159,12 +160,15 @@ class Agreement:
         if not same:
             until = min(self._until, time.monotonic() + GRACE)
             return self._decision.wait(until) or self._decision.take("differ")
-        with self._conflicts.noted():
+        with self._elsewhere.noted():
             first_look = min(self._until, time.monotonic() + MOMENT)
-            if value := self._decision.wait(first_look):
-                return value
+            if word := self._decision.wait(first_look):
+                return word
             self._look_around(log_missing=False)
             return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
+
+    def _count(self, number: int) -> Tally:
+        return self._scope.count("tally", number, partial(Tally.read, ranks=len(self._scope.ranks)))
 
     def _expected(self) -> int:
         """Return how many ranks can come: if world sizes differ, those that all sides count."""
@@ -174,22 +178,22 @@ class Agreement:
     def _look_around(self, *, log_missing: bool = True) -> None:
         """Find out, on one of the ranks that wait, which ranks are missing, and whether they wait elsewhere."""
         if self._looks is None:
-            self._looks = self._scope.add("looking", 1) == 1
+            self._looks = self._scope.count_ranks("looking") == 1
         if not self._looks or not (missing := self._roster.missing()):
             return
-        if reason := self._conflicts.find(missing):
+        if reason := self._elsewhere.conflict(missing):
             self._decision.fail(reason)
         elif log_missing:
             log.warning(
                 "pgregistry: waiting for %s of %d to agree on the plan", format_ranks(missing), len(self._scope.ranks)
             )
 
-    def _reason(self, value: Value) -> Reason:
-        if value == "missing":
-            return self._decision.reason(value, self._missing)
-        if value == "differ" and self._reference is not None and self._reference.rank == self._scope.rank:
+    def _reason(self, word: Word) -> Reason:
+        if word == "missing":
+            return self._decision.reason(word, self._missing)
+        if word == "differ" and self._reference is not None and self._reference.rank == self._scope.rank:
             self._scope.set(_proposal(self._scope.rank), self._mine.encode())  # only now it is needed
-        return self._decision.reason(value, self._difference)
+        return self._decision.reason(word, self._difference)
 
     def _missing(self) -> Reason:
         ranks = self._scope.ranks
@@ -197,13 +201,13 @@ class Agreement:
         missing = tuple(rank for rank in ranks if rank not in here)
         if not missing:
             return Reason(
-                f"{format_ranks(ranks).capitalize()} came, but not all within {self._seconds:g} s, or one stopped "
-                "then; nothing was created.\n  Look for the first error in their logs, or raise agree_timeout.",
+                f"The last of {len(ranks)} ranks came when {self._seconds:g} s were over; nothing was created. "
+                "Call init() again, or raise agree_timeout.",
                 mismatch=True,
             )
         return Reason(
             f"{format_ranks(missing).capitalize()} of {len(ranks)} did not come within {self._seconds:g} s; "
-            f"nothing was created.\n  Present: {format_ranks(here)}. Look for the first error in the log of "
+            f"nothing was created.\n  Here were {format_ranks(here)}. Look for the first error in the log of "
             f"{format_ranks(missing)}, or raise agree_timeout.",
             missing,
             mismatch=True,
@@ -234,7 +238,7 @@ class Agreement:
             log.debug("the proposals of %s were not published in time", format_ranks(publishers.values()))
             return {}
         return {
-            digest: parse(self._scope, _proposal(rank), text, Proposal.decode)
+            digest: self._scope.parse(_proposal(rank), text, Proposal.decode)
             for (digest, rank), text in zip(publishers.items(), texts, strict=True)
         }
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from pgregistry.coordination.decision import Decision, Reason, Value, keys_of_decision
+from pgregistry.coordination.decision import Decision, Reason, Word, keys_of_decision
 from pgregistry.coordination.roster import RollCall, keys_of_roll_call
 from pgregistry.coordination.store.connections import LostError
-from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.coordination.store.scoped_store import ScopedStore, read_number
 from pgregistry.errors import BuildError, PlanMismatch, clean, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
@@ -37,9 +37,9 @@ def _outcome(scope: ScopedStore) -> Decision:
 def check_failure(scope: ScopedStore) -> None:
     """Raise BuildError with the reason of all ranks if the build has failed somewhere; one call if it has not."""
     try:
-        value = _outcome(scope).taken()
-        if value not in (None, "go"):
-            raise _failure(scope, value, _no_wording)
+        word = _outcome(scope).taken()
+        if word not in (None, "go"):
+            raise _failure(scope, word, _nobody)
     except LostError as error:
         raise lost(scope, error) from error
 
@@ -75,10 +75,10 @@ def announce_failure(scope: ScopedStore, error: BaseException) -> PlanMismatch |
     # A BuildError names the rank itself, so all ranks can raise the same text.
     mine = Reason.of(error) if isinstance(error, BuildError | PlanMismatch) else Reason(text, (scope.rank,))
     try:
-        value = _outcome(scope).fail(mine)
-        if value == "go":
+        word = _outcome(scope).fail(mine)
+        if word == "go":
             return None  # all ranks were done, this one included
-        first = _failure(scope, value, _no_wording)
+        first = _failure(scope, word, _nobody)
         if str(first) == mine.text:
             _wake(scope)
     except LostError as lost_error:
@@ -102,16 +102,16 @@ def barrier(scope: ScopedStore, seconds: float, name: Literal["groups", "outcome
     """
     decision = Decision(scope, name)
     try:
-        if scope.add(f"{name}/count", 1) == len(scope.ranks):
-            value: Value | None = decision.take("go")
+        if scope.count_ranks(f"{name}/count") == len(scope.ranks):
+            word: Word | None = decision.take("go")
         else:
-            value = decision.wait(time.monotonic() + seconds)
-        if value is None:
-            value = _outcome(scope).take("missing")
-        elif value != "go" and name == "groups":
-            value = _outcome(scope).taken()
-        if value != "go":
-            raise _failure(scope, value, partial(_came_alone, scope.rank, seconds))
+            word = decision.wait(time.monotonic() + seconds)
+        if word is None:
+            word = _outcome(scope).take("missing")
+        elif word != "go" and name == "groups":
+            word = _outcome(scope).taken()
+        if word != "go":
+            raise _failure(scope, word, partial(_came_alone, scope.rank, seconds))
     except LostError as error:
         raise lost(scope, error) from error
 
@@ -127,18 +127,18 @@ def watch_outcome(scope: ScopedStore, seconds: float) -> None:
         PlanMismatch, BuildError: what the ranks of the scope raise.
     """
     try:
-        value = _outcome(scope).wait(time.monotonic() + seconds) or _outcome(scope).take("missing")
-        if value != "go":
+        word = _outcome(scope).wait(time.monotonic() + seconds) or _outcome(scope).take("missing")
+        if word != "go":
             waited = f"Rank {scope.rank}, outside of within=, waited {seconds:g} s for {format_ranks(scope.ranks)}."
-            raise _failure(scope, value, lambda missing: waited)
+            raise _failure(scope, word, lambda missing: waited)
     except LostError as error:
         raise lost(scope, error) from error
 
 
-def _failure(scope: ScopedStore, value: Value | None, wording: Wording) -> PlanMismatch | BuildError:
-    """Return the error that all ranks raise; one rank composes it."""
+def _failure(scope: ScopedStore, word: Word | None, wording: Wording) -> PlanMismatch | BuildError:
+    """Return the error that all ranks raise; one rank words it."""
     roll_call = RollCall(scope, "roll call")
-    if value == "missing" and scope.rank in scope.ranks:
+    if word == "missing" and scope.rank in scope.ranks:
         roll_call.answer()
 
     def compose() -> Reason:
@@ -147,7 +147,7 @@ def _failure(scope: ScopedStore, value: Value | None, wording: Wording) -> PlanM
         answered = f"{format_ranks(missing).capitalize()} did not answer." if missing else "All ranks answered."
         return Reason(f"{wording(missing)} {answered}".strip(), tuple(missing))
 
-    return _outcome(scope).reason(value, compose, elect=scope.rank in scope.ranks).error()
+    return _outcome(scope).reason(word, compose).error()
 
 
 def _wake(scope: ScopedStore) -> None:
@@ -156,7 +156,7 @@ def _wake(scope: ScopedStore) -> None:
     scope.set_many({address_key(rank): GONE for rank in scope.ranks})
 
 
-def _no_wording(missing: Sequence[int]) -> str:
+def _nobody(missing: Sequence[int]) -> str:
     return ""
 
 
@@ -184,14 +184,14 @@ def delete_keys(scope: ScopedStore) -> None:
     shared = SHARED if scope.rank == min(scope.ranks) else ()
     outcome = keys_of_decision("outcome") if shared else ()
     try:
-        first = calls.add(f"deleted/{scope.rank}", 0) + 1
+        first = calls.count(f"deleted/{scope.rank}", 0, partial(read_number, 0, this)) + 1
         for call in range(first, this):
             for key in (*own, *shared, *outcome):
                 calls.delete(f"{call}/{key}")
         for key in (*own, *shared):
             scope.delete(key)
-        calls.add(f"deleted/{scope.rank}", this - first)
-    except LostError as error:
+        calls.count(f"deleted/{scope.rank}", this - first, int)
+    except (LostError, PlanMismatch, RuntimeError, NotImplementedError) as error:  # a store in Python may not delete
         log.debug("rank %d could not delete the keys of calls of init that are over: %s", scope.rank, error)
 
 

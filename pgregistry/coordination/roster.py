@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from pgregistry.coordination.store.codec import parse
 from pgregistry.coordination.store.scoped_store import ScopedStore
 
 #: Seconds in which ranks that are alive answer a roll call. It is more than the pauses in which they look around.
@@ -20,7 +19,7 @@ BITS: Final = 20
 class Tally:
     """Counts of ranks: those that have come, those of them that differ, and those that left after an error.
 
-    >>> Tally.of(3 + (1 << BITS))
+    >>> Tally.read(str(3 + (1 << BITS)), ranks=4)
     Tally(came=3, differ=1, left=0)
     """
 
@@ -29,10 +28,13 @@ class Tally:
     left: int
 
     @staticmethod
-    def of(number: int) -> Tally:
-        """Return the counts in the number that the store holds."""
-        mask = (1 << BITS) - 1
-        return Tally(number & mask, number >> BITS & mask, number >> 2 * BITS)
+    def read(text: str, ranks: int) -> Tally:
+        """Return the counts in the number that the store holds; raise ValueError if these are not counts of ranks."""
+        number, mask = int(text), (1 << BITS) - 1
+        tally = Tally(number & mask, number >> BITS & mask, number >> 2 * BITS)
+        if not 0 <= tally.differ <= tally.came <= ranks or not 0 <= tally.left <= ranks:
+            raise ValueError(f"{tally} of {ranks} ranks")
+        return tally
 
 
 class Roster:
@@ -49,7 +51,7 @@ class Roster:
     def signed(self) -> dict[int, str]:
         """Return the ranks that have signed, each with its note, in the order in which they came."""
         text = (self._scope.read([self._key], ROLL_CALL) or [""])[0]
-        return parse(self._scope, self._key, text, self._entries)
+        return self._scope.parse(self._key, text, self._entries)
 
     def _entries(self, text: str) -> dict[int, str]:
         signed = {int(rank): note for rank, _, note in (entry.partition(":") for entry in text.split())}
@@ -74,7 +76,7 @@ class RollCall:
     def answer(self) -> None:
         """Answer for this rank."""
         self._roster.sign()
-        if self._scope.add(f"{self._key}/count", 1) == len(self._scope.ranks):
+        if self._scope.count_ranks(f"{self._key}/count") == len(self._scope.ranks):
             self._scope.set(f"{self._key}/all", "")
 
     def missing(self) -> list[int]:

@@ -19,7 +19,7 @@ from pgregistry.coordination.abandonable import check_given_up, given_up, run_ab
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
 from pgregistry.coordination.store.connections import LostError, connected, timed_out
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import BuildError, PgregistryError, describe
+from pgregistry.errors import BuildError, PgregistryError, PlanMismatch, describe
 from pgregistry.runtime.process import InitOptions, ProcessInfo
 from pgregistry.torch_private import counter
 
@@ -96,7 +96,7 @@ def start_default_group(
             ranks=(process.rank,),
         ) from error
     # torch connects some peers later, at a first collective. That waits as long as torch would without us.
-    for store in (process.store, process.line.store):
+    for store in (process.store, process.aside):
         store.set_timeout(dist.default_pg_timeout if options.timeout is None else timedelta(seconds=options.timeout))
     # The server of the store lives as long as the world, also if the context is forgotten.
     weakref.finalize(groups.default_group, list(process.server).clear).atexit = False
@@ -105,9 +105,9 @@ def start_default_group(
 def leave_world(scope: ScopedStore, *, hosts: bool) -> None:
     """Leave the world. The rank that hosts the store stays until all have left, `LEAVE` seconds at most."""
     try:
-        if scope.add("left world", 1) == len(scope.ranks):
+        if scope.count_ranks("left world") == len(scope.ranks):
             scope.set("all left world", "")
         if hosts:
             scope.wait_for("all left world", time.monotonic() + LEAVE)
-    except LostError as error:
+    except (LostError, PlanMismatch) as error:
         log.debug("rank %d leaves a world whose store is gone: %s", scope.rank, error)

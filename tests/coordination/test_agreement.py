@@ -178,7 +178,7 @@ def test_ranks_that_never_come_are_named_by_all_others(
     outcome = agree_all(stores, proposals, seconds=1, world_size=4)
     text = (
         f"{named} of 4 did not come within 1 s; nothing was created.\n"
-        f"  Present: {here}. Look for the first error in the log of {named.lower()}, or raise agree_timeout."
+        f"  Here were {here}. Look for the first error in the log of {named.lower()}, or raise agree_timeout."
     )
     assert texts(outcome) == {text}
     assert {error.ranks for error in outcome.values()} == {tuple(missing)}
@@ -260,8 +260,8 @@ def test_a_rank_that_dies_while_it_composes_the_text_is_replaced(monkeypatch: py
     shared = dist.HashStore()
     dead = scope_of(Counting(shared), 2, 3)
     dead.append("roster", "2: ")
-    dead.add("tally", 1)
-    dead.add("agreement/composing", 1)
+    dead.count("tally", 1, int)
+    dead.count("agreement/composing", 1, int)
 
     def one(rank: int) -> None:
         Agreement(scope_of(Counting(shared), rank, 3), proposal(3, nettest=1 + rank), 30).reach()

@@ -2,84 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from torch.distributed import DistNetworkError, DistStoreError, PrefixStore  # type: ignore[attr-defined]
+from torch.distributed import DistNetworkError, DistStoreError, PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from pgregistry.coordination.store.worker import Worker
-from pgregistry.errors import describe
-
-log = logging.getLogger("pgregistry")
-
-#: Seconds in which a store must answer a call that does not wait: at first, and when it is asked again.
-ANSWER: Final = 10.0
-AGAIN: Final = 5.0
-
-Result = TypeVar("Result")
+#: Seconds in which the host of a store must take a new connection.
+CONNECT: Final = 3.0
 
 
 class LostError(Exception):
     """The store does not answer any more, because the process that hosts it is gone or cut off."""
-
-
-class Line:
-    """A store and the thread that asks it. Both are replaced if a call does not come back.
-
-    torch waits for ever if the host of a store was cut off, and a call that waits blocks all users of
-    its connection. So a thread asks, and it is left behind with its connection if need be.
-
-    Attributes:
-        store: The store.
-    """
-
-    def __init__(self, store: Any) -> None:
-        self.store = store
-        self._worker = Worker()
-        self._lost = False
-
-    def ask(self, question: Callable[[Any], Result], seconds: float, *, again: bool) -> Result:
-        """Return the answer of a question. One that got no answer, or an error, is asked once more.
-
-        Args:
-            question: A call of the store.
-            seconds: The time that it may wait.
-            again: Whether it can be asked twice. Counting cannot.
-
-        Raises:
-            LostError: if there is no answer either time.
-        """
-        if self._lost:
-            raise LostError("it gave no answer before")
-        try:
-            return self._ask(question, seconds + ANSWER)
-        except Exception as error:
-            lost = error if isinstance(error, LostError) else LostError(describe(error).splitlines()[0])
-            if isinstance(error, DistNetworkError) or not again:
-                raise lost from error
-            log.debug("the store is asked again: %s", lost)
-        try:
-            return self._ask(question, seconds + AGAIN)
-        except LostError:
-            self._lost = True
-            raise
-        except Exception as error:
-            raise LostError(describe(error).splitlines()[0]) from error
-
-    def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
-        def give_up() -> None:
-            raise LostError(f"no answer for {seconds:g} s")
-
-        try:
-            return self._worker.run(partial(question, self.store), give_up, seconds)
-        finally:
-            if self._worker.busy:  # the call was given up, or this rank was interrupted in it
-                self._worker = Worker()
-                self.store = second_connection(self.store)
 
 
 def second_connection(store: Any) -> Any:
@@ -90,11 +26,30 @@ def second_connection(store: Any) -> Any:
         return store
 
 
+def reconnected(store: Any) -> Any:
+    """Return a store over a new connection: torch's server breaks off one on which it was asked what it cannot do.
+
+    Raises:
+        LostError: if nothing listens there any more. torch itself would go on trying.
+    """
+    server = _innermost(store)
+    if isinstance(server, TCPStore):
+        try:
+            socket.create_connection((server.host, server.port), timeout=CONNECT).close()
+        except OSError as error:
+            raise LostError(str(error)) from error
+    return second_connection(store)
+
+
 def without_libuv(store: Any) -> bool:
     """Return whether a store has torch's older server, where compare-and-set does not wake ranks that wait."""
+    return getattr(_innermost(store), "libuvBackend", True) is False
+
+
+def _innermost(store: Any) -> Any:
     while isinstance(store, PrefixStore):
         store = store.underlying_store
-    return getattr(store, "libuvBackend", True) is False
+    return store
 
 
 def timed_out(error: RuntimeError) -> bool:

@@ -12,14 +12,10 @@ from typing import Any, Final, TypeVar
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.coordination.store.connections import (
-    Line,
-    LostError,
-    second_connection,
-    timed_out,
-    waiting,
-    without_libuv,
-)
+from pgregistry.coordination.store.client import ANSWER, StoreClient
+from pgregistry.coordination.store.connections import LostError, second_connection, timed_out, waiting, without_libuv
+from pgregistry.coordination.store.worker import Worker
+from pgregistry.errors import PlanMismatch
 
 log = logging.getLogger("pgregistry")
 
@@ -27,6 +23,13 @@ log = logging.getLogger("pgregistry")
 CHUNK: Final = 1024
 #: Seconds that one wait takes before the rank looks around.
 SLICE: Final = 5.0
+#: Calls of `init` above which no rank has counted.
+MOST_CALLS: Final = 10**9
+#: Times that a rank is counted in one key, at most.
+MOST_TIMES: Final = 8
+
+#: What Python raises when data is not as expected.
+WRONG_DATA: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 Result = TypeVar("Result")
 
@@ -38,7 +41,6 @@ class ScopedStore:
         rank: This rank.
         ranks: The ranks that take part, ascending.
         name: A prefix that no other `init` among these ranks uses.
-        store: The store below that prefix.
         host: The process that hosts the store, in words.
     """
 
@@ -50,15 +52,13 @@ class ScopedStore:
         *,
         name: str,
         host: str = "rank 0",
-        line: Line | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.rank = rank
         self.ranks = ranks
         self.name = name
         self.host = host
-        self.store: Any = PrefixStore(name, store)
-        self._whole = store  # torch keeps only the C++ half of a store that is written in Python
-        self._line = line or Line(store)
+        self._client = StoreClient(store, worker or Worker())
         self._wake = without_libuv(store)
 
     @classmethod
@@ -71,7 +71,7 @@ class ScopedStore:
         everybody: bool,
         host: str = "rank 0",
         below: str = "pgregistry",
-        line: Line | None = None,
+        worker: Worker | None = None,
     ) -> ScopedStore:
         """Return the scope of this rank's next `init` among these ranks; one call.
 
@@ -85,17 +85,22 @@ class ScopedStore:
             everybody: Whether these are all ranks of the world.
             host: The process that hosts the store, in words.
             below: A prefix for all scopes.
-            line: The connection that makes the calls, shared by the scopes of one `init`.
+            worker: The thread that makes the calls, for several scopes of one `init`.
         """
-        line = line or Line(store)
+        worker = worker or Worker()
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
-        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, line=line)
-        call = outer.add(f"calls/{rank}", 1)
-        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, line=line)
+        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, worker=worker)
+        call = outer.count(f"calls/{rank}", 1, partial(read_number, 1, MOST_CALLS))
+        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, worker=worker)
+
+    @property
+    def store(self) -> Any:
+        """Return the store below that prefix."""
+        return PrefixStore(self.name, self._client.store)
 
     def second_connection(self) -> Any:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
-        return PrefixStore(self.name, second_connection(self._whole))
+        return PrefixStore(self.name, second_connection(self._client.store))
 
     @property
     def everybody(self) -> bool:
@@ -104,7 +109,8 @@ class ScopedStore:
 
     def beside(self, name: str) -> ScopedStore:
         """Return the store below another prefix."""
-        return ScopedStore(self._whole, self.rank, self.ranks, name=name, host=self.host, line=self._line)
+        client = self._client
+        return ScopedStore(client.store, self.rank, self.ranks, name=name, host=self.host, worker=client.worker)
 
     def common(self) -> ScopedStore:
         """Return the store below the prefix of all scopes."""
@@ -116,9 +122,7 @@ class ScopedStore:
         return self.beside(name), int(call)
 
     def _call(self, question: Callable[[Any], Result], seconds: float = 0, *, again: bool = True) -> Result:
-        """Return the answer of a question to the store, which may take `seconds`."""
-        answer: Result = self._line.ask(partial(_below, self.name, question), seconds, again=again)
-        return answer
+        return self._client.ask(lambda store: question(PrefixStore(self.name, store)), seconds, again=again)
 
     def set(self, key: str, value: str) -> None:
         """Write a key."""
@@ -137,23 +141,53 @@ class ScopedStore:
         return found
 
     def append(self, key: str, text: str) -> None:
-        """Append text to the value of a key."""
-        self._call(lambda store: store.append(key, text), again=False)
+        """Append text to the value of a key; it may be there twice if the store did not answer."""
+        self._call(lambda store: store.append(key, text))
 
-    def add(self, key: str, by: int) -> int:
-        """Add to the number in a key, and return the sum."""
-        return int(self._call(lambda store: store.add(key, by), again=False))
+    def count(self, key: str, by: int, read: Callable[[str], Result]) -> Result:
+        """Add to the number in a key, and return the meaning of the sum; see `parse`."""
+        try:
+            text = str(self._call(lambda store: int(store.add(key, by)), again=False))
+        except LostError:
+            if self.has(key):  # torch's server breaks off the connection if there is no number in it
+                self.parse(key, "", read)
+            raise
+        return self.parse(key, text, read)
+
+    def count_ranks(self, key: str) -> int:
+        """Add 1 to the number of ranks in a key, and return the sum."""
+        return self.count(key, 1, partial(read_number, 1, MOST_TIMES * len(self.ranks)))
+
+    def parse(self, key: str, text: str, read: Callable[[str], Result]) -> Result:
+        """Return the meaning of a value of the store; a value that means nothing is read once more.
+
+        Args:
+            key: The key.
+            text: Its value.
+            read: Returns the meaning, or raises what Python raises for wrong data.
+
+        Raises:
+            PlanMismatch: if no rank of this version can have written it.
+        """
+        try:
+            return read(text)
+        except WRONG_DATA as error:
+            log.debug("rank %d reads key %r again, which holds %.200r: %s", self.rank, key, text, error)
+        try:
+            return read((self.read([key], ANSWER) or [""])[0])
+        except WRONG_DATA as error:
+            raise PlanMismatch(
+                f"The store holds what no rank wrote, in key {self.name}/{key}. Another program writes to this store, "
+                "or ranks run different versions of pgregistry."
+            ) from error
 
     def has(self, key: str) -> bool:
         """Return whether a key is there."""
         return bool(self._call(lambda store: store.check([key])))
 
     def delete(self, key: str) -> None:
-        """Delete a key if the store can: one that is written in Python may not."""
-        try:
-            self._call(lambda store: store.delete_key(key))
-        except LostError as error:
-            log.debug("rank %d cannot delete key %s/%s: %s", self.rank, self.name, key, error)
+        """Delete a key."""
+        self._call(lambda store: store.delete_key(key))
 
     def read(self, keys: Sequence[str], seconds: float) -> list[str] | None:
         """Return the values of keys as soon as all are there, or None after `seconds`."""
@@ -182,10 +216,6 @@ class ScopedStore:
         return None
 
 
-def _below(name: str, question: Callable[[Any], Result], store: Any) -> Result:
-    return question(PrefixStore(name, store))
-
-
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     """Return keys in runs that one request can hold."""
     return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
@@ -194,6 +224,13 @@ def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
 def _sendable(text: str) -> str:
     """Return text without surrogates, which torch cannot send: they come from paths that are not UTF-8."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def read_number(least: int, most: int, text: str) -> int:
+    """Return a number; raise ValueError if it is not one from `least` to `most`."""
+    if not least <= (number := int(text)) <= most:
+        raise ValueError(f"{number} is not from {least} to {most}")
+    return number
 
 
 def _set(keys: Sequence[str], values: Sequence[str], store: Any) -> None:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from pgregistry.coordination.decision import Decision, Reason
-from pgregistry.coordination.store.codec import decode, encode, parse
-from pgregistry.coordination.store.connections import ANSWER
+from pgregistry.coordination.store.client import ANSWER
+from pgregistry.coordination.store.codec import decode, encode
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import format_ranks
 
@@ -16,7 +16,7 @@ from pgregistry.errors import format_ranks
 NOTES: Final = 8
 
 
-class WithinConflicts:
+class Elsewhere:
     """The notes of ranks that wait with a list of `within`, which ranks of other lists can read.
 
     Ranks that wait for all ranks leave no note: those with a list are found by them.
@@ -40,7 +40,7 @@ class WithinConflicts:
         finally:
             self._common.delete(key)
 
-    def find(self, missing: Sequence[int]) -> Reason | None:
+    def conflict(self, missing: Sequence[int]) -> Reason | None:
         """Return why these ranks will not come here, if one of them waits for a rank that waits here.
 
         `init` blocks, so neither can go to the other. The ranks that wait elsewhere are given the same reason.
@@ -50,7 +50,7 @@ class WithinConflicts:
             if not self._common.has(_note(rank)):
                 continue
             (text,) = self._common.read([_note(rank)], ANSWER) or ["null"]
-            name, ranks = parse(self._common, _note(rank), text, _read)
+            name, ranks = self._common.parse(_note(rank), text, _read)
             there = Decision(self._scope.beside(name), "agreement")
             if not set(ranks) & set(here) or there.taken():
                 continue  # it waits for others and may still come, or has only to wake up
