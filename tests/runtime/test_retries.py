@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import run_ranks, verified
+from ranks import alive, run_ranks, verified
 
 import pgregistry
 from pgregistry import BuildError
@@ -149,3 +149,129 @@ def test_all_ranks_call_init_again_after_any_failure(
 ) -> None:
     if not (world and kind == "late for the world"):
         check(kind, odd, world=world, env=env, pause=pause)
+
+
+# --- what torch still does ---------------------------------------------------------------------------
+
+
+def stuck_in_torch() -> tuple[str, str, float]:
+    """Rank 1's first start of the world does not end before its next `init` has waited for it."""
+    leave, start = threading.Event(), dist.init_process_group
+    with pytest.MonkeyPatch.context() as patch:
+        if rank() == ODD:
+            patch.setattr(
+                dist, "init_process_group", lambda *args, **keywords: (leave.wait(60), start(*args, **keywords))
+            )
+        with pytest.raises(BuildError):
+            pgregistry.init(build_timeout=1)
+    begun = time.monotonic()
+    with pytest.raises(pgregistry.PgregistryError) as raised:
+        pgregistry.init(agree_timeout=6)
+    waited = time.monotonic() - begun
+    leave.set()
+    with pgregistry.init(agree_timeout=30) as context:
+        verified(context)
+    return type(raised.value).__name__, str(raised.value), waited
+
+
+def test_a_rank_on_which_torch_does_not_end_says_so_and_all_ranks_learn_it() -> None:
+    zero, one, two = run_ranks(3, stuck_in_torch, world=False)
+    assert one[0] == "BuildError"
+    assert one[1] == (
+        "On this rank torch still starts the default process group of an earlier init() that failed. Call init() "
+        "again when torch has given up, which takes as long as the timeout of that group, or restart this process."
+    )
+    assert 3 <= one[2] < 5.5
+    assert zero[:2] == two[:2]
+    assert zero[0] == "PlanMismatch"
+    assert one[1] in zero[1]
+
+
+def world_that_comes_late() -> tuple[bool, bool]:
+    """All ranks give up while torch starts the world, and torch then starts it."""
+    start, started = dist.init_process_group, threading.Event()
+
+    def late(*args: Any, **keywords: Any) -> None:
+        start(*args, **keywords)
+        started.set()
+        time.sleep(2.5)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dist, "init_process_group", late)
+        hook = sys.excepthook
+        with pytest.raises(BuildError):
+            pgregistry.init(build_timeout=1.5)
+    deadline = time.monotonic() + 20
+    while any(thread.name == "pgregistry" for thread in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return started.is_set(), dist.is_initialized() or sys.excepthook is not hook
+
+
+def test_a_world_that_torch_starts_after_all_have_given_up_is_destroyed() -> None:
+    assert run_ranks(2, world_that_comes_late, world=False) == [(True, False)] * 2
+
+
+# --- the user's own ----------------------------------------------------------------------------------
+
+
+def groups_of_a_users_thread(seed: int) -> list[float]:
+    """A thread makes process groups of its own, at other moments on each rank, while `init` builds."""
+    import random
+
+    place, sums = dist.get_rank(), list[float]()
+    moments = random.Random(1000 * seed + place)
+
+    def make() -> None:
+        for _ in range(8):
+            time.sleep(moments.random() * 0.05)
+            group = dist.new_group(timeout=timedelta(seconds=30))
+            ones = torch.ones(1)
+            dist.all_reduce(ones, group=group)
+            sums.append(float(ones.item()))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    for _ in range(12):
+        with pgregistry.init(tensor=2) as context:
+            verified(context)
+    thread.join()
+    return sums
+
+
+@pytest.mark.parametrize("seed", [3, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_process_groups_that_a_users_thread_makes_while_init_builds_are_right(seed: int) -> None:
+    assert run_ranks(2, groups_of_a_users_thread, seed, timeout=100) == [[2.0] * 8] * 2
+
+
+# --- close -------------------------------------------------------------------------------------------
+
+
+def close_interrupted(at: int) -> tuple[int, bool]:
+    """Ctrl-C before and after the process group number `at` is destroyed."""
+    left = alive()
+    context = pgregistry.init(tensor=2)
+    destroy, calls = dist.destroy_process_group, list[Any]()
+
+    def interrupt(group: Any) -> None:
+        calls.append(group)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        destroy(group)
+        if len(calls) == at + 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dist, "destroy_process_group", interrupt)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                context.close()
+    with pytest.raises(BuildError, match="The context is closed"):
+        context["tensor"]
+    context.close()
+    context.close()
+    return alive() - left, dist.is_initialized()
+
+
+@pytest.mark.parametrize("world", [True, False])
+def test_a_close_that_was_interrupted_is_finished_by_the_next(world: bool) -> None:
+    assert run_ranks(4, close_interrupted, 2, world=world) == [(0, world)] * 4
