@@ -23,6 +23,7 @@ from pgregistry.coordination.abandonable import AbandonableThread, GivenUpError,
 from pgregistry.coordination.barrier import GONE, address_key
 from pgregistry.coordination.store.codec import decode, encode
 from pgregistry.coordination.store.scoped_store import SLICE, ScopedStore
+from pgregistry.torch_private import gloo
 
 #: The pause of a thread between two reads of a key that is written after the exchange, in seconds.
 PAUSE: Final = 0.002
@@ -42,6 +43,7 @@ class ExchangeStore(Store):
         self._store: Any = PrefixStore("groups", scope.store)
         self._changed = threading.Condition()
         self._known: dict[str, bytes] = {}
+        self._mine: list[bytes] = []
         self._waiting = 0
         self._state = "collecting"  # then "published", then "complete" or "given up"
 
@@ -118,6 +120,7 @@ class ExchangeStore(Store):
             while not self._changed.wait_for(lambda: self._waiting >= alive(), timeout=watchdog.next(SLICE)):
                 watchdog.look_around()
             self._state = "published"
+            self._mine = list(self._known.values())
 
     def exchange(self, watchdog: Watchdog) -> None:
         """Write the addresses of all threads, read those of the peers, and let the threads go on."""
@@ -134,6 +137,11 @@ class ExchangeStore(Store):
     def give_up(self) -> None:
         """End the wait of all threads with an error."""
         self._end("given up")
+
+    def end_connecting(self) -> None:
+        """End the wait of threads that have all addresses, and that members do not connect to any more."""
+        for address in self._mine:
+            gloo.connect_to_self(address, len(self._scope.ranks))
 
     def _end(self, state: str) -> None:
         with self._changed:
@@ -206,7 +214,8 @@ def _giving_up(store: ExchangeStore, threads: Sequence[AbandonableThread]) -> It
         yield
     except BaseException:
         store.give_up()
-        give_up(threads)
+        if not give_up(threads):
+            store.end_connecting()
         raise
 
 

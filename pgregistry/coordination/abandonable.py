@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
@@ -58,12 +58,12 @@ def check_given_up() -> None:
         raise GivenUpError("building was given up")
 
 
-def give_up(threads: Sequence[AbandonableThread]) -> None:
-    """Give threads up, and wait `MOMENT` seconds at most until they have ended."""
+def give_up(threads: Sequence[AbandonableThread]) -> bool:
+    """Give threads up, wait `MOMENT` seconds at most until they have ended, and return whether they have."""
     for thread in threads:
         thread.given_up = True
         thread.failure = None
-    _join(threads)
+    return _join(threads)
 
 
 def wait_for_given_up(seconds: float) -> bool:
@@ -72,16 +72,16 @@ def wait_for_given_up(seconds: float) -> bool:
     Returns:
         False if one has not ended within `seconds`.
     """
-    threads = [thread for thread in threading.enumerate() if isinstance(thread, AbandonableThread) and thread.awaited]
-    _join(threads, seconds)
-    return not any(thread.is_alive() for thread in threads)
+    running = threading.enumerate()
+    return _join([thread for thread in running if isinstance(thread, AbandonableThread) and thread.awaited], seconds)
 
 
-def _join(threads: Iterable[AbandonableThread], seconds: float = MOMENT) -> None:
+def _join(threads: Sequence[AbandonableThread], seconds: float = MOMENT) -> bool:
     until = time.monotonic() + seconds
     for thread in threads:
         if thread.ident is not None:
             thread.join(max(until - time.monotonic(), 0))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def run_abandonable(

@@ -99,7 +99,7 @@ def start_default_group(
     for store in (process.store, process.aside):
         store.set_timeout(dist.default_pg_timeout if options.timeout is None else timedelta(seconds=options.timeout))
     # The server of the store lives as long as the world, also if the context is forgotten.
-    weakref.finalize(groups.default_group, list(process.server).clear).atexit = False
+    weakref.finalize(groups.default_group, process.server.clear).atexit = False
 
 
 def leave_world(scope: ScopedStore, *, hosts: bool) -> None:

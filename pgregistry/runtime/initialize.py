@@ -131,6 +131,7 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        server = list(run.process.server)  # the others read here why this rank stops, also if the world is gone
         first = _announce(run, error)
         waited_for = run.waited_for
         run.groups.close(abort=True)
@@ -139,7 +140,9 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
             run.agreement.leave(hosts=run.process.hosts)
         if waited_for:
             leave_world(run.scope(everyone=True), hosts=run.process.hosts)
-        run.process.server.clear()  # which ends the wait of threads that were given up, on all ranks
+        run.process.worker.replace()  # the error may keep it alive, and so its thread
+        del server
+        run.process.server.clear()  # this ends the wait of threads that were given up, on all ranks
         if first is not None and isinstance(error, PgregistryError):
             raise first from error
         raise
