@@ -11,7 +11,7 @@ demo: $(READY)
 test: $(READY) lint
 	$(BIN)/pytest -q -n 2
 
-# What takes minutes: the fault matrix, what builds environments, and several hosts (network namespaces; -rs says why not).
+# What takes minutes: the fault matrix, what builds environments, and several hosts (network namespaces; -rs shows why not).
 test-all: $(READY)
 	$(BIN)/pytest -q -rs -n 2 -m slow tests
 
@@ -37,9 +37,9 @@ clean:
 	rm -rf .venv build dist .coverage* .*_cache
 
 $(READY): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; say make PYTHON=/path/to/python"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; run make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "pgregistry needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1); say make PYTHON=python3.11"; exit 1; }
+		{ echo "pgregistry needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1); run make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt --upgrade pip
 	$(BIN)/python -m pip install -q -c constraints.txt hatchling editables

@@ -38,7 +38,7 @@ def smoke_command(
     trace: bool | None,
     **options: Any,
 ) -> None:
-    """Build every group in real processes and prove each with a collective.
+    """Build every group in processes and prove each with a collective.
 
     With --nproc it starts the processes itself. Under torchrun or another launcher it is one
     of them.

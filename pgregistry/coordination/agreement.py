@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from pgregistry.coordination.decision import Decision, Reason, Word
-from pgregistry.coordination.elsewhere import Elsewhere
+from pgregistry.coordination.barrier import LEAVE
+from pgregistry.coordination.decision import Decision, Reason, Value
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
 from pgregistry.coordination.roster import BITS, Roster, Tally
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.coordination.within_conflicts import WithinConflicts
 from pgregistry.errors import PlanMismatch, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
@@ -28,8 +29,6 @@ log = logging.getLogger("pgregistry")
 GRACE: Final = 5.0
 #: Seconds that the rank which composes the text waits for ranks that come just now.
 MOMENT: Final = 1.0
-#: Seconds for which the rank that hosts the store stays after an error, so that the others can read why.
-LEAVE: Final = 2.0
 
 
 class Agreement:
@@ -41,7 +40,7 @@ class Agreement:
         seconds: How long the other ranks may take to come.
 
     Attributes:
-        settled: Whether all ranks hold the same word, so that nothing is left to publish.
+        settled: Whether all ranks hold the same value, so that nothing is left to publish.
     """
 
     def __init__(self, scope: ScopedStore, mine: Proposal, seconds: float) -> None:
@@ -55,7 +54,7 @@ class Agreement:
         self._roster = Roster(scope, "roster")
         self._differs = False
         self.settled = False
-        self._elsewhere = Elsewhere(scope)
+        self._conflicts = WithinConflicts(scope)
         self._looks: bool | None = None  # whether this is the rank that looks around; None until it has waited
 
     def reach(self) -> None:
@@ -67,20 +66,20 @@ class Agreement:
             PlanMismatch: on every rank, with one text, if one proposes something else or does not come.
         """
         try:
-            word = self._compare()
-            if word == "go" and self._differs:
+            value = self._compare()
+            if self._mine.error is not None:
+                self.settled = True
+            elif value == "go" and self._differs:
                 raise PlanMismatch(
                     f"Rank {self._scope.rank} differs from the others, but the store holds that all agree: another "
                     "program writes to it.",
                     ranks=[self._scope.rank],
                 )
-            if word == "go":
+            elif value == "go":
                 self._warn_of_versions()
-                return
-            if self._mine.error is None:
-                reason = self._reason(word)
-            self.settled = True
-            if self._mine.error is None:
+            else:
+                reason = self._reason(value)
+                self.settled = True
                 raise reason.error()
         except LostError as error:
             raise self._lost(error) from error
@@ -92,17 +91,17 @@ class Agreement:
             PlanMismatch: what the ranks of the scope raise.
         """
         try:
-            with self._elsewhere.noted():
-                word = self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
-            if word != "go":
-                reason = self._decision.reason(word, self._missing if word == "missing" else self._difference)
+            with self._conflicts.noted():
+                value = self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
+            if value != "go":
+                reason = self._decision.reason(value, self._missing, elect=value == "missing")
                 self.settled = True
                 raise reason.error()
         except LostError as error:
             raise self._lost(error) from error
 
-    def stop(self, error: BaseException) -> Word | None:
-        """Publish that this rank stops, for ranks that still compare their plans; return the word that holds."""
+    def stop(self, error: BaseException) -> Value | None:
+        """Publish that this rank stops, for ranks that still compare their plans; return the value that holds."""
         rank = self._scope.rank
         text = f"Rank {rank} stopped while ranks compared their plans: {describe(error)}"
         mine = Reason.of(error) if isinstance(error, PlanMismatch) else Reason(text, (rank,), mismatch=True)
@@ -138,8 +137,8 @@ class Agreement:
             f"({error})."
         )
 
-    def _compare(self) -> Word:
-        """Take part with this rank's summary, and return the word that all ranks hold."""
+    def _compare(self) -> Value:
+        """Take part with this rank's summary, and return the value that all ranks hold."""
         scope, mine = self._scope, self._mine
         if mine.error is None:
             reference = scope.set_if_absent("reference", self._summary.encode())
@@ -160,10 +159,10 @@ class Agreement:
         if not same:
             until = min(self._until, time.monotonic() + GRACE)
             return self._decision.wait(until) or self._decision.take("differ")
-        with self._elsewhere.noted():
+        with self._conflicts.noted():
             first_look = min(self._until, time.monotonic() + MOMENT)
-            if word := self._decision.wait(first_look):
-                return word
+            if value := self._decision.wait(first_look):
+                return value
             self._look_around(log_missing=False)
             return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
 
@@ -181,19 +180,19 @@ class Agreement:
             self._looks = self._scope.count_ranks("looking") == 1
         if not self._looks or not (missing := self._roster.missing()):
             return
-        if reason := self._elsewhere.conflict(missing):
+        if reason := self._conflicts.find(missing):
             self._decision.fail(reason)
         elif log_missing:
             log.warning(
                 "pgregistry: waiting for %s of %d to agree on the plan", format_ranks(missing), len(self._scope.ranks)
             )
 
-    def _reason(self, word: Word) -> Reason:
-        if word == "missing":
-            return self._decision.reason(word, self._missing)
-        if word == "differ" and self._reference is not None and self._reference.rank == self._scope.rank:
+    def _reason(self, value: Value) -> Reason:
+        if value == "missing":
+            return self._decision.reason(value, self._missing)
+        if value == "differ" and self._reference is not None and self._reference.rank == self._scope.rank:
             self._scope.set(_proposal(self._scope.rank), self._mine.encode())  # only now it is needed
-        return self._decision.reason(word, self._difference)
+        return self._decision.reason(value, self._difference)
 
     def _missing(self) -> Reason:
         ranks = self._scope.ranks
@@ -201,13 +200,13 @@ class Agreement:
         missing = tuple(rank for rank in ranks if rank not in here)
         if not missing:
             return Reason(
-                f"The last of {len(ranks)} ranks came when {self._seconds:g} s were over; nothing was created. "
-                "Call init() again, or raise agree_timeout.",
+                f"{format_ranks(ranks).capitalize()} came, but not all within {self._seconds:g} s, or one stopped "
+                "then; nothing was created.\n  Look for the first error in their logs, or raise agree_timeout.",
                 mismatch=True,
             )
         return Reason(
             f"{format_ranks(missing).capitalize()} of {len(ranks)} did not come within {self._seconds:g} s; "
-            f"nothing was created.\n  Here were {format_ranks(here)}. Look for the first error in the log of "
+            f"nothing was created.\n  Present: {format_ranks(here)}. Look for the first error in the log of "
             f"{format_ranks(missing)}, or raise agree_timeout.",
             missing,
             mismatch=True,

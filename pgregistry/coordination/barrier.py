@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from pgregistry.coordination.decision import Decision, Reason, Word, keys_of_decision
+from pgregistry.coordination.decision import Decision, Reason, Value, keys_of_decision
 from pgregistry.coordination.roster import RollCall, keys_of_roll_call
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore, read_number
@@ -37,9 +37,9 @@ def _outcome(scope: ScopedStore) -> Decision:
 def check_failure(scope: ScopedStore) -> None:
     """Raise BuildError with the reason of all ranks if the build has failed somewhere; one call if it has not."""
     try:
-        word = _outcome(scope).taken()
-        if word not in (None, "go"):
-            raise _failure(scope, word, _nobody)
+        value = _outcome(scope).taken()
+        if value not in (None, "go"):
+            raise _failure(scope, value, _no_wording)
     except LostError as error:
         raise lost(scope, error) from error
 
@@ -75,10 +75,10 @@ def announce_failure(scope: ScopedStore, error: BaseException) -> PlanMismatch |
     # A BuildError names the rank itself, so all ranks can raise the same text.
     mine = Reason.of(error) if isinstance(error, BuildError | PlanMismatch) else Reason(text, (scope.rank,))
     try:
-        word = _outcome(scope).fail(mine)
-        if word == "go":
+        value = _outcome(scope).fail(mine)
+        if value == "go":
             return None  # all ranks were done, this one included
-        first = _failure(scope, word, _nobody)
+        first = _failure(scope, value, _no_wording)
         if str(first) == mine.text:
             _wake(scope)
     except LostError as lost_error:
@@ -103,15 +103,15 @@ def barrier(scope: ScopedStore, seconds: float, name: Literal["groups", "outcome
     decision = Decision(scope, name)
     try:
         if scope.count_ranks(f"{name}/count") == len(scope.ranks):
-            word: Word | None = decision.take("go")
+            value: Value | None = decision.take("go")
         else:
-            word = decision.wait(time.monotonic() + seconds)
-        if word is None:
-            word = _outcome(scope).take("missing")
-        elif word != "go" and name == "groups":
-            word = _outcome(scope).taken()
-        if word != "go":
-            raise _failure(scope, word, partial(_came_alone, scope.rank, seconds))
+            value = decision.wait(time.monotonic() + seconds)
+        if value is None:
+            value = _outcome(scope).take("missing")
+        elif value != "go" and name == "groups":
+            value = _outcome(scope).taken()
+        if value != "go":
+            raise _failure(scope, value, partial(_came_alone, scope.rank, seconds))
     except LostError as error:
         raise lost(scope, error) from error
 
@@ -127,18 +127,18 @@ def watch_outcome(scope: ScopedStore, seconds: float) -> None:
         PlanMismatch, BuildError: what the ranks of the scope raise.
     """
     try:
-        word = _outcome(scope).wait(time.monotonic() + seconds) or _outcome(scope).take("missing")
-        if word != "go":
+        value = _outcome(scope).wait(time.monotonic() + seconds) or _outcome(scope).take("missing")
+        if value != "go":
             waited = f"Rank {scope.rank}, outside of within=, waited {seconds:g} s for {format_ranks(scope.ranks)}."
-            raise _failure(scope, word, lambda missing: waited)
+            raise _failure(scope, value, lambda missing: waited)
     except LostError as error:
         raise lost(scope, error) from error
 
 
-def _failure(scope: ScopedStore, word: Word | None, wording: Wording) -> PlanMismatch | BuildError:
-    """Return the error that all ranks raise; one rank words it."""
+def _failure(scope: ScopedStore, value: Value | None, wording: Wording) -> PlanMismatch | BuildError:
+    """Return the error that all ranks raise; one rank composes it."""
     roll_call = RollCall(scope, "roll call")
-    if word == "missing" and scope.rank in scope.ranks:
+    if value == "missing" and scope.rank in scope.ranks:
         roll_call.answer()
 
     def compose() -> Reason:
@@ -147,7 +147,7 @@ def _failure(scope: ScopedStore, word: Word | None, wording: Wording) -> PlanMis
         answered = f"{format_ranks(missing).capitalize()} did not answer." if missing else "All ranks answered."
         return Reason(f"{wording(missing)} {answered}".strip(), tuple(missing))
 
-    return _outcome(scope).reason(word, compose).error()
+    return _outcome(scope).reason(value, compose, elect=scope.rank in scope.ranks).error()
 
 
 def _wake(scope: ScopedStore) -> None:
@@ -156,7 +156,7 @@ def _wake(scope: ScopedStore) -> None:
     scope.set_many({address_key(rank): GONE for rank in scope.ranks})
 
 
-def _nobody(missing: Sequence[int]) -> str:
+def _no_wording(missing: Sequence[int]) -> str:
     return ""
 
 
@@ -191,7 +191,7 @@ def delete_keys(scope: ScopedStore) -> None:
         for key in (*own, *shared):
             scope.delete(key)
         calls.count(f"deleted/{scope.rank}", this - first, int)
-    except (LostError, PlanMismatch, RuntimeError, NotImplementedError) as error:  # a store in Python may not delete
+    except (LostError, PlanMismatch) as error:
         log.debug("rank %d could not delete the keys of calls of init that are over: %s", scope.rank, error)
 
 

@@ -20,8 +20,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
 )
 
 from pgregistry.coordination.abandonable import check_given_up, run_abandonable
-from pgregistry.coordination.store.client import ANSWER
-from pgregistry.coordination.store.connections import waiting
+from pgregistry.coordination.store.connections import ANSWER, waiting
 from pgregistry.coordination.store.scoped_store import SLICE
 from pgregistry.errors import PlanMismatch, describe
 from pgregistry.settings.launcher import Launch, rendezvous_address

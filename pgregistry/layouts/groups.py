@@ -181,8 +181,9 @@ class LayoutGroups(Groups):
 
     def _free(self, base: int) -> Factors:
         """Return the factors that vary in the group with this first position, outermost first."""
-        ragged = [self.layout.ragged.free(self._run(base))] if self.layout.ragged else []
-        return tuple(sorted((*self.layout.factors, *ragged), key=lambda factor: -factor[1]))
+        if (ragged := self.layout.ragged) is None:
+            return self.layout.factors
+        return tuple(sorted((*self.layout.factors, ragged.free(self._run(base))), key=lambda factor: -factor[1]))
 
     def _ranks(self, base: int) -> tuple[int, ...]:
         free = self._free(base)

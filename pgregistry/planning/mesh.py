@@ -120,7 +120,7 @@ class Mesh:
             factors.append((runs[0].whole, runs[0].stride))
             runs = []
         if len(runs) > 1:
-            raise PluginError(f"mode {mode.name!r} is over two ragged splits, which no layout has; use groups=.")
+            raise PluginError(f"mode {mode.name!r} is over two ragged splits, which have no closed form; use groups=.")
         return Layout(self.world_size, merge(factors), runs[0] if runs else None, mode.at)
 
     def check_splits(self, problems: Problems) -> None:

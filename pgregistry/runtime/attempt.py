@@ -31,8 +31,8 @@ class Attempt:
     """The outcome of planning on this rank.
 
     Attributes:
-        outcome: The plan and its plugins, or the error. It is raised only when the other ranks, which
-            wait for this one, have been told.
+        outcome: The plan and its plugins, or the error. It is raised only when it has been published
+            for the other ranks, which wait for this one.
         ranks: The ranks that compare a plan. If there is none, the other ranks look for this one here.
         options: The run's settings beside the plan, in the form in which ranks compare them.
         backend: The backend of modes that name none.

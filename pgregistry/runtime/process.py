@@ -11,9 +11,8 @@ import torch
 import torch.distributed as dist
 
 from pgregistry.coordination.rendezvous import connect
-from pgregistry.coordination.store.connections import LostError, second_connection
+from pgregistry.coordination.store.connections import Line, LostError, second_connection
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.coordination.store.worker import Worker
 from pgregistry.errors import ConfigError, PlanMismatch
 from pgregistry.settings import launcher
 from pgregistry.values import LONGEST, check_backend, check_timeout, shown
@@ -78,25 +77,23 @@ class ProcessInfo:
         rank: Its rank.
         world_size: How many ranks there are.
         store: The launcher's store, or that of the existing world.
-        aside: The same store over another connection, for calls beside torch, which may block the first.
+        line: The same store over another connection, for calls beside torch, which may block the first.
         owns_world: Whether `init` is to start the default process group.
         hosts: Whether other ranks may lose the store when this process ends.
         server: The server of the store, if `init` started it in this process. Clear the list to end it.
         host: The process that hosts the store, in words.
         local_rank: Its rank among those of its host, or None if the launcher does not set it.
-        worker: The thread that makes the store calls of all scopes.
     """
 
     rank: int
     world_size: int
     store: Any
-    aside: Any
+    line: Line
     owns_world: bool
     hosts: bool
     host: str = "another process"
     local_rank: int | None = None
     server: list[Any] = field(default_factory=list)
-    worker: Worker = field(default_factory=Worker)
 
     def scope(self, ranks: Sequence[int]) -> ScopedStore:
         """Return the scope of this `init` among some ranks.
@@ -109,7 +106,7 @@ class ProcessInfo:
         below = "pgregistry/start" if self.owns_world else "pgregistry"
         try:
             return ScopedStore.open(
-                self.aside, self.rank, ranks, everybody=everybody, host=self.host, below=below, worker=self.worker
+                self.line.store, self.rank, ranks, everybody=everybody, host=self.host, below=below, line=self.line
             )
         except LostError as error:
             raise PlanMismatch(
@@ -127,8 +124,8 @@ def find_process(options: InitOptions) -> ProcessInfo:
     world = dist.group.WORLD
     if dist.is_initialized() and world is not None:
         rank, store = dist.get_rank(), world.get_group_store()
-        aside = second_connection(store)  # a user's store keeps its timeout, and its calls do not wait for ours
-        return ProcessInfo(rank, dist.get_world_size(), store, aside, owns_world=False, hosts=rank == 0)
+        line = Line(second_connection(store))  # a user's store keeps its timeout, and its calls do not wait for ours
+        return ProcessInfo(rank, dist.get_world_size(), store, line, owns_world=False, hosts=rank == 0)
     launch = launcher.read(os.environ)
     if launch is None:
         known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
@@ -141,7 +138,7 @@ def find_process(options: InitOptions) -> ProcessInfo:
         rank=launch.rank,
         world_size=launch.world_size,
         store=connection.store,
-        aside=connection.aside,
+        line=Line(connection.aside),
         owns_world=True,
         hosts=connection.server is not None,
         server=[connection.server],

@@ -83,7 +83,7 @@ def nettest_command(nproc: int | None, backend: str | None, **options: Any) -> N
 
     if nproc is None:
         if not any(os.environ.get(name) for name in LAUNCHERS):
-            raise click.UsageError("Say --nproc N, or start this with torchrun.")
+            raise click.UsageError("Add --nproc N, or start this command with torchrun.")
         sys.exit(_test(backend, options))
     sys.exit(launch_ranks(nproc, worker, (backend or "gloo", options), preload=PRELOAD))
 

@@ -178,7 +178,7 @@ def test_ranks_that_never_come_are_named_by_all_others(
     outcome = agree_all(stores, proposals, seconds=1, world_size=4)
     text = (
         f"{named} of 4 did not come within 1 s; nothing was created.\n"
-        f"  Here were {here}. Look for the first error in the log of {named.lower()}, or raise agree_timeout."
+        f"  Present: {here}. Look for the first error in the log of {named.lower()}, or raise agree_timeout."
     )
     assert texts(outcome) == {text}
     assert {error.ranks for error in outcome.values()} == {tuple(missing)}

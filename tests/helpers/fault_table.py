@@ -259,7 +259,7 @@ FAULTS: Final = (
     ),
     Fault(
         "absent",
-        "{Odd} of {n} did not come within 4 s; nothing was created.\n  Here were {others}. "
+        "{Odd} of {n} did not come within 4 s; nothing was created.\n  Present: {others}. "
         "Look for the first error in the log of {odd}, or raise agree_timeout.",
         ("{Odd}", "{others}", "agree_timeout"),
         tried="absent",
@@ -315,7 +315,7 @@ FAULTS: Final = (
         soon=PATIENCE + 20,
     ),
     Fault(
-        "killed in build, its addresses told",
+        "killed in build, its addresses published",
         "could not make the process group of mode OR {Odd} is missing from the process group of mode",
         (),
         tried="killed in read",
@@ -364,7 +364,7 @@ def table() -> str:
         "more": "W + 4",
         "half": "W/2",
     }
-    rows = [("kind", "what the others say", "named", "how soon allowed"), ("---",) * 4]
+    rows = [("kind", "what the others raise", "named", "how soon allowed"), ("---",) * 4]
     for fault in FAULTS:
         if fault.says is None:
             says = "accepted, with a line in the log" if fault.log else "accepted"

@@ -17,6 +17,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import environment
@@ -75,12 +76,14 @@ class Shown:
 
 @contextlib.contextmanager
 def noted(sites: set[Site]) -> Iterator[None]:
-    """Note the file and line of each error of pgregistry that is made in this process."""
+    """Note the file and line of each error of pgregistry that is made in this process, and of the callers."""
     original: Callable[..., None] = PgregistryError.__init__
 
     def init(self: PgregistryError, *args: Any, **keywords: Any) -> None:
-        frame = sys._getframe(1)
-        sites.add((frame.f_code.co_filename, frame.f_lineno))
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            sites.add((frame.f_code.co_filename, frame.f_lineno))
+            frame = frame.f_back
         original(self, *args, **keywords)
 
     PgregistryError.__init__ = init  # type: ignore[method-assign]

@@ -163,7 +163,7 @@ def cut(bed: Bed, folder: Path, moment: str, host: int, nproc: int, heard: set[i
 @pytest.mark.parametrize(
     ("moment", "nproc", "error", "says"),
     [
-        ("before", 2, "PlanMismatch", ["Ranks 4-5 of 6 did not come within 5 s", "Here were ranks 0-3"]),
+        ("before", 2, "PlanMismatch", ["Ranks 4-5 of 6 did not come within 5 s", "Present: ranks 0-3"]),
         ("between", 1, "BuildError", ["the default process group of 3 ranks", "Rank 2 did not answer"]),
         ("world", 1, "BuildError", ["Rank 2 is missing from the process group of mode", "Rank 2 did not answer"]),
         ("connecting", 2, "BuildError", ["Ranks 4-5 are missing from the process group of mode", "Ranks 4-5 did not"]),

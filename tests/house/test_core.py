@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
 import pytest
 from origin import EIGHT
 
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-
-
 ROOT = Path(__file__).parents[2]
 
 
 def strings(tree: ast.Module) -> set[str]:
-    """All string constants that are no docstrings."""
+    """All string constants that are not docstrings."""
     docstrings = {
         id(node.body[0].value)
         for node in ast.walk(tree)

@@ -131,7 +131,7 @@ def test_a_mode_over_two_ragged_splits_is_refused() -> None:
     first = Split(Axis("ring", 3), inner="near", size=2, ragged=True)
     second = Split(Axis("lane", 5, inside="ring"), inner="close", size=2, ragged=True)
     assert refusal(PluginError, 15, Mode("both", over=(first, second))) == (
-        "mode 'both' is over two ragged splits, which no layout has; use groups=."
+        "mode 'both' is over two ragged splits, which have no closed form; use groups=."
     )
 
 

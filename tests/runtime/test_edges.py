@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -285,3 +286,23 @@ def rounds_in_seconds() -> float:
 def test_a_world_over_torchs_older_store_server_costs_no_waits_of_seconds() -> None:
     """Compare-and-set does not wake those that wait there: each of these rounds took 5 to 11 seconds."""
     assert max(run_ranks(4, with_a_tcp_store, rounds_in_seconds, False, world=False)) < 10
+
+
+def interrupted_in_the_wait() -> tuple[str, str, float]:
+    if rank() == 2:
+        time.sleep(6)
+        return "", "", 0.0
+    if rank() == 1:
+        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return raised(agree_timeout=30)
+
+
+def test_an_interrupt_in_a_wait_for_the_store_is_published_at_once() -> None:
+    """The call that waits is left behind: the interrupted rank has another connection for its last word."""
+    zero, one, _ = run_ranks(3, interrupted_in_the_wait)
+    assert one[0] == "KeyboardInterrupt"
+    assert zero[:2] == (
+        "PlanMismatch",
+        "Rank 1 stopped while ranks compared their plans: KeyboardInterrupt: ",
+    )
+    assert zero[2] < 5.5

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 from fault_ranks import attempt, check, check_log, replaced, try_each, write_distributions
-from fault_table import FAULTS, PATIENCE, PLACES, SIZES, Fault, of, table
+from fault_table import FAULTS, PATIENCE, PLACES, SIZES, Fault, of
 from ranks import run_ranks
 
 pytestmark = pytest.mark.slow
@@ -109,17 +109,3 @@ def test_a_store_whose_host_never_comes_is_named(size: int, folder: Path) -> Non
     answers = dict(enumerate(run_ranks(size, absent, fault, 0, folder, world=False)))
     assert answers.pop(0) is None
     check(fault, size, 0, answers)
-
-
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
-
-
-def test_the_page_shows_the_matrix_that_these_tests_hold() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    found = "".join(line for line in text.splitlines(keepends=True) if line.startswith("| "))
-    assert found == table(), f"Paste this into {PAGE}:\n{table()}"
-
-
-def test_each_kind_is_tried_once() -> None:
-    kinds = [fault.kind for fault in FAULTS]
-    assert len(set(kinds)) == len(kinds)

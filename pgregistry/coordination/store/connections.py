@@ -2,20 +2,98 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from torch.distributed import DistNetworkError, DistStoreError, PrefixStore, TCPStore  # type: ignore[attr-defined]
 
+from pgregistry.coordination.store.worker import Worker
+from pgregistry.errors import describe
+
+log = logging.getLogger("pgregistry")
+
+#: Seconds in which a store must answer a call that does not wait: at first, and when it is asked again.
+ANSWER: Final = 10.0
+AGAIN: Final = 5.0
 #: Seconds in which the host of a store must take a new connection.
 CONNECT: Final = 3.0
+
+Result = TypeVar("Result")
 
 
 class LostError(Exception):
     """The store does not answer any more, because the process that hosts it is gone or cut off."""
+
+
+class Line:
+    """A store and the thread that asks it. Both are replaced if a call does not come back.
+
+    torch waits for ever if the host of a store was cut off, and a call that waits blocks all users of
+    its connection. So a thread asks, and it is left behind with its connection if need be.
+
+    Attributes:
+        store: The store.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self._worker = Worker()
+        self._lost = False
+
+    def ask(self, question: Callable[[Any], Result], seconds: float, *, again: bool) -> Result:
+        """Return the answer of a question. One that got no answer, or an error, is asked once more.
+
+        It is asked over another connection if the first was lost.
+
+        Args:
+            question: A call of the store.
+            seconds: The time that it may wait.
+            again: Whether it can be asked twice. Counting cannot.
+
+        Raises:
+            LostError: if there is no answer either time.
+        """
+        if self._lost:
+            raise LostError("it gave no answer before")
+        try:
+            return self._ask(question, seconds + ANSWER)
+        except Exception as error:
+            lost = error if isinstance(error, LostError) else LostError(describe(error).splitlines()[0])
+            if isinstance(error, DistNetworkError):
+                self._reconnect(lost)
+            if not again:
+                raise lost from error
+            log.debug("the store is asked again: %s", lost)
+        try:
+            return self._ask(question, seconds + AGAIN)
+        except LostError:
+            self._lost = True
+            raise
+        except Exception as error:
+            raise LostError(describe(error).splitlines()[0]) from error
+
+    def _reconnect(self, lost: LostError) -> None:
+        """Use another connection from now on, or raise that the store is lost."""
+        try:
+            self.store = self._ask(reconnected, CONNECT + AGAIN)
+        except Exception as error:
+            raise lost from error
+
+    def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
+        def give_up() -> None:
+            raise LostError(f"no answer for {seconds:g} s")
+
+        try:
+            return self._worker.run(partial(question, self.store), give_up, seconds)
+        finally:
+            if self._worker.busy:  # the call was given up, or this rank was interrupted in it
+                self._worker = Worker()
+                self.store = second_connection(self.store)
 
 
 def second_connection(store: Any) -> Any:

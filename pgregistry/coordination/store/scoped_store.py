@@ -12,9 +12,15 @@ from typing import Any, Final, TypeVar
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.coordination.store.client import ANSWER, StoreClient
-from pgregistry.coordination.store.connections import LostError, second_connection, timed_out, waiting, without_libuv
-from pgregistry.coordination.store.worker import Worker
+from pgregistry.coordination.store.connections import (
+    ANSWER,
+    Line,
+    LostError,
+    second_connection,
+    timed_out,
+    waiting,
+    without_libuv,
+)
 from pgregistry.errors import PlanMismatch
 
 log = logging.getLogger("pgregistry")
@@ -52,13 +58,13 @@ class ScopedStore:
         *,
         name: str,
         host: str = "rank 0",
-        worker: Worker | None = None,
+        line: Line | None = None,
     ) -> None:
         self.rank = rank
         self.ranks = ranks
         self.name = name
         self.host = host
-        self._client = StoreClient(store, worker or Worker())
+        self._line = line or Line(store)
         self._wake = without_libuv(store)
 
     @classmethod
@@ -71,7 +77,7 @@ class ScopedStore:
         everybody: bool,
         host: str = "rank 0",
         below: str = "pgregistry",
-        worker: Worker | None = None,
+        line: Line | None = None,
     ) -> ScopedStore:
         """Return the scope of this rank's next `init` among these ranks; one call.
 
@@ -85,22 +91,22 @@ class ScopedStore:
             everybody: Whether these are all ranks of the world.
             host: The process that hosts the store, in words.
             below: A prefix for all scopes.
-            worker: The thread that makes the calls, for several scopes of one `init`.
+            line: The connection that makes the calls, shared by the scopes of one `init`.
         """
-        worker = worker or Worker()
+        line = line or Line(store)
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
-        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, worker=worker)
+        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, line=line)
         call = outer.count(f"calls/{rank}", 1, partial(read_number, 1, MOST_CALLS))
-        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, worker=worker)
+        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, line=line)
 
     @property
     def store(self) -> Any:
         """Return the store below that prefix."""
-        return PrefixStore(self.name, self._client.store)
+        return PrefixStore(self.name, self._line.store)
 
     def second_connection(self) -> Any:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
-        return PrefixStore(self.name, second_connection(self._client.store))
+        return PrefixStore(self.name, second_connection(self._line.store))
 
     @property
     def everybody(self) -> bool:
@@ -109,8 +115,7 @@ class ScopedStore:
 
     def beside(self, name: str) -> ScopedStore:
         """Return the store below another prefix."""
-        client = self._client
-        return ScopedStore(client.store, self.rank, self.ranks, name=name, host=self.host, worker=client.worker)
+        return ScopedStore(self._line.store, self.rank, self.ranks, name=name, host=self.host, line=self._line)
 
     def common(self) -> ScopedStore:
         """Return the store below the prefix of all scopes."""
@@ -122,7 +127,9 @@ class ScopedStore:
         return self.beside(name), int(call)
 
     def _call(self, question: Callable[[Any], Result], seconds: float = 0, *, again: bool = True) -> Result:
-        return self._client.ask(lambda store: question(PrefixStore(self.name, store)), seconds, again=again)
+        """Return the answer of a question to the store, which may take `seconds`."""
+        answer: Result = self._line.ask(partial(_below, self.name, question), seconds, again=again)
+        return answer
 
     def set(self, key: str, value: str) -> None:
         """Write a key."""
@@ -186,8 +193,11 @@ class ScopedStore:
         return bool(self._call(lambda store: store.check([key])))
 
     def delete(self, key: str) -> None:
-        """Delete a key."""
-        self._call(lambda store: store.delete_key(key))
+        """Delete a key if the store can: one that is written in Python may not."""
+        try:
+            self._call(lambda store: store.delete_key(key))
+        except LostError as error:
+            log.debug("rank %d cannot delete key %s/%s: %s", self.rank, self.name, key, error)
 
     def read(self, keys: Sequence[str], seconds: float) -> list[str] | None:
         """Return the values of keys as soon as all are there, or None after `seconds`."""
@@ -214,6 +224,10 @@ class ScopedStore:
                 return values[0]
             look_around()
         return None
+
+
+def _below(name: str, question: Callable[[Any], Result], store: Any) -> Result:
+    return question(PrefixStore(name, store))
 
 
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -16,23 +16,24 @@ class Worker:
     It ends, after the job that it runs, when nothing refers to the worker any more, or with `end`.
 
     Attributes:
-        lost: Set by the owner if jobs are of no use any more.
+        busy: Whether it is in a job. After `run` has returned or raised, that job was left behind.
     """
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._started = False
-        self.lost = False
+        self.busy = False
 
     def run(self, job: Callable[[], Result], look_around: Callable[[], None], wait: float) -> Result:
         """Return the result of a job, while the calling thread looks around every `wait` seconds."""
         if not self._started:
             try:
                 threading.Thread(target=_work, args=(self._jobs,), daemon=True).start()
-            except (RuntimeError, MemoryError):  # a limit of the system; others must still be told of it
+            except (RuntimeError, MemoryError):  # a limit of the system; it must still be published for the other ranks
                 return job()
             self._started = True
         outcome: queue.SimpleQueue[tuple[BaseException | None, Any]] = queue.SimpleQueue()
+        self.busy = True
         self._jobs.put((job, outcome))
         while True:
             try:
@@ -40,6 +41,7 @@ class Worker:
             except queue.Empty:
                 look_around()
                 continue
+            self.busy = False
             if failure is None:
                 answer: Result = result
                 return answer
@@ -47,12 +49,6 @@ class Worker:
                 raise failure
             finally:
                 del failure, self  # or the error would keep them alive, in a cycle
-
-    def replace(self) -> None:
-        """Leave the thread, which is blocked in its job, and start another with the next job."""
-        self.end()
-        self._jobs = queue.SimpleQueue()
-        self._started = False
 
     def end(self) -> None:
         """End the thread after its job."""

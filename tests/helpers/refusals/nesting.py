@@ -7,7 +7,7 @@ NESTING = Section(
     "",
     (
         Refusal(
-            "Two axes are larger than 1, and nothing says which lies inside.",
+            "Two axes are larger than 1, and their nesting is not declared.",
             "The alphabet never decides. Pass `order=`, or ask the author for `inside=`.",
             """
             import pgregistry
@@ -29,7 +29,7 @@ NESTING = Section(
         ),
         Refusal(
             "Axes lie inside each other.",
-            "Two authors contradict each other, or one author himself. Disable one of the plugins.",
+            "Two declarations contradict each other. Disable one of the plugins.",
             """
             circle = Mode("circle", over=(Axis("left", inside="right"), Axis("right", inside="left")))
             pgregistry.plan(8, extra=[circle])

@@ -48,7 +48,7 @@ PLUGINS = Section(
     (
         Refusal(
             "A plugin does not load, or is not a plugin.",
-            "Run without it as the error says, and report it to its author.",
+            "Run without it, as the error shows, and report it to its author.",
             """
             # pgregistry_broken.py
             import flash_ring

@@ -81,7 +81,7 @@ SIZES = Section(
             """,
         ),
         Refusal(
-            "`within` turns the ranks of a group round.",
+            "`within` reorders the ranks inside a group.",
             """A process group numbers its ranks in ascending order, so `init` refuses an order that only a plan can
             show. Change the order of whole groups, not of the ranks in one.""",
             """

@@ -86,7 +86,7 @@ def test_an_earlier_document_is_a_baseline(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ((), "Say --nproc N, or start this with torchrun."),
+        ((), "Add --nproc N, or start this command with torchrun."),
         (("--nproc", "4", "--size", "1X"), "size = '1X' must be a number of bytes"),
         (("--nproc", "4", "--op", "gather"), "op = 'gather' must be one of all_reduce"),
         (("--nproc", "4", "--iterations", "3"), "3 is not in the range"),

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from pgregistry.coordination.decision import Decision, Reason
-from pgregistry.coordination.store.client import ANSWER
 from pgregistry.coordination.store.codec import decode, encode
+from pgregistry.coordination.store.connections import ANSWER
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import format_ranks
 
@@ -16,7 +16,7 @@ from pgregistry.errors import format_ranks
 NOTES: Final = 8
 
 
-class Elsewhere:
+class WithinConflicts:
     """The notes of ranks that wait with a list of `within`, which ranks of other lists can read.
 
     Ranks that wait for all ranks leave no note: those with a list are found by them.
@@ -40,7 +40,7 @@ class Elsewhere:
         finally:
             self._common.delete(key)
 
-    def conflict(self, missing: Sequence[int]) -> Reason | None:
+    def find(self, missing: Sequence[int]) -> Reason | None:
         """Return why these ranks will not come here, if one of them waits for a rank that waits here.
 
         `init` blocks, so neither can go to the other. The ranks that wait elsewhere are given the same reason.

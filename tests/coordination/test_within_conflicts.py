@@ -1,0 +1,105 @@
+"""Ranks that wait for one another with other lists of `within`: on a store, with threads as ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+from counting import Counting
+from threads import as_ranks
+
+import pgregistry
+from pgregistry import PlanMismatch
+from pgregistry.coordination.agreement import Agreement
+from pgregistry.coordination.proposal import propose
+from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.coordination.within_conflicts import WithinConflicts
+
+WORLD = 4
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgregistry.coordination.store.scoped_store.SLICE", 0.2)
+
+
+def scope(store: Any, rank: int, ranks: Sequence[int]) -> ScopedStore:
+    return ScopedStore.open(store, rank, ranks, everybody=len(ranks) == WORLD)
+
+
+def agree_in(
+    lists: Mapping[int, Sequence[Sequence[int]]], *, late: Mapping[int, Sequence[float]] | None = None
+) -> dict[int, Any]:
+    """Return what agreement raises on each rank, which comes with one list after another, each time so many s late."""
+    store = dist.HashStore()
+
+    def one(rank: int) -> None:
+        pauses = (late or {}).get(rank, [0.0] * len(lists[rank]))
+        for ranks, pause in zip(lists[rank], pauses, strict=True):
+            time.sleep(pause)
+            plan = pgregistry.plan(WORLD, within=ranks)
+            Agreement(scope(Counting(store), rank, ranks), propose(plan, {}, {}, {}), 30).reach()
+
+    return as_ranks(one, sorted(lists))
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "text"),
+    [
+        ([0, 1], [0, 1, 2], "    rank 1: ranks 0-2"),
+        ([0, 1, 2, 3], [0, 1], "    rank 1: ranks 0-1"),
+    ],
+)
+def test_ranks_that_wait_for_one_another_in_other_lists_raise_both(
+    here: list[int], there: list[int], text: str
+) -> None:
+    begun = time.monotonic()
+    outcome = agree_in({0: [here], 1: [there]})
+    assert time.monotonic() - begun < 15
+    assert {type(error) for error in outcome.values()} == {PlanMismatch}
+    lists = {0: "all ranks" if len(here) == WORLD else "ranks 0-1", 1: text.rpartition(": ")[2]}
+    for error in outcome.values():
+        assert str(error).startswith(
+            "The ranks disagree about what to build; nothing was created.\n  within:\n    rank "
+        )
+        assert all(f"    rank {rank}: {said}" in str(error) for rank, said in lists.items())
+
+
+def test_a_rank_that_waits_in_another_list_for_a_late_one_is_waited_for() -> None:
+    lists = {0: [[0, 1]], 1: [[1, 2], [0, 1]], 2: [[1, 2]]}
+    assert agree_in(lists, late={2: [2.5]}) == dict.fromkeys(range(3))
+
+
+def test_ranks_that_come_late_to_one_list_after_another_are_waited_for() -> None:
+    lists = {0: [[0, 1, 2], [0, 1]], 1: [[0, 1, 2], [0, 1]], 2: [[0, 1, 2]]}
+    assert agree_in(lists, late={1: [0, 2.5], 2: [2.5]}) == dict.fromkeys(range(3))
+
+
+def test_no_note_is_left_of_a_wait_that_is_over() -> None:
+    store = dist.HashStore()
+    here, there = WithinConflicts(scope(store, 0, [0, 1])), WithinConflicts(scope(store, 1, [0, 1, 2]))
+    assert here.find([1]) is None
+    with there.noted():
+        reason = here.find([1])
+    assert reason is not None
+    assert reason.text.endswith("  within:\n    rank 0: ranks 0-1\n    rank 1: ranks 0-2")
+    assert reason.ranks == (1,)
+    assert here.find([1]) is None
+
+
+def test_a_store_that_cannot_delete_keeps_the_note_and_does_no_harm() -> None:
+    store = Counting(dist.HashStore())  # has no `delete_key`
+    with WithinConflicts(scope(store, 1, [0, 1])).noted():
+        pass
+
+
+def test_a_wait_that_has_only_to_end_is_no_conflict() -> None:
+    store = dist.HashStore()
+    other = scope(store, 1, [0, 1, 2])
+    here, there = WithinConflicts(scope(store, 0, [0, 1])), WithinConflicts(other)
+    with there.noted():
+        other.set("agreement", "go")
+        assert here.find([1]) is None
