@@ -8,12 +8,13 @@ from typing import Final
 
 from pgregistry.coordination.decision import Decision, Reason
 from pgregistry.coordination.store.codec import decode, encode
-from pgregistry.coordination.store.connections import ANSWER
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import format_ranks
 
 #: Missing ranks whose notes are read, so that the number of calls does not grow with the world.
 NOTES: Final = 8
+#: Seconds in which a note is read.
+READ: Final = 1.0
 
 
 class WithinConflicts:
@@ -45,14 +46,15 @@ class WithinConflicts:
 
         `init` blocks, so neither can go to the other. The ranks that wait elsewhere are given the same reason.
         """
-        here = [rank for rank in self._scope.ranks if rank not in set(missing)]
+        absent = set(missing)
+        here = [rank for rank in self._scope.ranks if rank not in absent]
         for rank in missing[:NOTES]:
-            if not self._common.has(_note(rank)):
-                continue
-            (text,) = self._common.read([_note(rank)], ANSWER) or ["null"]
-            name, ranks = self._common.parse(_note(rank), text, _read)
+            texts = self._common.read([_note(rank)], READ) if self._common.has(_note(rank)) else None
+            if texts is None:
+                continue  # there is no note, or the wait ended just now
+            name, ranks = self._common.parse(_note(rank), texts[0], _read)
             there = Decision(self._scope.beside(name), "agreement")
-            if not set(ranks) & set(here) or there.taken():
+            if set(ranks).isdisjoint(here) or there.taken():
                 continue  # it waits for others and may still come, or has only to wake up
             mine = "all ranks" if self._all else format_ranks(self._scope.ranks)
             reason = Reason(

@@ -103,3 +103,14 @@ def test_a_wait_that_has_only_to_end_is_no_conflict() -> None:
     with there.noted():
         other.set("agreement", "go")
         assert here.find([1]) is None
+
+
+class Late(Counting):
+    """A store in which a note is gone when it is read."""
+
+    def check(self, keys: Sequence[str]) -> bool:
+        return True
+
+
+def test_a_note_that_is_gone_when_it_is_read_is_no_conflict() -> None:
+    assert WithinConflicts(scope(Late(dist.HashStore()), 0, [0, 1])).find([1]) is None
