@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 
 from pgregistry.planning.declarations import Declarations
 from pgregistry.settings.merge import ConfigValue
-from pgregistry.settings.tracing import describe, log
+from pgregistry.settings.tracing import describe_result, log
 from pgregistry.vocabulary import Mode
 
 
 def log_extra(modes: Iterable[Mode]) -> None:
     """Log the modes that the user gives as objects."""
     if log.isEnabledFor(logging.DEBUG) and modes:
-        log.debug("%s", "\n  ".join(("Modes given as extra=", *map(describe, modes))))
+        log.debug("%s", "\n  ".join(("Modes given as extra=", *map(describe_result, modes))))
 
 
 def log_modes(declarations: Declarations) -> None:

@@ -15,7 +15,7 @@ from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover
 from pgregistry.registry.loading import HOOKS, HookManager, load
 from pgregistry.registry.plugin import InstalledPlugin, Plugin, PluginStatus
 from pgregistry.settings.merge import Settings, read_settings
-from pgregistry.settings.tracing import describe, log
+from pgregistry.settings.tracing import describe_result, log
 from pgregistry.values import shown
 from pgregistry.vocabulary import Mode
 
@@ -121,7 +121,7 @@ class Registry:
             _log_below(f"failed: {error}")
             raise
         for one in (result if isinstance(result, list) else [result]) or [None]:
-            _log_below(describe(one))
+            _log_below(describe_result(one))
         return result
 
     def call_all(self, hook: str, **arguments: object) -> Iterator[tuple[Plugin, Any]]:
@@ -198,7 +198,8 @@ def _result(plugin: Plugin, hook: str, caller: pluggy.HookCaller, arguments: Map
         if isinstance(result, Iterable) and not isinstance(result, str | Mapping):
             return list(result)
     except PgregistryError as error:
-        raise type(error)(f"{plugin}: {error}", ranks=error.ranks, plugin=plugin.name) from error
+        kind = next(one for one in type(error).__mro__ if one.__module__ == "pgregistry")  # a plugin may have its own
+        raise kind(f"{plugin}: {error}", ranks=error.ranks, plugin=plugin.name) from error
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"{plugin} raised {type(error).__name__} in {hook}: {text_of(error)}", plugin=plugin.name

@@ -46,10 +46,10 @@ def tracing(asked: bool | None = None) -> Iterator[None]:
         log.setLevel(level)
 
 
-def describe(value: object) -> str:
+def describe_result(value: object) -> str:
     """Return a mode with the arguments that differ from their defaults, or the text of anything else.
 
-    >>> describe(Mode("tensor", over="tensor", timeout=60)), describe(None)
+    >>> describe_result(Mode("tensor", over="tensor", timeout=60)), describe_result(None)
     ("Mode('tensor', over=('tensor',), timeout=60.0)", 'nothing')
     """
     if not isinstance(value, Mode):

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
+from acme_plugin import ACME, HEAD, modes_hook, refusal
 
 import pgregistry
 from pgregistry import ConfigError, Mode, PluginError
 from pgregistry.planning.planner import Planner
 from pgregistry.values import shown
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-from acme_plugin import ACME, HEAD, modes_hook, refusal
 
 WRONG_MODES = [
     ("raise KeyError('a')", " raised KeyError in pgregistry_modes: 'a'"),
@@ -51,6 +45,12 @@ WRONG_MODES = [
 def test_what_yields_no_modes_is_named_with_its_distribution(body: str, text: str, acme: Any) -> None:
     acme(modes_hook(body))
     assert refusal(PluginError) == f"{ACME}{text}"
+
+
+def test_an_error_of_a_class_of_the_plugins_own_is_named_with_its_distribution(acme: Any) -> None:
+    mine = "class Mine(pgregistry.ConfigError):\n    def __init__(self):\n        super().__init__('no disk')\n"
+    acme(f"import pgregistry\n{mine}\n{modes_hook('raise Mine()')}")
+    assert refusal(ConfigError) == f"{ACME}: no disk"
 
 
 def test_a_list_of_modes_is_as_good_as_a_generator(acme: Any) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
+from acme_plugin import ACME, GOOD, HEAD, POINT, WAY_OUT, refusal
 
 import pgregistry
 from pgregistry import PluginError
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-from acme_plugin import ACME, GOOD, HEAD, POINT, WAY_OUT, refusal
 
 
 def test_a_plugin_can_be_an_object(acme: Any) -> None:

@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acme_plugin import ACME, GOOD, POINT, modes_hook, refusal
 
 import pgregistry
 from pgregistry import PluginError
 from pgregistry.errors import Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.registry.manager import Registry
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-from acme_plugin import ACME, GOOD, POINT, modes_hook, refusal
 
 ROOT = Path(__file__).parents[2]
 

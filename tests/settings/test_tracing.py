@@ -51,6 +51,6 @@ def test_a_plan_formats_no_line_that_nobody_reads(monkeypatch: pytest.MonkeyPatc
     def fail(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("pgregistry.registry.manager.describe", fail)
-    monkeypatch.setattr("pgregistry.planning.explanation.describe", fail)
+    monkeypatch.setattr("pgregistry.registry.manager.describe_result", fail)
+    monkeypatch.setattr("pgregistry.planning.explanation.describe_result", fail)
     assert pgregistry.plan(8, tensor=2).modes
