@@ -95,6 +95,10 @@ class Line:
                 self._worker = Worker()
                 self.store = second_connection(self.store)
 
+    def hang_up(self) -> None:
+        """End the thread. The next question would start another."""
+        self._worker = Worker()
+
 
 def second_connection(store: Any) -> Any:
     """Return the same store over another connection, if it has one: a call that waits blocks all users of one."""
