@@ -101,11 +101,11 @@ class Line:
 
 
 def second_connection(store: Any) -> Any:
-    """Return the same store over another connection, if it has one: a call that waits blocks all users of one."""
-    try:
-        return store.clone()
-    except RuntimeError:  # a store that is written in Python, or one that keeps files, has none
-        return store
+    """Return the same store over another connection, if it has connections: a call that waits blocks all users of one.
+
+    A store in a file has none. Each copy of it would read the whole file again, which grows with every call.
+    """
+    return store.clone() if isinstance(_innermost(store), TCPStore) else store
 
 
 def reconnected(store: Any) -> Any:
