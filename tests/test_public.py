@@ -1,4 +1,4 @@
-"""What is public: the names that `pgregistry` and `pgregistry.testing` export, and nothing else."""
+"""The public face: the names that `pgregistry` and `pgregistry.testing` export, and nothing else."""
 
 from __future__ import annotations
 

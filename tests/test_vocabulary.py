@@ -1,4 +1,4 @@
-"""What cannot be declared is refused where it is written."""
+"""Declarations that cannot be are refused when they are made."""
 
 from __future__ import annotations
 

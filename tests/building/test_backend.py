@@ -1,4 +1,4 @@
-"""What is known of backends and devices, and the environment that gloo reads."""
+"""Backends and devices, and the environment that gloo reads."""
 
 import os
 from types import SimpleNamespace

@@ -23,7 +23,7 @@ def test_every_group_is_wired_to_the_right_ranks(world: int, sizes: dict[str, An
 
 
 def counted() -> tuple[int, int, int]:
-    """How often a group became a spec, how many groups there are, and of how many modes."""
+    """Return how often a group became a spec, how many groups there are, and of how many modes."""
     calls = []
     of_group = specs.specs_of_group
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""How process groups are destroyed: in which order, and what becomes of failures."""
+"""Process groups are destroyed in one order, and failures are kept or logged."""
 
 import logging
 import sys
@@ -27,7 +27,7 @@ class Group:
 
 @pytest.fixture
 def destroyed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was done, in order, while a default process group exists."""
+    """Yield a list of what is done, in order, while a default process group exists."""
     log: list[str] = []
 
     def destroy(group: Group) -> None:

@@ -1,4 +1,4 @@
-"""Which process groups a plan needs: what is shared, what is new, and in one walk."""
+"""The process groups that a plan needs: those that are shared, and those that are new, in one walk."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What a rank says of its plan, and how two ranks' proposals differ, in words that a user knows."""
+"""The proposal of a rank, and how two proposals differ, in words that a user knows."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def says(
     wire: Mapping[str, str] | None = None,
     **keywords: Any,
 ) -> Proposal:
-    """What a rank says whose plan was made with these keywords."""
+    """Return the proposal of a rank whose plan was made with these keywords."""
     return propose(pgregistry.plan(world_size, extra=extra, **keywords), plugins, run, wire or {})
 
 
 def alone(*modes: Mode, **keywords: Any) -> Proposal:
-    """What a rank says that has these modes and no others."""
+    """Return the proposal of a rank that has these modes and no others."""
     return says(8, *modes, only=[], **keywords)
 
 

@@ -91,7 +91,7 @@ class Environment:
         return {row["name"]: row for row in told}
 
     def holds(self, wheel: Path) -> bool:
-        """Whether all files of a wheel are there as it has them, and the core no others."""
+        """Return True if all files of a wheel are there as it has them, and the core has no others."""
         with zipfile.ZipFile(wheel) as archive:
             files = {name: archive.read(name) for name in archive.namelist() if not name.endswith("RECORD")}
         here = [path for path in (self.site / "pgregistry").rglob("*") if path.is_file() and path.suffix != ".pyc"]

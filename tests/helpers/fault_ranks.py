@@ -1,4 +1,4 @@
-"""What each rank does for a row of the fault matrix, and what is held against the row."""
+"""The part of each rank in a row of the fault matrix, and the check of its outcome."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ NUMBERS: Final = (-1, 0, 10**6, 1 << 62, -(1 << 62))
 
 
 class Fault(dict[str, Any]):
-    """What happens at the n-th call of a rank: a key of GARBAGE, `raise …` or `stall`."""
+    """The fault at the n-th call of a rank: a key of GARBAGE, `raise …` or `stall`."""
 
 
 class Hostile(Counting):

@@ -1,4 +1,4 @@
-"""What tests of the network test share: ranks that are slow, and a small report."""
+"""Helpers of tests of the network test: ranks that are slow, and a small report."""
 
 from __future__ import annotations
 

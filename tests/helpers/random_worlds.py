@@ -21,7 +21,7 @@ UNNAMED = "what no axis takes"
 
 
 def world_of(sizes: dict[str, int]) -> Place:
-    """Where each rank is, by sizes in nesting order, outermost first."""
+    """Return the position of each rank, by sizes in nesting order, outermost first."""
     positions = product(*(range(size) for size in sizes.values()))
     return {rank: dict(zip(sizes, position, strict=True)) for rank, position in enumerate(positions)}
 
@@ -45,7 +45,7 @@ def divided(place: Place, of: set[str], size: int, outer: str, inner: str) -> Pl
 
 
 def fits(place: Place, of: set[str], size: int) -> bool:
-    """Whether runs of `size` fall on a boundary: then all of them look the same, and so do their outer groups."""
+    """Return True if runs of `size` fall on a boundary, so that all of them and their outer groups look the same."""
     cut = divided(place, of, size, "<outer>", "<inner>")
     shapes = [
         {tuple(rank - group[0] for rank in group) for group in agreeing(cut, {side})} for side in ("<outer>", "<inner>")

@@ -68,7 +68,7 @@ Site = tuple[str, int]
 
 @dataclass
 class Shown:
-    """What a section shows, and the lines of pgregistry that made the errors in it."""
+    """The text of a section, and the lines of pgregistry that made the errors in it."""
 
     text: str = ""
     sites: set[Site] = field(default_factory=set)

@@ -38,7 +38,7 @@ class Network:
         self.random = random.Random(seed)
 
     def time(self, members: Sequence[int], size: int, steps: float) -> float:
-        """How long so many passes of one n-th of the bytes take among these hosts."""
+        """Return the seconds that so many passes of one n-th of the bytes take among these hosts."""
         worst = max(
             max(self.slow.get(a, 1.0), self.slow.get(b, 1.0), self.links.get(frozenset((a, b)), 1.0))
             for a, b in combinations(members, 2)

@@ -34,7 +34,7 @@ ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "eth0"}
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command did on one host.
+    """The outcome of a command on one host.
 
     Attributes:
         code: Its exit status; None if it was still running at the timeout.
@@ -239,7 +239,7 @@ def hosts(count: int, rate: str | None = None) -> Iterator[Bed]:
 
 @functools.cache
 def why_not() -> str | None:
-    """Why this machine cannot have a bed, found out by trying; None where it can."""
+    """Return why this machine cannot have a bed, found out by trying; None if it can."""
     try:
         with hosts(2) as bed:
             bed.slow(1, "100mbit")

@@ -1,4 +1,4 @@
-"""What only several hosts can show: `smoke` and `init` over links that are slow, or go down at the worst moment."""
+"""Faults that only several hosts show: `smoke` and `init` over links that are slow, or go down at the worst moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What README, CONTRIBUTING, Makefile and constraints promise to somebody with a fresh clone."""
+"""Promises of README, CONTRIBUTING, Makefile and constraints to somebody with a fresh clone."""
 
 from __future__ import annotations
 

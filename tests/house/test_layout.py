@@ -56,7 +56,7 @@ def imports(*, types: bool) -> Arrows:
 
 @pytest.fixture(scope="module")
 def modules() -> Arrows:
-    """What each module imports; only `hookspecs` may name classes of rooms above it, and only for type checkers."""
+    """Return the imports of each module; only `hookspecs` may name classes above it, and only for type checkers."""
     return {**imports(types=True), "pgregistry.hookspecs": imports(types=False)["pgregistry.hookspecs"]}
 
 
@@ -66,7 +66,7 @@ def room_of(module: str) -> str:
 
 @pytest.fixture(scope="module")
 def between_rooms(modules: Arrows) -> Arrows:
-    """Which rooms, and files beside the rooms, each of them imports."""
+    """Return the rooms, and files beside the rooms, that each of them imports."""
     found: dict[str, set[str]] = {}
     for module, imported in modules.items():
         room = room_of(module)

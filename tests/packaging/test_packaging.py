@@ -1,4 +1,4 @@
-"""What is shipped: the built wheel finds its plugins, and imports cost what they should."""
+"""The distribution: the built wheel finds its plugins, and imports cost what they should."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Which axis lies inside which, and what must be said where nobody declares it."""
+"""The nesting of axes, and the errors if it is not declared."""
 
 from __future__ import annotations
 

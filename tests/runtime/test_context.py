@@ -1,4 +1,4 @@
-"""What `init()` returns: the modes of a rank, seeds, and how it ends."""
+"""The context that `init()` returns: the modes of a rank, seeds, and how it ends."""
 
 import subprocess
 import sys

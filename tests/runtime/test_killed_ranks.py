@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def survivors(
     size: int, dead: int, function: Callable[..., Any], *args: Any, folder: Path, world: bool = True
 ) -> dict[int, dict[str, Any]]:
-    """What the others answer when one rank is killed; they write it down, for `run_ranks` fails then."""
+    """Return the outcomes of the others when one rank is killed, from files, since `run_ranks` fails then."""
     with pytest.raises(AssertionError) as raised:
         run_ranks(size, told, str(folder), function, dead, *args, world=world, timeout=80)
     found = re.findall(r"^rank (\d+):\nended with (-?\d+)", str(raised.value), re.MULTILINE)

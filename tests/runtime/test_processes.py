@@ -40,7 +40,7 @@ with pgregistry.init(tensor=2, agree_timeout=20, build_timeout=20) as context:
 
 
 def torchrun(folder: Path, source: str, *arguments: str, ranks: int = 2, restarts: int = 0) -> str:
-    """What a script prints under torchrun's agent; fails with all it said if it fails."""
+    """Return the output of a script under torchrun's agent; fail with all of it if the script fails."""
     script = folder / "script.py"
     script.write_text(source, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
@@ -91,7 +91,7 @@ with pgregistry.init(tensor=2) as context:
 
 
 def processes(folder: Path, source: str, ranks: int = 2) -> list[tuple[str, str, int]]:
-    """What a script prints on each rank, its errors and exit code, with nothing of multiprocessing around it."""
+    """Return the output of a script on each rank, its errors and exit code, without multiprocessing around it."""
     script = folder / "script.py"
     script.write_text(source, encoding="utf-8")
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""What ranks of a test tell it: a file each, in the folder that all hosts see."""
+"""Answers of the ranks of a test: a file each, in the folder that all hosts see."""
 
 import json
 import os

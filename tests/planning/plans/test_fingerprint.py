@@ -1,4 +1,4 @@
-"""What the fingerprint of a plan covers."""
+"""The fingerprint of a plan: what it covers."""
 
 from __future__ import annotations
 

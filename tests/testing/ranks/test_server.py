@@ -20,7 +20,7 @@ def alive(process: int) -> bool:
 
 
 def ends(process: int) -> bool:
-    """Whether a process is gone within a few seconds."""
+    """Return True if a process is gone within a few seconds."""
     for _ in range(100):
         if not alive(process):
             return True
