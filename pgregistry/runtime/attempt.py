@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -16,7 +17,7 @@ from pgregistry.building.specs import Defaults
 from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.barrier import barrier
 from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
-from pgregistry.coordination.store.scoped_store import ScopedStore, environment
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, ConfigError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
@@ -97,7 +98,7 @@ class Attempt:
             "building": {"by_name": "name", "by_public_calls": "public"}[strategy],
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
-        return propose(plan, plugins, settings, environment(WIRE))
+        return propose(plan, plugins, settings, {name: os.environ[name] for name in WIRE if name in os.environ})
 
     def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore, seconds: float) -> None:
         """Call `pgregistry_ready` of every plugin, when the process groups of all ranks exist."""

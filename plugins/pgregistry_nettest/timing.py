@@ -6,16 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from statistics import median
-from typing import TypeAlias
 
 import torch
 import torch.distributed as dist
 
 from pgregistry_nettest.analysis.measurements import Sample, count
 from pgregistry_nettest.options import Options
-
-#: A call that returns when this rank is done with a collective.
-Call: TypeAlias = Callable[[], None]
 
 
 def time_collective(op: str, size: int, group: dist.ProcessGroup, ranks: Sequence[int], options: Options) -> Sample:

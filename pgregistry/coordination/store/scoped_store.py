@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -263,8 +262,3 @@ def _get(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
 
 def _text(value: bytes | str) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
-
-
-def environment(names: Iterable[str]) -> dict[str, str]:
-    """Return those of some environment variables that are set."""
-    return {name: os.environ[name] for name in sorted(names) if name in os.environ}
