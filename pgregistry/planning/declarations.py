@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
-from pgregistry.planning.references import label, walk
+from pgregistry.planning.references import default_size, label, named, walk
 from pgregistry.registry.plugin import Plugin
 from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special
 
@@ -141,13 +141,7 @@ def _raise_more_than(known: int, problems: Problems) -> None:
 
 
 def _add(together: Declarations, item: Reference, by: DeclaredMode, problems: Problems) -> None:
-    if isinstance(item, Axis):
-        named: dict[str, Axis | Part] = {item.name: item}
-    elif isinstance(item, Part):
-        named = {part.name: part for part in (item.split.inner, item.split.outer) if part.name}
-    else:
-        return
-    for name, what in named.items():
+    for name, what in named(item).items():
         known = together.axes.get(name) or together.parts.get(name)
         if known is None:
             together.owners[name] = by
@@ -175,10 +169,8 @@ def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping
     """Add each name that no mode declares, and that is needed by over, by a split or as a size."""
     known = together.size_names()
     for item in walk(one.mode.declares):
-        needed = [item] if isinstance(item, str) else []
-        size = item.size if isinstance(item, Axis) else item.split.size if isinstance(item, Part) else None
-        needed += [size] if isinstance(size, str) else []
-        for name in (name for name in needed if name not in known):
+        needed = (item, default_size(item) if isinstance(item, Axis | Part) else None)
+        for name in (name for name in needed if isinstance(name, str) and name not in known):
             if name in absent:
                 text = f"{one} needs {name!r}, but plugin {name!r} is {absent[name]}.\n"
                 problems.add(ConfigError(f"{text}Switch {name!r} on, or disable {one.plugin.name!r} too.", plugin=name))
@@ -232,9 +224,8 @@ def _uses(one: DeclaredMode, together: Declarations) -> dict[str, set[str]]:
 def _needs(reference: Reference, together: Declarations) -> Iterator[str]:
     """Yield the axes and named parts that a reference is made of."""
     found = together.find(reference)
-    if isinstance(found, Axis):
-        yield found.name
-    elif isinstance(found, Part):
-        yield from (part.name for part in (found.split.inner, found.split.outer) if part.name)
+    if isinstance(found, Axis | Part):
+        yield from named(found)
+    if isinstance(found, Part):
         for of in found.split.of:
             yield from _needs(of, together)

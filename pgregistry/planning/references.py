@@ -32,6 +32,19 @@ def walk(references: Iterable[Reference]) -> Iterator[Reference]:
             yield from walk(reference.split.of)
 
 
+def named(reference: Reference) -> dict[str, Axis | Part]:
+    """Return what a reference declares, by name: an axis, or the named parts of a split."""
+    if isinstance(reference, Axis):
+        return {reference.name: reference}
+    parts = (reference.split.inner, reference.split.outer) if isinstance(reference, Part) else ()
+    return {part.name: part for part in parts if part.name}
+
+
+def default_size(item: Axis | Part) -> int | str | Special:
+    """Return the size that the author of an axis or a split gave it."""
+    return item.size if isinstance(item, Axis) else item.split.size
+
+
 def default_sizes(modes: Iterable[Mode]) -> dict[str, int | str]:
     """Return the sizes that modes declare, with their defaults; a special one by its name.
 
@@ -40,17 +53,13 @@ def default_sizes(modes: Iterable[Mode]) -> dict[str, int | str]:
     {'data': 'REST', 'near': 'FULL'}
     """
     defaults: dict[str, int | str] = {}
-    for mode in modes:
-        for item in walk(mode.declares):
-            if isinstance(item, Axis):
-                defaults[item.name] = _name(item.size)
-            elif isinstance(item, Part):
-                inner, outer = item.split.inner.name, item.split.outer.name
-                defaults[inner or outer or ""] = _name(item.split.size)
-                if inner and outer:
-                    defaults[outer] = _name(REST)
+    for name, item in declared_sizes(modes).items():
+        beside_inner = isinstance(item, Part) and item.side == "outer" and item.other.name
+        size = REST if beside_inner else default_size(item)
+        defaults[name] = repr(size) if isinstance(size, Special) else size
     return defaults
 
 
-def _name(size: int | str | Special) -> int | str:
-    return repr(size) if isinstance(size, Special) else size
+def declared_sizes(modes: Iterable[Mode]) -> dict[str, Axis | Part]:
+    """Return the axes and named parts that modes declare, by name."""
+    return {name: one for mode in modes for item in walk(mode.declares) for name, one in named(item).items()}

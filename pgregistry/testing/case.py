@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgregistry.errors import PgregistryError, PluginError
+from pgregistry.errors import PgregistryError
 from pgregistry.planning.plans.plan import Plan
 
 
@@ -33,12 +33,12 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Keywords at which a plugin fails, where it must either be planned or refuse them with ConfigError."""
+class Refused:
+    """Keywords that cannot be planned. A PluginError is a fault of the plugin, a ConfigError is not."""
 
     world: int
     keywords: Mapping[str, Any]
-    error: PluginError
+    error: PgregistryError
 
     def __str__(self) -> str:
         return explained(self.error)

@@ -42,15 +42,8 @@ class PluginConformance:
     @classmethod
     def subject(cls, run_ranks: Callable[..., list[Any]]) -> Subject:
         """Return the plugin under test; the fixture `conformance` keeps it for all tests of the class."""
-        return Subject(
-            plugin=cls.plugin,
-            sizes=cls.sizes,
-            worlds=cls.worlds,
-            only=cls.only,
-            partial=cls.partial,
-            expected=cls().expected,
-            run_ranks=run_ranks,
-        )
+        given = {name: getattr(cls, name) for name in ("plugin", "sizes", "worlds", "only", "partial")}
+        return Subject(**given, expected=cls().expected, run_ranks=run_ranks)
 
     def test_it_loads(self, conformance: Subject) -> None:
         """Load the plugin, and plan some world with it."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, format_ranks, listing
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.testing.case import Case, Fault, at, explained
+from pgregistry.testing.case import Case, Refused, at, explained
 from pgregistry.testing.oracle import Oracle
 from pgregistry.testing.ranks.local_ranks import RanksFailed
 from pgregistry.testing.subject import Subject
@@ -56,10 +56,9 @@ def _loads(subject: Subject) -> Iterator[str]:
 def _refusal(subject: Subject) -> str:
     if subject.faults:
         return str(subject.faults[0])
-    try:
-        subject.plan(subject.worlds[0], {})
-    except ConfigError as error:
-        return f"the first is refused with: {error}"
+    first = subject.case(subject.worlds[0], {})
+    if isinstance(first, Refused):
+        return f"the first is refused with: {first.error}"
     return f"none fits the sizes {subject.sizes}."
 
 
@@ -81,7 +80,7 @@ def _same(subject: Subject) -> Iterator[str]:
                 yield from _differs(what, case.plan, Plan.from_json(there["plan"]))
 
 
-def _attempt(subject: Subject, fault: Fault) -> str:
+def _attempt(subject: Subject, fault: Refused) -> str:
     try:
         return f"a plan ({subject.plan(fault.world, fault.keywords).fingerprint})"
     except PgregistryError as error:
@@ -153,18 +152,12 @@ def _alone(subject: Subject) -> Iterator[str]:
                 without = subject.plan(world, {**sizes, **off})
             except PgregistryError:
                 continue  # nothing to move
-            try:
-                case = subject.case(world, sizes)
-                if case is None:
-                    subject.plan(world, sizes)
-            except ConfigError as error:
-                if not subject.optional:
-                    yield f"{at(world, sizes)} can be planned without the plugin, and not with it: {error}"
-                continue
-            except PluginError:
-                continue  # one of the faults that `groups_are_disjoint_and_cover` reports
-            if case is not None:
+            case = subject.case(world, sizes)
+            if isinstance(case, Case):
                 yield from _moved(case, without)
+            elif isinstance(case.error, ConfigError) and not subject.optional:
+                # `groups_are_disjoint_and_cover` reports a PluginError.
+                yield f"{at(world, sizes)} can be planned without the plugin, and not with it: {case.error}"
 
 
 def _moved(case: Case, without: Plan) -> Iterator[str]:
@@ -191,13 +184,12 @@ def _refuses(subject: Subject) -> Iterator[str]:
 
 
 def _not_refused(subject: Subject, world: int, sizes: Mapping[str, Any], *, must: bool) -> Iterator[str]:
-    try:
-        case = subject.case(world, sizes)
-    except PluginError as error:
-        yield f"a size must be refused with ConfigError, which tells users that the size is theirs: {error}"
-    else:
-        if case is not None and must:
-            yield f"{case} is planned, but must be refused."
+    case = subject.case(world, sizes)
+    if isinstance(case, Refused):
+        if isinstance(case.error, PluginError):
+            yield f"a size must be refused with ConfigError, which tells users that the size is theirs: {case.error}"
+    elif must:
+        yield f"{case} is planned, but must be refused."
 
 
 def _no_torch(subject: Subject) -> Iterator[str]:

@@ -6,19 +6,19 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product, zip_longest
+from itertools import islice, product, zip_longest
 from math import prod
 from typing import Any, Final
 
-from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean
 from pgregistry.layouts.layout import divisors
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.planning.references import walk
+from pgregistry.planning.references import declared_sizes, default_size, walk
 from pgregistry.registry.discovery import discover
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin
-from pgregistry.testing.case import Case, Fault, at
+from pgregistry.testing.case import Case, Refused, at
 from pgregistry.testing.ranks.local_ranks import run_ranks
 from pgregistry.vocabulary import REST, Axis, Mode, Part
 
@@ -96,12 +96,13 @@ class Subject:
     @cached_property
     def own(self) -> dict[str, Axis | Part]:
         """Return the sizes that the plugin declares."""
-        return sized(self.modes.values())
+        return declared_sizes(self.modes.values())
 
     @cached_property
     def others(self) -> dict[str, Axis | Part]:
         """Return the sizes that the other plugins declare."""
-        return sized(mode for plugin, modes in self.declared.items() if plugin != self.plugin for mode in modes)
+        modes = (mode for plugin, modes in self.declared.items() if plugin != self.plugin for mode in modes)
+        return declared_sizes(modes)
 
     @cached_property
     def varied(self) -> list[str]:
@@ -122,53 +123,50 @@ class Subject:
         host = max(size for size in divisors(world) if size <= 4)
         return {**self.switches, "ranks_per_host": host, **sizes}
 
-    def case(self, world: int, sizes: Mapping[str, Any]) -> Case | None:
-        """Return the plan at these sizes, or None if they do not fit.
+    def case(self, world: int, sizes: Mapping[str, Any]) -> Case | Refused:
+        """Return the plan at these sizes, or the error.
 
-        Raises:
-            PluginError: if a plugin is at fault. Two axes of which neither lies inside the other
-                are not a fault, since the user can give their order.
+        Two axes of which neither lies inside the other are not a fault, since the user can give their order.
         """
         try:
             return Case(world, sizes, self.plan(world, sizes))
-        except ConfigError:
-            return None
+        except ConfigError as error:
+            return Refused(world, sizes, error)
         except PluginError as error:
             axes = {**self.others, **self.own}
             names = sorted(name for name, item in axes.items() if isinstance(item, Axis))
-            ordered = {**sizes, "order": sorted(names, key=lambda name: _default(axes[name]) is not REST)}
+            ordered = {**sizes, "order": sorted(names, key=lambda name: default_size(axes[name]) is not REST)}
             try:
                 return Case(world, ordered, self.plan(world, ordered))
-            except ConfigError:
-                raise PluginError(f"{at(world, sizes)}: {error}") from error
-            except PluginError as fault:
-                raise PluginError(f"{at(world, sizes)}: {fault}") from fault
+            except PgregistryError as second:
+                cause = second if isinstance(second, PluginError) else error
+                fault = PluginError(f"{at(world, sizes)}: {cause}")
+                fault.__cause__ = cause
+                return Refused(world, sizes, fault)
 
-    def look_at(self, world: int) -> tuple[list[Case], list[Fault]]:
-        """Return plans of one world at different sizes, the defaults first, and the sizes at which a plugin fails."""
-        cases: list[Case] = []
-        faults: list[Fault] = []
+    def look_at(self, world: int) -> Iterator[Case | Refused]:
+        """Yield plans of one world at different sizes, the defaults first, and the sizes at which a plugin fails."""
         tried: list[dict[str, int]] = []
         for sizes in self._to_try(world):
-            if sizes in tried or len(cases) + len(faults) >= MOST:
-                continue
-            tried.append(sizes)
-            try:
-                if case := self.case(world, sizes):
-                    cases.append(case)
-            except PluginError as error:
-                faults.append(Fault(world, sizes, error))
-        return cases, faults
+            if sizes not in tried:
+                tried.append(sizes)
+                one = self.case(world, sizes)
+                if isinstance(one, Case) or isinstance(one.error, PluginError):
+                    yield one
+
+    @cached_property
+    def _all(self) -> list[Case | Refused]:
+        return [one for world in self.worlds for one in islice(self.look_at(world), MOST)]
 
     @cached_property
     def cases(self) -> list[Case]:
         """Return the plans of all worlds."""
-        return [case for cases, _ in self._all for case in cases]
+        return [one for one in self._all if isinstance(one, Case)]
 
     @cached_property
-    def faults(self) -> list[Fault]:
-        """Return the faults in all worlds."""
-        return [fault for _, faults in self._all for fault in faults]
+    def faults(self) -> list[Refused]:
+        """Return the sizes at which a plugin fails, in all worlds."""
+        return [one for one in self._all if isinstance(one, Refused)]
 
     def case_to_build(self) -> Case | None:
         """Return the case of a small world in which most modes of the plugin have groups of several ranks."""
@@ -178,13 +176,10 @@ class Subject:
             return sum(size > 1 for size in largest), sum(1 < size < case.world for size in largest)
 
         for worlds in ((4, 8), (16,), (2, 3, 6, 1)):
-            if cases := [case for world in worlds for case in self.look_at(world)[0]]:
+            looks = [one for world in worlds for one in islice(self.look_at(world), MOST)]
+            if cases := [one for one in looks if isinstance(one, Case)]:
                 return max(cases, key=score)
         return None
-
-    @cached_property
-    def _all(self) -> list[tuple[list[Case], list[Fault]]]:
-        return [self.look_at(world) for world in self.worlds]
 
     @cached_property
     def needing(self) -> list[str]:
@@ -192,15 +187,13 @@ class Subject:
         needing, gone = [self.plugin], set(self.own)
         while more := [name for name in self.declared if name not in needing and gone & self._names(name)]:
             needing += more
-            gone |= {size for name in more for size in sized(self.declared[name])}
+            gone |= {size for name in more for size in declared_sizes(self.declared[name])}
         return needing
 
     def _names(self, plugin: str) -> set[str]:
         """Return the names that a plugin refers to."""
         items = [item for mode in self.declared[plugin] for item in walk(mode.declares)]
-        sizes = [
-            item.size if isinstance(item, Axis) else item.split.size for item in items if isinstance(item, Axis | Part)
-        ]
+        sizes = [default_size(item) for item in items if isinstance(item, Axis | Part)]
         return {name for name in (*items, *sizes) if isinstance(name, str)}
 
     def beside(self, world: int) -> Iterator[dict[str, int]]:
@@ -221,26 +214,10 @@ class Subject:
     def _at_once(self, world: int, names: Sequence[str], count: int) -> Iterator[dict[str, int]]:
         """Yield several sizes larger than 1 at once, always the same for one plugin and world."""
         sized, sizes = {**self.others, **self.own}, divisors(world)[1:5]
-        names = [name for name in names if _default(sized[name]) is not REST]
+        names = [name for name in names if default_size(sized[name]) is not REST]
         chance = random.Random(f"{self.plugin} {world}")
         for _ in range(count if names and sizes else 0):
             chosen = chance.sample(names, k=min(len(names), chance.randint(2, 4)))
             tried = {name: chance.choice(sizes) for name in chosen}
             if world % prod(tried.values()) == 0:
                 yield tried
-
-
-def sized(modes: Iterable[Mode]) -> dict[str, Axis | Part]:
-    """Return the axes and named parts that modes declare."""
-    found: dict[str, Axis | Part] = {}
-    for mode in modes:
-        for item in walk(mode.declares):
-            if isinstance(item, Axis):
-                found[item.name] = item
-            elif isinstance(item, Part):
-                found.update({part.name: part for part in (item, item.other) if part.name})
-    return found
-
-
-def _default(item: Axis | Part) -> object:
-    return item.size if isinstance(item, Axis) else item.split.size
