@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 #: `listing` shows this many items of a longer list.
@@ -91,6 +92,21 @@ class Problems:
         """Keep a problem for later, unless one with the same text is there."""
         if str(problem) not in map(str, self._found):
             self._found.append(problem)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Add the error that is raised inside, instead of raising it.
+
+        >>> problems = Problems()
+        >>> with problems.collecting():
+        ...     raise ConfigError("tensor = 3 does not divide 8.")
+        >>> len(problems)
+        1
+        """
+        try:
+            yield
+        except PgregistryError as error:
+            self.add(error)
 
     def __len__(self) -> int:
         return len(self._found)

@@ -37,10 +37,8 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
         subjects = [Subject(name, only=beside, run_ranks=ranks.run) for name in dict.fromkeys(names or _installed())]
         problems = Problems()
         for subject in subjects:
-            try:
+            with problems.collecting():
                 _ = subject.found
-            except ConfigError as error:
-                problems.add(error)
         problems.raise_any()
         with tracing(trace), redirect_stdout(sys.stderr):
             for subject in subjects if log.isEnabledFor(logging.DEBUG) else ():
@@ -60,9 +58,8 @@ def _installed() -> list[str]:
     problems.raise_any()
     names = [status.installed.plugin.name for status in registry.statuses if status.name != "disabled"]
     if not names:
-        raise ConfigError(
-            f"No plugin is on. {did_you_mean('', (one.installed.plugin.name for one in registry.statuses))}"
-        )
+        installed = [status.installed.plugin.name for status in registry.statuses]
+        raise ConfigError(f"No plugin is on. {did_you_mean('', installed)}")
     return list(dict.fromkeys(names))
 
 

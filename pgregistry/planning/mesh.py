@@ -126,10 +126,8 @@ class Mesh:
     def check_splits(self, problems: Problems) -> None:
         """Add one error for each split whose size does not fit."""
         for part in self._declarations.parts.values():
-            try:
+            with problems.collecting():
                 self._factors(part)
-            except ConfigError as error:
-                problems.add(error)
 
     def _check_declared(self, references: Iterable[Reference]) -> None:
         """Raise PluginError for what no mode declares, and for another axis or split of a declared name."""

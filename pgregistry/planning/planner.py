@@ -8,7 +8,7 @@ from functools import cached_property
 from math import isfinite
 from typing import Any
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean
+from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 from pgregistry.layouts.groups import laid_out
 from pgregistry.layouts.placement import place
 from pgregistry.planning.declarations import Declarations, DeclaredMode, declare
@@ -22,7 +22,7 @@ from pgregistry.planning.sizes import resolve
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin
 from pgregistry.registry.requirements import check_requirements
-from pgregistry.settings.merge import read_settings
+from pgregistry.settings.merge import ConfigValue
 from pgregistry.settings.options import RESERVED
 from pgregistry.values import LARGEST, shown, whole_number
 
@@ -81,19 +81,13 @@ class Planner:
         problems = problems or Problems()
         number = whole_number(world_size)
         if number is None or not 1 <= number <= LARGEST:
-            text = f"world_size = {shown(world_size)} must be a whole number from 1 to {LARGEST}."
-            problems.add(ConfigError(text))
+            rule = f"must be a whole number from 1 to {LARGEST}"
+            problems.add(ConfigError(f"world_size = {shown(world_size)} {rule}."))
             problems.raise_any()
-        world_size = number or 1
-        settings = read_settings(
-            problems,
-            keywords=keywords,
-            command_line=command_line,
-            environ=environ,
-            origin=origin,
-            world_size=world_size,
-        )
-        return cls(world_size, Registry.load(settings, installed), problems, backend)
+        number = number or 1
+        sources = {"keywords": keywords, "command_line": command_line, "environ": environ, "origin": origin}
+        registry = Registry.read(problems, installed, world_size=number, **sources)
+        return cls(number, registry, problems, backend)
 
     @cached_property
     def declarations(self) -> Declarations:
@@ -120,7 +114,10 @@ class Planner:
         if self._settings.unreadable:
             self.problems.raise_any()
         positions = self._world_size if self._ranks is None else len(self._ranks)
-        sizes = resolve(positions, declarations, self._settings, self.problems)
+        sizes: dict[str, ConfigValue[int]] = {}
+        with self.problems.collecting():
+            sizes = resolve(positions, declarations, self._settings)
+        self.problems.raise_any()
         order = nest(declarations, sizes, self._settings.order, self.problems)
         log_axes(order, sizes, declarations, self._settings.order)
         self.problems.raise_any()
@@ -146,12 +143,8 @@ class Planner:
             if plugin.name in RESERVED:
                 rule = "has the name of a parameter of plan() or init(), which is reserved"
                 self.problems.add(PluginError(f"{plugin} {rule}.", plugin=plugin.name))
-            try:
-                modes = self.registry.modes(plugin)
-            except PgregistryError as error:
-                self.problems.add(error)
-                continue
-            yield from (DeclaredMode(mode, plugin) for mode in modes)
+            with self.problems.collecting():
+                yield from [DeclaredMode(mode, plugin) for mode in self.registry.modes(plugin)]
         yield from (DeclaredMode(mode, EXTRA) for mode in self._settings.extra)
 
     def _check_names(self, declarations: Declarations) -> None:
@@ -178,10 +171,8 @@ class Planner:
 
     def _planned_modes(self, declarations: Declarations, mesh: Mesh) -> Iterator[PlannedMode]:
         for one in declarations.modes:
-            try:
+            with self.problems.collecting():
                 yield self._planned(one, mesh)
-            except PgregistryError as error:
-                self.problems.add(error)
 
     def _planned(self, one: DeclaredMode, mesh: Mesh) -> PlannedMode:
         mode, given = one.mode, self._settings.modes.get(one.mode.name, {})
@@ -222,15 +213,12 @@ class Planner:
         """Add each reason of a plugin why the plan cannot work."""
         for plugin, reasons in self.registry.call_all("pgregistry_check", plan=plan):
             sentences = [reasons] if isinstance(reasons, str) else [] if reasons is None else reasons
-            if not isinstance(sentences, list) or not all(
-                isinstance(reason, str) and reason.strip() for reason in sentences
-            ):
-                rule = "it must yield one sentence for each reason"
-                text = f"{plugin}: pgregistry_check returned {shown(reasons)}; {rule}."
-                self.problems.add(PluginError(text, plugin=plugin.name))
-                continue
-            for reason in sentences:
+            texts = isinstance(sentences, list) and all(isinstance(one, str) and one.strip() for one in sentences)
+            for reason in sentences if texts else ():
                 self.problems.add(ConfigError(f"{plugin}: {reason}", plugin=plugin.name))
+            if not texts:
+                text = f"pgregistry_check returned {shown(reasons)}; it must yield one sentence for each reason."
+                self.problems.add(PluginError(f"{plugin}: {text}", plugin=plugin.name))
 
 
 def _is_plain(option: tuple[object, object]) -> bool:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import prod
+from typing import TypeAlias
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, listing
+from pgregistry.errors import ConfigError, PluginError, listing
 from pgregistry.layouts.layout import divisors
 from pgregistry.planning.declarations import Declarations
 from pgregistry.planning.references import label
 from pgregistry.settings.merge import DEFAULT, LEFT, ConfigValue, Settings
 from pgregistry.vocabulary import HOST, REST, WORLD, Part, Reference, Special
 
+Sizes: TypeAlias = Mapping[str, ConfigValue[int]]
 
-def resolve(
-    world_size: int, declarations: Declarations, settings: Settings, problems: Problems
-) -> dict[str, ConfigValue[int]]:
+
+def resolve(world_size: int, declarations: Declarations, settings: Settings) -> dict[str, ConfigValue[int]]:
     """Return the size of every axis and named part.
 
     `Mesh` checks whether a split can be cut at its size, since that depends on the nesting order.
@@ -25,14 +26,11 @@ def resolve(
         PluginError: if sizes depend on each other in a cycle.
     """
     resolver = _Resolver(world_size, declarations, settings)
-    try:
-        sizes = {name: resolver.size(name) for name in declarations.size_names()}
-    except PgregistryError as error:
-        problems.add(error)
-        problems.raise_any()
-        raise
-    _check_world(world_size, declarations, sizes, problems)
-    problems.raise_any()
+    sizes = {name: resolver.size(name) for name in declarations.size_names()}
+    axes = _large({name: sizes[name] for name in sorted(declarations.axes)})
+    exactly = any(axis.size is REST for axis in declarations.axes.values())
+    if not _fits(_product(axes), world_size, exactly):
+        raise ConfigError(_does_not_fit(axes, world_size, exactly) + _hint(axes, world_size, exactly))
     return sizes
 
 
@@ -81,10 +79,11 @@ class _Resolver:
 
     def _rest(self, name: str) -> int:
         others = {other: self.size(other) for other in sorted(self._declarations.axes) if other != name}
-        product = _product(others)
-        if self._world_size % product:
-            raise ConfigError(_leaves_no_rest(self._world_size, _large(others), name))
-        return self._world_size // product
+        if self._world_size % _product(others):
+            taken = _large(others)
+            left = f"\n  {name} takes what is left"
+            raise ConfigError(_does_not_fit(taken, self._world_size) + left + _hint(taken, self._world_size))
+        return self._world_size // _product(others)
 
     def _part(self, part: Part) -> ConfigValue[int]:
         by_default = part.side == "inner" or part.other.name is None
@@ -108,57 +107,32 @@ class _Resolver:
         return self.size(label(found)).value
 
 
-def _product(sizes: Mapping[str, ConfigValue[int]]) -> int:
+def _product(sizes: Sizes) -> int:
     return prod(size.value for size in sizes.values())
 
 
-def _large(sizes: Mapping[str, ConfigValue[int]]) -> Mapping[str, ConfigValue[int]]:
+def _large(sizes: Sizes) -> Sizes:
     """Return the sizes above 1, or all if there are none."""
     return {name: size for name, size in sizes.items() if size.value > 1} or sizes
 
 
-def _check_world(
-    world_size: int, declarations: Declarations, sizes: Mapping[str, ConfigValue[int]], problems: Problems
-) -> None:
-    axes = _large({name: sizes[name] for name in sorted(declarations.axes)})
-    if any(axis.size is REST for axis in declarations.axes.values()):
-        if _product(axes) != world_size:
-            problems.add(ConfigError(_is_not_the_world(world_size, axes)))
-    elif world_size % _product(axes):
-        problems.add(ConfigError(_does_not_divide(world_size, axes)))
+def _fits(product: int, world_size: int, exactly: bool) -> bool:
+    return product == world_size if exactly else world_size % product == 0
 
 
-def _leaves_no_rest(world_size: int, sizes: Mapping[str, ConfigValue[int]], rest: str) -> str:
-    hint = _hint(world_size, sizes, lambda product: world_size % product == 0)
-    taken = f"{_equation(sizes)} does not divide world size {world_size}.{_origins(sizes)}"
-    return f"{taken}\n  {rest} takes what is left{hint}"
-
-
-def _is_not_the_world(world_size: int, sizes: Mapping[str, ConfigValue[int]]) -> str:
-    hint = _hint(world_size, sizes, lambda product: product == world_size)
-    return f"{_equation(sizes)} is not world size {world_size}.{_origins(sizes)}{hint}"
-
-
-def _does_not_divide(world_size: int, sizes: Mapping[str, ConfigValue[int]]) -> str:
-    hint = _hint(world_size, sizes, lambda product: world_size % product == 0)
-    return f"{_equation(sizes)} does not divide world size {world_size}.{_origins(sizes)}{hint}"
-
-
-def _equation(sizes: Mapping[str, ConfigValue[int]]) -> str:
-    """Return `pipe × tensor = 2 × 5 = 10`, or `tensor = 3` for one size."""
+def _does_not_fit(sizes: Sizes, world_size: int, exactly: bool = False) -> str:
+    """Return `pipe × tensor = 2 × 5 = 10 does not divide world size 8.`, and a line for each size with its origin."""
     terms = [" × ".join(sizes), " × ".join(str(size.value) for size in sizes.values()), str(_product(sizes))]
-    return " = ".join(dict.fromkeys(terms))
+    verb = "is not" if exactly else "does not divide"
+    origins = (f"\n  {name} = {size.value} ({size.origin})" for name, size in sizes.items())
+    return f"{' = '.join(dict.fromkeys(terms))} {verb} world size {world_size}.{''.join(origins)}"
 
 
-def _origins(sizes: Mapping[str, ConfigValue[int]]) -> str:
-    return "".join(f"\n  {name} = {size.value} ({size.origin})" for name, size in sizes.items())
-
-
-def _hint(world_size: int, sizes: Mapping[str, ConfigValue[int]], fits: Callable[[int], bool]) -> str:
+def _hint(sizes: Sizes, world_size: int, exactly: bool = False) -> str:
     """Return the sizes that would fit beside the others, or the products that would."""
     product, choices, hints = _product(sizes), divisors(world_size), []
     for name, size in sizes.items():
-        if valid := [choice for choice in choices if fits(choice * (product // size.value))]:
+        if valid := [choice for choice in choices if _fits(choice * (product // size.value), world_size, exactly)]:
             hints.append(f"{name} could be {listing(valid, 'or')}")
     if hints:
         return f"\n  {'; '.join(hints)}."

@@ -35,11 +35,8 @@ class Registry:
         self.statuses = statuses
         self.active = tuple(status.installed.plugin for status in statuses if status.name == "active")
         on = {plugin.name for plugin in self.active}
-        self.off: Mapping[str, str] = {
-            status.installed.plugin.name: status.reason or "failed"
-            for status in statuses
-            if status.installed.plugin.name not in on
-        }
+        off = [status for status in statuses if status.installed.plugin.name not in on]
+        self.off: Mapping[str, str] = {status.installed.plugin.name: status.reason or "failed" for status in off}
         self._manager = manager
         self._implementing = {
             hook: {implementation.plugin_name for implementation in getattr(manager.hook, hook).get_hookimpls()}

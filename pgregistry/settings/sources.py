@@ -118,10 +118,8 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
     """Read PGREGISTRY, PGREGISTRY_DISABLE and so on; an empty variable counts as not set."""
     pairs = []
     for word in split_words(environ.get("PGREGISTRY", "")):
-        try:
+        with problems.collecting():
             pairs.append(split_assignment(word, "PGREGISTRY"))
-        except ConfigError as error:
-            problems.add(error)
     values = assignments(pairs, "PGREGISTRY", problems)
     origins = dict.fromkeys(values, "PGREGISTRY")
     try:
@@ -138,10 +136,8 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
             values[option] = toml_value(text) if option == "ranks_per_host" else text
             origins[option] = variable
     for variable in CHOICES:
-        try:
+        with problems.collecting():
             chosen(variable, environ)
-        except ConfigError as error:
-            problems.add(error)
     known = [*(variable.removeprefix(PREFIX) for variable in CHOICES), *map(str.upper, TEXT_OPTIONS)]
     for variable in sorted(environ):
         word = variable.removeprefix(PREFIX)

@@ -71,8 +71,8 @@ def _same(subject: Subject) -> Iterator[str]:
             yield f"{at(fault.world, fault.keywords)}, planned several times, gives {' or '.join(sorted(answers))}"
     asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
     for seed, rank, backwards, where in ((1, 0, False, ""), (2, 5, True, " of rank 5, distributions found backwards")):
-        answer = plan_in_subprocess(asked, hash_seed=seed, rank=rank, backwards=backwards)
-        for case, there in zip(cases, answer.plans, strict=True):
+        plans, _ = plan_in_subprocess(asked, hash_seed=seed, rank=rank, backwards=backwards)
+        for case, there in zip(cases, plans, strict=True):
             what = f"{case}, in another process{where} (PYTHONHASHSEED={seed})"
             if "error" in there:
                 yield f"{what}: {there['error']}"
@@ -195,9 +195,9 @@ def _not_refused(subject: Subject, world: int, sizes: Mapping[str, Any], *, must
 def _no_torch(subject: Subject) -> Iterator[str]:
     cases = subject.cases[:: max(1, len(subject.cases) // 8)]
     asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
-    answer = plan_in_subprocess(asked or [(1, subject.switches)], hash_seed=1, rank=0, backwards=False)
-    if answer.torch:
-        yield "\n  ".join(("torch is imported for a plan; import it in the function that uses it:", *answer.torch[-3:]))
+    _, torch = plan_in_subprocess(asked or [(1, subject.switches)], hash_seed=1, rank=0, backwards=False)
+    if torch:
+        yield "\n  ".join(("torch is imported for a plan; import it in the function that uses it:", *torch[-3:]))
 
 
 def _builds(subject: Subject) -> Iterator[str]:

@@ -8,10 +8,9 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pgregistry
 from pgregistry.errors import PgregistryError
@@ -29,17 +28,8 @@ print(json.dumps(make_plans(task["cases"], task["backwards"])))
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The result of another process.
-
-    Attributes:
-        plans: Each plan as JSON, or the text of its error.
-        torch: The lines that led to an import of torch, outermost first; empty if nothing imported it.
-    """
-
-    plans: Sequence[Mapping[str, str]]
-    torch: Sequence[str]
+#: Each plan as JSON or the text of its error, and the lines that led to an import of torch, outermost first.
+Answer: TypeAlias = tuple[list[dict[str, str]], list[str]]
 
 
 def plan_in_subprocess(
@@ -61,11 +51,12 @@ def plan_in_subprocess(
     done = subprocess.run(command, input=json.dumps(task), env=environ, capture_output=True, text=True, timeout=300)
     if done.returncode:
         text = f"the process that makes the plans ended with {done.returncode}\n{done.stderr.strip()}"
-        return Answer([{"error": text}] * len(asked), [])
-    return Answer(**json.loads(done.stdout.splitlines()[-1]))
+        return [{"error": text}] * len(asked), []
+    plans, torch = json.loads(done.stdout.splitlines()[-1])
+    return plans, torch
 
 
-def make_plans(cases: Iterable[tuple[int, Mapping[str, Any]]], backwards: bool) -> dict[str, Any]:
+def make_plans(cases: Iterable[tuple[int, Mapping[str, Any]]], backwards: bool) -> Answer:
     """Make the plans that `plan_in_subprocess` asked for; this runs in the new process."""
     watch = _Watch()
     sys.meta_path.insert(0, watch)
@@ -78,7 +69,7 @@ def make_plans(cases: Iterable[tuple[int, Mapping[str, Any]]], backwards: bool) 
             plans.append({"plan": Planner.read(world, keywords, environ={}).plan().to_json()})
         except PgregistryError as error:
             plans.append({"error": f"{type(error).__name__}: {error}"})
-    return {"plans": plans, "torch": watch.torch}
+    return plans, watch.torch
 
 
 class _Watch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any, Final, Literal, TypeVar
 
 from pgregistry.errors import ConfigError
@@ -19,6 +20,8 @@ P = TypeVar("P", bound=PlanContents)
 SCHEMA: Final = 1
 #: Up to this world size a document lists the groups of every mode.
 LISTED: Final = 4096
+#: The keys that a mode has only if they are set.
+ONLY_IF_SET: Final = ("dedicated", "backend", "timeout", "cpu", "options")
 
 
 def of_plan(
@@ -75,11 +78,9 @@ def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any
             entry |= {"rank_in_group": group.index(rank), "group_index": mode.groups.index_of(rank)}
     elif listed:
         entry["groups"] = [list(group) for group in mode.groups]
-    # These keys are shown only if the mode has them.
     if layout is not None and layout.ragged is not None:
-        ragged = layout.ragged
-        entry["ragged_run"] = {"whole": ragged.whole, "size": ragged.size, "stride": ragged.stride, "side": ragged.side}
-    for key in ("dedicated", "backend", "timeout", "cpu", "options"):
+        entry["ragged_run"] = asdict(layout.ragged)
+    for key in ONLY_IF_SET:
         if (value := getattr(mode, key)) or (value is False and key == "cpu"):
             entry[key] = value
     return entry
@@ -126,11 +127,7 @@ def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | No
         over=tuple(entry["over"]),
         layout=layout,
         groups=groups,
-        dedicated=entry.get("dedicated", False),
-        backend=entry.get("backend"),
-        timeout=entry.get("timeout"),
-        cpu=entry.get("cpu"),
-        options=entry.get("options", {}),
+        **{key: entry[key] for key in ONLY_IF_SET if key in entry},
     )
 
 

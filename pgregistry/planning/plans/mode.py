@@ -57,12 +57,5 @@ class PlannedMode:
 
     def identity(self) -> list[object]:
         """Return plain values that are equal only if the same process groups would be built."""
-        return [
-            self.name,
-            self.groups.key(),
-            self.dedicated,
-            self.backend,
-            self.timeout,
-            dict(sorted(self.options.items())),
-            self.cpu,
-        ]
+        options = dict(sorted(self.options.items()))
+        return [self.name, self.groups.key(), self.dedicated, self.backend, self.timeout, options, self.cpu]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from typing import Any
+
+from pgregistry.testing.ranks.local_ranks import LOCAL
 
 
 def launch_ranks(
@@ -33,17 +34,14 @@ def launch_ranks(
     # interpreter for each rank would import torch each time. The fork server imports it once,
     # while this process does.
     forkserver.set_forkserver_preload([*preload])
-    # torch looks up the name of each peer, one after another: 5 s each if no name server answers.
-    os.environ.setdefault("RES_OPTIONS", "attempts:0")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns that there is no name server
+    # torch warns that there is no name server.
+    os.environ.update({**LOCAL, "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ})
     forkserver.ensure_running()
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     for name in ("torch.distributed.elastic", "torch.multiprocessing"):  # the ranks print their own errors
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

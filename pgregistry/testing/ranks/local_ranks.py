@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from tempfile import TemporaryFile
-from types import TracebackType
 from typing import IO, Any, Final
 
 from pgregistry.errors import ConfigError, format_ranks
@@ -120,9 +119,7 @@ class LocalRanks:
     def __enter__(self) -> LocalRanks:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _send(self, job: Job) -> list[Outcome]:

@@ -9,11 +9,10 @@ import inspect
 import io
 import marshal
 import sysconfig
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -34,15 +33,20 @@ def pickled_call(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     Raises:
         ConfigError: if the function, or a value that it reads, cannot be sent.
     """
-    with _by_value(function):
-        try:
-            return pickled((function, args))
-        except Exception as error:
-            raise ConfigError(
-                f"{function!r} cannot be sent to other processes: {error}.\n"
-                "Its arguments and the values that it reads from outside must be values that pickle can write. "
-                "Make other things inside the function."
-            ) from error
+    module = _module_of_tests(function)
+    if module is not None:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return pickled((function, args))
+    except Exception as error:
+        raise ConfigError(
+            f"{function!r} cannot be sent to other processes: {error}.\n"
+            "Its arguments and the values that it reads from outside must be values that pickle can write. "
+            "Make other things inside the function."
+        ) from error
+    finally:
+        if module is not None:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 def pickled(value: object) -> bytes:
@@ -60,27 +64,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     )
 
 
-@contextmanager
-def _by_value(function: Callable[..., Any]) -> Iterator[None]:
-    """Send everything in the module of a function by value, unless the module is installed.
+def _module_of_tests(function: Callable[..., Any]) -> ModuleType | None:
+    """Return the module of a function unless it is installed or goes by value anyway.
 
     The ranks import an installed module, but must not run a module of tests again.
     """
     while isinstance(function, partial):
         function = function.func
     module = inspect.getmodule(function)
-    file = getattr(module, "__file__", None)
-    known = module is None or module.__name__ in cloudpickle.list_registry_pickle_by_value()
-    if module is None or file is None or known or _installed(Path(file)):
-        yield
-        return
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
-
-
-def _installed(file: Path) -> bool:
-    folders = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    return any(file.is_relative_to(folder) for folder in (*folders, Path(pgregistry.__file__).parent))
+    if module is None or not (file := getattr(module, "__file__", None)):
+        return None
+    folders = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), str(Path(pgregistry.__file__).parent))
+    installed = any(Path(file).is_relative_to(folder) for folder in folders)
+    return None if installed or module.__name__ in cloudpickle.list_registry_pickle_by_value() else module

@@ -54,14 +54,12 @@ def live(rank: int, job: Job, pipe: Connection, files: Path) -> NoReturn:
         function, args = pickle.loads(job.call)
         if job.world:
             _start_world(rank, job.count, files)
-    except BaseException as error:
-        _fail(pipe, error)
-    pipe.send(("ready", b""))
-    try:
+        pipe.send(("ready", b""))
         pipe.recv()
         answer = function(*args)
     except BaseException as error:
-        _fail(pipe, error)
+        frames = error.__traceback__ and error.__traceback__.tb_next  # without the frame of this function
+        _end(pipe, "failure", "".join(traceback.format_exception(error.with_traceback(frames))))
     try:
         from pgregistry.testing.ranks.pickling import pickled
 
@@ -86,13 +84,6 @@ def _start_world(rank: int, count: int, files: Path) -> None:
 
     store = FileStore(str(files / "store"), count)  # needs no port and no name look-up
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=count)
-
-
-def _fail(pipe: Connection, error: BaseException) -> NoReturn:
-    """Send the traceback of an error without the frame of `live`."""
-    if error.__traceback__ is not None:
-        error.__traceback__ = error.__traceback__.tb_next
-    _end(pipe, "failure", "".join(traceback.format_exception(error)))
 
 
 def _end(pipe: Connection, kind: str, content: Any) -> NoReturn:

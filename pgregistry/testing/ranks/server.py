@@ -52,16 +52,10 @@ def serve(descriptor: int, preload: Sequence[str]) -> None:
 
 
 def _run(job: Job, jobs: Connection) -> list[Outcome]:
-    fork = multiprocessing.get_context("fork")
     with TemporaryDirectory() as folder:
         ranks = _Ranks(job, Path(folder))
         try:
-            for rank in range(job.count):
-                ours, theirs = fork.Pipe()
-                process = fork.Process(target=_fork, args=(rank, job, theirs, ranks, (ours, jobs)))
-                process.start()
-                theirs.close()
-                ranks.add(ours, rank, process)
+            ranks.start(jobs)
             ranks.watch(jobs)
         finally:
             ranks.kill()
@@ -75,24 +69,30 @@ class _Ranks:
         self.job = job
         self.files = files
         self.outcomes: list[Outcome] = []  # in the order in which the ranks ended
+        self._all: dict[Connection, tuple[int, ForkProcess]] = {}  # the server's ends of the pipes to the ranks
         self._running: dict[Connection, tuple[int, ForkProcess]] = {}
-        self._all: dict[Connection, ForkProcess] = {}
         self._ready: set[Connection] = set()
 
-    def add(self, pipe: Connection, rank: int, process: ForkProcess) -> None:
-        """Follow one more rank."""
-        self._running[pipe] = rank, process
-        self._all[pipe] = process
+    def start(self, jobs: Connection) -> None:
+        """Fork the ranks."""
+        fork = multiprocessing.get_context("fork")
+        for rank in range(self.job.count):
+            ours, theirs = fork.Pipe()
+            process = fork.Process(target=self._fork, args=(rank, theirs, (jobs, ours, *self._all)))
+            process.start()
+            theirs.close()
+            self._all[ours] = self._running[ours] = rank, process
 
-    def pipes(self) -> Iterable[Connection]:
-        """Return the server's ends of the pipes to the ranks that were added so far."""
-        return self._all
+    def _fork(self, rank: int, pipe: Connection, inherited: Iterable[Connection]) -> None:
+        for connection in inherited:
+            connection.close()  # a copy that stays open would hide that the server closes its own
+        live(rank, self.job, pipe, self.files)
 
     def kill(self) -> None:
         """End every rank."""
         for pipe in self._all:
             pipe.close()
-        for process in self._all.values():
+        for _, process in self._all.values():
             process.join(1 if not self._failed() else 0)
             process.kill()
             process.join()
@@ -178,9 +178,3 @@ def _status(code: int | None) -> str:
     """Return an exit status, with the name of the signal that it stands for."""
     name = signal.Signals(-code).name if code and -code in set(signal.Signals) else None
     return f"{code} ({name})" if name else str(code)
-
-
-def _fork(rank: int, job: Job, pipe: Connection, ranks: _Ranks, inherited: Sequence[Connection]) -> None:
-    for connection in (*inherited, *ranks.pipes()):
-        connection.close()  # a copy that stays open would hide that the server closes its own
-    live(rank, job, pipe, ranks.files)
