@@ -6,8 +6,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, Final, TypeVar
 
 import click
@@ -90,9 +89,7 @@ def exit_status(command: Callable[[], object]) -> int:
     except PgregistryError as error:
         return _print(f"{type(error).__name__}: {error}", 3 if isinstance(error, PlanMismatch) else 1)
     except click.ClickException as error:
-        with _writing_errors():
-            error.show()
-        return error.exit_code
+        return _fail(error.exit_code, error.show)
     except (click.Abort, EOFError, KeyboardInterrupt):
         return 130
     except OSError as error:
@@ -103,20 +100,18 @@ def exit_status(command: Callable[[], object]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _print(text: str, status: int) -> int:
-    with _writing_errors():
-        click.echo(text, err=True)
-    return status
-
-
-@contextmanager
-def _writing_errors() -> Iterator[None]:
-    """Write to stderr; if nobody reads it, the exit status still shows that something is wrong."""
+def _fail(status: int, show: Callable[[], object]) -> int:
+    """Write an error to stderr; if nobody reads it, the exit status still shows that something is wrong."""
     try:
-        yield
+        show()
     except OSError as error:
         log.debug("stderr cannot be written: %s", error)
         _discard(sys.stderr)
+    return status
+
+
+def _print(text: str, status: int) -> int:
+    return _fail(status, lambda: click.echo(text, err=True))
 
 
 def _discard(stream: IO[str] | None) -> None:

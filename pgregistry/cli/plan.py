@@ -33,12 +33,7 @@ LISTED: Final = 1 << 20
 @click.option("--mode", metavar="M", help="Show this mode only, with all its groups.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan_command(
-    words: tuple[str, ...],
-    rank: int | None,
-    mode: str | None,
-    as_json: bool,
-    trace: bool | None,
-    **options: Any,
+    words: tuple[str, ...], rank: int | None, mode: str | None, as_json: bool, trace: bool | None, **options: Any
 ) -> None:
     """Show every group of every mode, for any world size, without torch."""
     world_size, sizes = split_world_size(words)
@@ -84,11 +79,10 @@ def _check_wanted(planner: Planner, world_size: int, mode: str | None, rank: int
     """Add to the problems of the plan a mode and a rank that it does not have."""
     modes = [one.mode.name for one in planner.declarations.modes]
     if mode is not None and mode not in modes:
-        hint = did_you_mean(mode, modes)
-        planner.problems.add(ConfigError(f"mode: there is no mode {mode!r} (command line). {hint}"))
+        planner.problems.add(ConfigError(f"mode: there is no mode {mode!r} ({ORIGIN}). {did_you_mean(mode, modes)}"))
     if rank is not None and not 0 <= rank < world_size:
-        text = f"rank: {rank} is out of range (command line): the ranks are 0 to {world_size - 1}."
-        planner.problems.add(ConfigError(text))
+        ranks = f"the ranks are 0 to {world_size - 1}"
+        planner.problems.add(ConfigError(f"rank: {rank} is out of range ({ORIGIN}): {ranks}."))
 
 
 def _show(plan: Plan, shown: Sequence[PlannedMode], mode: str | None, rank: int | None) -> None:

@@ -31,12 +31,7 @@ if TYPE_CHECKING:
 @click.option("--backend", help="The torch backend; gloo with --nproc.")
 @click.option("--cpu", is_flag=True, help="Give every mode a gloo process group beside another backend's.")
 def smoke_command(
-    words: tuple[str, ...],
-    nproc: int | None,
-    backend: str | None,
-    cpu: bool,
-    trace: bool | None,
-    **options: Any,
+    words: tuple[str, ...], nproc: int | None, backend: str | None, cpu: bool, trace: bool | None, **options: Any
 ) -> None:
     """Build every group in processes and prove each with a collective.
 
@@ -51,7 +46,8 @@ def smoke_command(
     if nproc is None:
         if launcher.read(os.environ) is None:
             raise click.UsageError("Add --nproc N, or start this command with torchrun.")
-        _build_and_prove(typed, backend, cpu, trace, problems)
+        problems.raise_any()
+        _build_and_prove(typed, backend, cpu, trace)
         return
     read = partial(Planner.read, nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)
     try:
@@ -68,13 +64,11 @@ def smoke_command(
 
 def run_rank(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
     """Run one local rank of `smoke --nproc`."""
-    if status := exit_status(partial(_build_and_prove, typed, backend, cpu, trace, Problems())):
+    if status := exit_status(partial(_build_and_prove, typed, backend, cpu, trace)):
         sys.exit(status)
 
 
-def _build_and_prove(
-    typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None, problems: Problems
-) -> None:
+def _build_and_prove(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
     """Build and prove on one rank; print the table on rank 0."""
     import torch
 
@@ -82,7 +76,6 @@ def _build_and_prove(
     from pgregistry.runtime.initialize import initialize
     from pgregistry.runtime.process import InitOptions
 
-    problems.raise_any()
     torch.set_num_threads(1)
     begun = time.perf_counter()
     rank = launch.rank if (launch := launcher.read(os.environ)) else 0

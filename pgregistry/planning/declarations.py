@@ -6,6 +6,7 @@ import graphlib
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
 from pgregistry.planning.references import default_size, label, named, walk
@@ -60,9 +61,9 @@ class Declarations:
     def independent(self, a: Reference, b: Reference) -> bool:
         """Return True if two references vary independently: other axes, or parts of one chain of splits."""
         first, second = self.find(a), self.find(b)
-        if isinstance(first, Part) and first.other == second:
-            return True
-        if isinstance(first, Part) and all(self.independent(of, second) for of in first.split.of):
+        if isinstance(first, Part) and (
+            first.other == second or all(self.independent(of, second) for of in first.split.of)
+        ):
             return True
         if isinstance(second, Part):
             return all(self.independent(first, of) for of in second.split.of)
@@ -119,12 +120,7 @@ def execution_order(uses: Mapping[str, Iterable[str]], after: Mapping[str, Itera
         PluginError: showing the cycle, if there is one.
     """
     before = {name: sorted(({*used} - {name}) | ({*after.get(name, ())} & uses.keys())) for name, used in uses.items()}
-    sorter = graphlib.TopologicalSorter(before)
-    try:
-        sorter.prepare()
-    except graphlib.CycleError as error:
-        cycle = " after ".join(map(repr, reversed(error.args[1])))
-        raise PluginError(f"Modes come after one another in a cycle: {cycle}.") from None
+    sorter = prepared(before, "Modes come after one another", " after ")
     order: list[str] = []
     ready: list[str] = []
     while sorter.is_active():
@@ -133,6 +129,21 @@ def execution_order(uses: Mapping[str, Iterable[str]], after: Mapping[str, Itera
         order.append(heapq.heappop(ready))
         sorter.done(order[-1])
     return tuple(order)
+
+
+def prepared(before: Mapping[str, Iterable[str]], what: str, after: str) -> graphlib.TopologicalSorter[str]:
+    """Return a prepared sorter of names, each with those that come before it.
+
+    Raises:
+        PluginError: showing the cycle, if there is one.
+    """
+    sorter = graphlib.TopologicalSorter(before)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        cycle = after.join(map(repr, reversed(error.args[1])))
+        raise PluginError(f"{what} in a cycle: {cycle}.") from None
+    return sorter
 
 
 def _raise_more_than(known: int, problems: Problems) -> None:
@@ -180,13 +191,10 @@ def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping
 
 def _check_chains(together: Declarations) -> None:
     """Raise PluginError for splits that are, by name, parts of themselves."""
-    needs = {
+    of = {
         name: [item for item in walk(part.split.of) if isinstance(item, str)] for name, part in together.parts.items()
     }
-    try:
-        graphlib.TopologicalSorter(needs).prepare()
-    except graphlib.CycleError as error:
-        raise PluginError(f"Splits nest in a cycle: {' of '.join(reversed(error.args[1]))}.") from None
+    prepared(of, "Splits nest", " of ")
 
 
 def _check_splits(together: Declarations, one: DeclaredMode, problems: Problems) -> None:
@@ -196,20 +204,19 @@ def _check_splits(together: Declarations, one: DeclaredMode, problems: Problems)
         for item in split.of:
             part = together.find(item)
             if isinstance(part, Part) and part.split.ragged:
-                what = f"splits {label(item)!r}, a part of a ragged split"
-                problems.add(one.error(f"{what}, which cannot be split again."))
+                rule = "a part of a ragged split, which cannot be split again"
+                problems.add(one.error(f"splits {label(item)!r}, {rule}."))
 
 
 def _check_independent(
     together: Declarations, one: DeclaredMode, references: tuple[Reference, ...], problems: Problems
 ) -> None:
-    for index, first in enumerate(references):
-        for second in references[:index]:
-            if label(first) == label(second):
-                problems.add(one.error(f"names {label(first)!r} twice."))
-            elif not together.independent(second, first):
-                both = f"puts {label(second)!r} and {label(first)!r} together, which are not independent"
-                problems.add(one.error(f"{both}: take other axes, or parts of one chain of splits."))
+    for first, second in combinations(references, 2):
+        if label(first) == label(second):
+            problems.add(one.error(f"names {label(first)!r} twice."))
+        elif not together.independent(first, second):
+            both = f"puts {label(first)!r} and {label(second)!r} together, which are not independent"
+            problems.add(one.error(f"{both}: take other axes, or parts of one chain of splits."))
 
 
 def _uses(one: DeclaredMode, together: Declarations) -> dict[str, set[str]]:

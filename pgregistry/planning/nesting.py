@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import graphlib
 from collections.abc import Mapping
 from itertools import combinations
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
-from pgregistry.planning.declarations import Declarations
+from pgregistry.planning.declarations import Declarations, prepared
 from pgregistry.settings.merge import ConfigValue
 
 
@@ -31,12 +30,8 @@ def nest(
     left_out = [name for name in default if sizes[name].value > 1 and name not in named]
     if left_out:
         sized = listing(f"{name} = {sizes[name].value}" for name in left_out)
-        problems.add(
-            ConfigError(
-                f"order = {','.join(named)} ({order.origin}) leaves out {sized}; "
-                "every axis larger than 1 must be named, outermost first."
-            )
-        )
+        text = f"order = {','.join(named)} ({order.origin}) leaves out {sized}; "
+        problems.add(ConfigError(f"{text}every axis larger than 1 must be named, outermost first."))
     named = tuple(name for name in named if name in declarations.axes)  # `check_order` reports the others
     return (*named, *(name for name in default if name not in named))
 
@@ -48,9 +43,8 @@ def check_order(declarations: Declarations, order: ConfigValue[tuple[str, ...]] 
     for name in dict.fromkeys(order.value):
         if name not in declarations.axes:
             kind = "is a part of a split, not an axis" if name in declarations.parts else "is not an axis"
-            problems.add(
-                ConfigError(f"order: {name!r} {kind} ({order.origin}). {did_you_mean(name, declarations.axes)}")
-            )
+            hint = did_you_mean(name, declarations.axes)
+            problems.add(ConfigError(f"order: {name!r} {kind} ({order.origin}). {hint}"))
         elif order.value.count(name) > 1:
             problems.add(ConfigError(f"order: {name!r} is named twice ({order.origin})."))
 
@@ -59,19 +53,14 @@ def _around(declarations: Declarations) -> dict[str, set[str]]:
     """Return for each axis the declared axes directly around it."""
     around: dict[str, set[str]] = {name: set() for name in declarations.axes}
     for name, axis in declarations.axes.items():
-        around[name].update(outer for outer in axis.inside if outer in around)
-        for inner in axis.outside:
-            if inner in around:
-                around[inner].add(name)
+        around[name].update(around.keys() & axis.inside)
+        for inner in around.keys() & axis.outside:
+            around[inner].add(name)
     return around
 
 
 def _linear(around: Mapping[str, set[str]]) -> tuple[str, ...]:
-    sorter = graphlib.TopologicalSorter({name: sorted(outer) for name, outer in around.items()})
-    try:
-        sorter.prepare()
-    except graphlib.CycleError as error:
-        raise PluginError(f"Axes nest in a cycle: {' around '.join(error.args[1])}.") from None
+    sorter = prepared({name: sorted(outer) for name, outer in around.items()}, "Axes nest", " inside ")
     order: list[str] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready())  # by name, which matters only to axes of size 1
@@ -94,10 +83,8 @@ def _check_unique(
     for first, second in combinations(large, 2):
         if first not in outside[second] and second not in outside[first]:
             owners = [f"{name!r} ({declarations.owners[name].plugin})" for name in (first, second)]
-            problems.add(
-                PluginError(
-                    f"Axes {owners[0]} and {owners[1]} are both larger than 1 and neither is inside the other.\n"
-                    f"Set their order, outermost first, as in order={list(large)}, "
-                    "or ask the author of one to declare inside= or outside=."
-                )
+            text = f"Axes {owners[0]} and {owners[1]} are both larger than 1 and neither is inside the other."
+            way_out = (
+                f"Set their order, outermost first, as in order={list(large)}, or ask the author of one to declare "
             )
+            problems.add(PluginError(f"{text}\n{way_out}inside= or outside=."))

@@ -62,7 +62,7 @@ def test_two_factorisations_of_one_axis_may_stand_in_two_modes() -> None:
 
 def test_splits_that_are_parts_of_each_other_are_refused_with_the_cycle() -> None:
     modes = [Mode(name, over=Split(of, inner=name)) for name, of in (("a", "c"), ("b", "a"), ("c", "b"))]
-    assert refusal(PluginError, 8, *modes) == "Splits nest in a cycle: a of c of b of a."
+    assert refusal(PluginError, 8, *modes) == "Splits nest in a cycle: 'a' of 'c' of 'b' of 'a'."
 
 
 def test_modes_that_come_after_each_other_are_refused_with_the_cycle() -> None:

@@ -32,7 +32,7 @@ def test_an_axis_of_size_1_moves_nobody_wherever_it_nests() -> None:
 
 def test_axes_that_nest_in_a_cycle_are_refused_with_the_cycle() -> None:
     modes = [Mode(name, over=Axis(name, inside=around)) for name, around in (("a", "b"), ("b", "c"), ("c", "a"))]
-    assert refusal(PluginError, 8, *modes) == "Axes nest in a cycle: a around c around b around a."
+    assert refusal(PluginError, 8, *modes) == "Axes nest in a cycle: 'a' inside 'b' inside 'c' inside 'a'."
 
 
 def test_two_large_axes_that_nobody_nests_are_refused_and_never_sorted_by_name() -> None:
