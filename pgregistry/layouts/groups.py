@@ -10,7 +10,7 @@ from itertools import chain
 from math import prod
 from typing import Final, NamedTuple, overload
 
-from pgregistry.layouts.layout import Factors, Layout, locate, offset, whole
+from pgregistry.layouts.layout import Layout, locate, offset, whole
 from pgregistry.values import shown
 
 #: `repr` lists the ranks of groups up to this size.
@@ -171,7 +171,7 @@ class LayoutGroups(Groups):
         if not 0 <= rank < self.layout.world:
             return None
         base = self._base(rank)
-        free = self._free(base)
+        free = self.layout.free(self._run(base))
         kept = self.layout.kept(whole(free))
         position = locate(free, rank - base)
         if position not in kept:
@@ -179,14 +179,8 @@ class LayoutGroups(Groups):
         first = tuple(base + offset(free, place) for place in kept[:count])
         return GroupSample(len(kept), kept.index(position), first, base + offset(free, kept[-1]))
 
-    def _free(self, base: int) -> Factors:
-        """Return the factors that vary in the group with this first position, outermost first."""
-        if (ragged := self.layout.ragged) is None:
-            return self.layout.factors
-        return tuple(sorted((*self.layout.factors, ragged.free(self._run(base))), key=lambda factor: -factor[1]))
-
     def _ranks(self, base: int) -> tuple[int, ...]:
-        free = self._free(base)
+        free = self.layout.free(self._run(base))
         if self.layout.at is not None:
             kept = self.layout.kept(prod(size for size, _ in free))
             return tuple(base + offset(free, position) for position in kept)

@@ -145,6 +145,12 @@ class Layout:
     ragged: Ragged | None = None
     at: tuple[int, ...] | None = None
 
+    def free(self, fixed: int = 0) -> Factors:
+        """Return the factors that vary in a group, outermost first, the ragged one at the length of run `fixed`."""
+        if self.ragged is None:
+            return self.factors
+        return tuple(sorted((*self.factors, self.ragged.free(fixed)), key=lambda factor: -factor[1]))
+
     def kept(self, size: int) -> Sequence[int]:
         """Return the positions that a group of this size keeps, ascending."""
         if self.at is None:

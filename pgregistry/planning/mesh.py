@@ -103,19 +103,15 @@ class Mesh:
         self._check_declared(references)
         for one, other in combinations(references, 2):
             if not self._declarations.independent(one, other):
-                raise PluginError(
-                    f"{label(one)!r} and {label(other)!r} are not independent, so no groups are over both."
-                )
+                both = f"{label(one)!r} and {label(other)!r}"
+                raise PluginError(f"{both} are not independent, so no groups are over both.")
         return laid_out(self.layout(mode))
 
     def layout(self, mode: Mode) -> Layout:
         """Return the groups of a mode that is over axes, in closed form."""
-        factors: list[tuple[int, int]] = []
-        runs: list[Ragged] = []
-        for reference in mode.over or ():
-            regular, ragged = self._factors(reference)
-            factors += regular
-            runs += [ragged] if ragged else []
+        parts = [self._factors(reference) for reference in mode.over or ()]
+        factors = [factor for regular, _ in parts for factor in regular]
+        runs = [ragged for _, ragged in parts if ragged]
         if len(runs) == 2 and runs[0].stride == runs[1].stride:  # both parts of one split: all of it
             factors.append((runs[0].whole, runs[0].stride))
             runs = []
@@ -137,11 +133,9 @@ class Mesh:
                 raise PluginError(f"no mode declares {label(item)!r}. {did_you_mean(label(item), self.sizes)}")
         for item in found:
             if isinstance(item, Axis | Part) and item not in self._parts:
-                declared = self._declarations.find(label(item))
-                raise PluginError(
-                    f"{item!r} is not {declared!r}, which a mode declares as {label(item)!r}; "
-                    f"use the name {label(item)!r} to refer to it."
-                )
+                name, declared = label(item), self._declarations.find(label(item))
+                what = f"{item!r} is not {declared!r}, which a mode declares as {name!r}"
+                raise PluginError(f"{what}; use the name {name!r} to refer to it.")
 
     def _factors(self, reference: Reference) -> tuple[Factors, Ragged | None]:
         found = self._declarations.find(reference)
@@ -154,7 +148,7 @@ class Mesh:
     def _cut(self, split: Split) -> None:
         """Compute both parts of a split."""
         of = merge(factor for reference in split.of for factor in self._factors(reference)[0])
-        size = self._inner_size(split, of)
+        size, given = self._inner_size(split, of), self._settings.sizes
         outer: Factors = ()
         if split.ragged and size > whole(of):
             inner = of
@@ -164,8 +158,10 @@ class Mesh:
             return
         elif parts := cut(of, size):
             outer, inner = parts
+        elif split.inner.name is None or (split.outer.name in given and split.inner.name not in given):
+            raise self._does_not_fit(split.outer, whole(of), outer_sizes(of))
         else:
-            raise ConfigError(self._does_not_fit(split, of))
+            raise self._does_not_fit(split.inner, whole(of), cuts(of))
         self._parts[split.outer], self._parts[split.inner] = (outer, None), (inner, None)
 
     def _inner_size(self, split: Split, of: Factors) -> int:
@@ -176,32 +172,17 @@ class Mesh:
             if (-(-total // size) if split.ragged else total / size) != groups:
                 if inner.name not in given:
                     fitting = run_counts(total) if split.ragged and len(of) == 1 else outer_sizes(of)
-                    raise ConfigError(self._does_not_divide(outer, total, fitting))
-                raise ConfigError(
-                    f"{outer.name} × {inner.name} = {groups} × {size} = {groups * size} "
-                    f"is not {self._total(outer, total)}."
-                    f"\n  {self._size(outer)}\n  {self._size(inner)}"
-                )
+                    raise self._does_not_fit(outer, total, fitting)
+                product = f"{outer.name} × {inner.name} = {groups} × {size} = {groups * size}"
+                sizes = f"\n  {self._size(outer)}\n  {self._size(inner)}"
+                raise ConfigError(f"{product} is not {self._total(outer, total)}.{sizes}")
         return size
 
-    def _does_not_fit(self, split: Split, of: Factors) -> str:
-        inner, outer, total, given = split.inner, split.outer, whole(of), self._settings.sizes
-        if inner.name is None or (outer.name in given and inner.name not in given):
-            part, fitting = outer, outer_sizes(of)
-        else:
-            part, fitting = inner, cuts(of)
-        if total % self.sizes[label(part)]:
-            return self._does_not_divide(part, total, fitting)
-        return (
-            f"{self._size(part)} cuts {self._total(part, total)} where none of its axes can be cut.\n"
-            f"  {part.name} could be {listing(fitting, 'or')}."
-        )
-
-    def _does_not_divide(self, part: Part, total: int, fitting: Sequence[int]) -> str:
-        return (
-            f"{self._size(part)} does not divide {self._total(part, total)}.\n"
-            f"  {part.name} could be {listing(fitting, 'or')}."
-        )
+    def _does_not_fit(self, part: Part, total: int, fitting: Sequence[int]) -> ConfigError:
+        of = self._total(part, total)
+        divides = total % self.sizes[label(part)] == 0
+        why = f"cuts {of} where none of its axes can be cut" if divides else f"does not divide {of}"
+        return ConfigError(f"{self._size(part)} {why}.\n  {part.name} could be {listing(fitting, 'or')}.")
 
     def _size(self, part: Part) -> str:
         """Return `zero1 = 3 (keyword)`."""

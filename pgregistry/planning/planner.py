@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import isfinite
@@ -155,19 +155,19 @@ class Planner:
                 rule = f"size {name!r} has the name of a parameter of plan() or init(), which is reserved"
                 self.problems.add(PluginError(f"{owner}: {rule}.", plugin=owner.plugin.name))
         for name, size in self._settings.sizes.items():
-            if name not in sizes:
-                self._add_unknown(f"size {name!r} ({size.origin})", name, sizes)
+            self._check_known("size", name, size.origin, sizes)
         for name, origin in self._settings.mentioned.items():
-            if name not in modes and name not in sizes:
-                self._add_unknown(f"size {name!r} ({origin})", name, sizes)
-        for name, table in self._settings.modes.items():
             if name not in modes:
-                self._add_unknown(f"mode {name!r} ({next(iter(table.values())).origin})", name, modes)
+                self._check_known("size", name, origin, sizes)
+        for name, table in self._settings.modes.items():
+            self._check_known("mode", name, next(iter(table.values())).origin, modes)
 
-    def _add_unknown(self, what: str, name: str, known: Iterable[str]) -> None:
-        reason = self.registry.off.get(name)
-        hint = f": plugin {name!r} is {reason}." if reason else f". {did_you_mean(name, known)}"
-        self.problems.add(ConfigError(f"There is no {what}{hint}", plugin=name if reason else None))
+    def _check_known(self, what: str, name: str, origin: str, known: Collection[str]) -> None:
+        if name not in known:
+            reason = self.registry.off.get(name)
+            hint = f": plugin {name!r} is {reason}." if reason else f". {did_you_mean(name, known)}"
+            text = f"There is no {what} {name!r} ({origin}){hint}"
+            self.problems.add(ConfigError(text, plugin=name if reason else None))
 
     def _planned_modes(self, declarations: Declarations, mesh: Mesh) -> Iterator[PlannedMode]:
         for one in declarations.modes:
@@ -205,7 +205,7 @@ class Planner:
                     raise PluginError(f"{text}; disable one of them.", plugin=plugin.name)
                 if not isinstance(given, Mapping) or not all(map(_is_plain, given.items())):
                     rule = "it must return a mapping of names to plain values"
-                    raise PluginError(f"{plugin}: {hook} returned {shown(given)}; {rule}.", plugin=plugin.name)
+                    raise plugin.error(f"{hook} returned {shown(given)}; {rule}.")
                 giver, options[mode.name] = plugin, dict(given)
         return options
 
@@ -218,7 +218,7 @@ class Planner:
                 self.problems.add(ConfigError(f"{plugin}: {reason}", plugin=plugin.name))
             if not texts:
                 text = f"pgregistry_check returned {shown(reasons)}; it must yield one sentence for each reason."
-                self.problems.add(PluginError(f"{plugin}: {text}", plugin=plugin.name))
+                self.problems.add(plugin.error(text))
 
 
 def _is_plain(option: tuple[object, object]) -> bool:

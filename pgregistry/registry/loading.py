@@ -69,17 +69,12 @@ def _wrong_hooks(plugin: object) -> str | None:
             hook = options.get("specname") or name
             if hook not in HOOKS:
                 return f"implements {hook!r}, which is not a hook. {did_you_mean(hook, HOOKS)}"
-            kinds = [kind for kind in ("wrapper", "hookwrapper") if options.get(kind)]
-            if kinds:
-                return (
-                    f"implements {hook!r} with {kinds[0]}=True, which is not supported: "
-                    "each plugin is called separately. Remove it."
-                )
+            if kinds := [kind for kind in ("wrapper", "hookwrapper") if options.get(kind)]:
+                why = "which is not supported: each plugin is called separately. Remove it."
+                return f"implements {hook!r} with {kinds[0]}=True, {why}"
             if hook in found:
-                return (
-                    f"has two functions for {hook!r}: {found[hook]!r} and {name!r}. A plugin must have one for each "
-                    "hook: make them one function."
-                )
+                rule = "A plugin must have one for each hook: make them one function."
+                return f"has two functions for {hook!r}: {found[hook]!r} and {name!r}. {rule}"
             found[hook] = name
         elif name.startswith(PREFIX) and inspect.isroutine(value):
             return f"has a function {name!r} without @hookimpl. Mark it, or give it another name."

@@ -51,17 +51,15 @@ class Registry:
         on = [installed for installed in found if switched_off(installed, settings) is None]
         statuses = []
         for installed in found:
-            if log.isEnabledFor(logging.DEBUG):
-                distribution = installed.entry_point.dist
-                log.debug("%s found in %s", installed, distribution.locate_file("") if distribution else "nowhere")
+            distribution = installed.entry_point.dist
+            log.debug("%s found in %s", installed, distribution.locate_file("") if distribution else "nowhere")
             reason, error = switched_off(installed, settings), None
             if reason is None:
                 error = _clash(installed, on) or load(installed, manager)
             statuses.append(PluginStatus(installed, reason, error))
-            if log.isEnabledFor(logging.DEBUG):
-                module = installed.entry_point.module
-                file = getattr(sys.modules.get(module), "__file__", None) or module
-                _log_below(f"failed: {error}" if error else f"off: {reason}" if reason else f"on: {file}")
+            module = installed.entry_point.module
+            file = getattr(sys.modules.get(module), "__file__", None) or module
+            _log_below(f"failed: {error}" if error else f"off: {reason}" if reason else f"on: {file}")
         return cls(settings, tuple(statuses), manager)
 
     @classmethod
@@ -83,13 +81,12 @@ class Registry:
         """Add to `problems` each name in enable, disable and only that is not a plugin."""
         known = {status.installed.plugin.name for status in self.statuses}
         only = self.settings.only
-        named = [("enable", *item) for item in self.settings.enable.items()]
-        named += [("disable", *item) for item in self.settings.disable.items()]
-        named += [("only", name, only.origin) for name in only.value] if only else []
-        for switch, name, origin in named:
-            if name not in known:
+        switches = {"enable": self.settings.enable, "disable": self.settings.disable}
+        switches["only"] = dict.fromkeys(only.value, only.origin) if only else {}
+        for switch, names in switches.items():
+            for name in (name for name in names if name not in known):
                 hint = did_you_mean(name, known)
-                problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({origin}). {hint}"))
+                problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({names[name]}). {hint}"))
 
     def implementing(self, hook: str) -> list[str]:
         """Return the names of the active plugins that implement a hook."""
@@ -147,13 +144,10 @@ class Registry:
             return []
         result = self.call(plugin, "pgregistry_modes")
         if isinstance(result, Mode) or not isinstance(result, Iterable):
-            raise PluginError(
-                f"{plugin}: pgregistry_modes returned {shown(result)}; yield each Mode.", plugin=plugin.name
-            )
+            raise plugin.error(f"pgregistry_modes returned {shown(result)}; yield each Mode.")
         modes = list(result)
         if wrong := [mode for mode in modes if not isinstance(mode, Mode)]:
-            what = f"pgregistry_modes yielded {shown(wrong[0])}, which is not a Mode."
-            raise PluginError(f"{plugin}: {what}", plugin=plugin.name)
+            raise plugin.error(f"pgregistry_modes yielded {shown(wrong[0])}, which is not a Mode.")
         return modes
 
 
@@ -180,11 +174,8 @@ def _clash(installed: InstalledPlugin, on: Sequence[InstalledPlugin]) -> PluginE
     same = [other for other in on if other.plugin.name == name]
     if len(same) == 1:
         return None
-    return PluginError(
-        f"{len(same)} plugins are called {name!r}: {listing(same)}.\n"
-        f"Uninstall all but one, or leave them out with disable=[{name!r}].",
-        plugin=name,
-    )
+    way_out = f"Uninstall all but one, or leave them out with disable=[{name!r}]."
+    return PluginError(f"{len(same)} plugins are called {name!r}: {listing(same)}.\n{way_out}", plugin=name)
 
 
 def _result(plugin: Plugin, hook: str, caller: pluggy.HookCaller, arguments: Mapping[str, object]) -> Any:
@@ -198,9 +189,8 @@ def _result(plugin: Plugin, hook: str, caller: pluggy.HookCaller, arguments: Map
         kind = next(one for one in type(error).__mro__ if one.__module__ == "pgregistry")  # a plugin may have its own
         raise kind(f"{plugin}: {error}", ranks=error.ranks, plugin=plugin.name) from error
     except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"{plugin} raised {type(error).__name__} in {hook}: {text_of(error)}", plugin=plugin.name
-        ) from error
+        text = f"{plugin} raised {type(error).__name__} in {hook}: {text_of(error)}"
+        raise PluginError(text, plugin=plugin.name) from error
     return result
 
 
@@ -211,7 +201,5 @@ def _log_below(text: str) -> None:
 
 def _nothing_installed() -> str:
     folder = Path(__file__).parents[2]
-    return (
-        f"No mode plugins are installed. pgregistry is imported from {folder / 'pgregistry'} without being installed; "
-        f"run `pip install -e {folder}`."
-    )
+    what = f"pgregistry is imported from {folder / 'pgregistry'} without being installed"
+    return f"No mode plugins are installed. {what}; run `pip install -e {folder}`."

@@ -25,6 +25,10 @@ class Plugin:
             return f"plugin {self.name!r}"
         return f"plugin {self.name!r}, {self.distribution} {self.version}"
 
+    def error(self, text: str) -> PluginError:
+        """Return the error about this plugin."""
+        return PluginError(f"{self}: {text}", plugin=self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class InstalledPlugin:

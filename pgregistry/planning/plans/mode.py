@@ -50,10 +50,7 @@ class PlannedMode:
 
     def factors(self) -> Factors | None:
         """Return the canonical (size, stride) pairs, outermost first, a ragged one at its full size."""
-        if self.layout is None:
-            return None
-        ragged = [self.layout.ragged.free(0)] if self.layout.ragged else []
-        return tuple(sorted((*self.layout.factors, *ragged), key=lambda factor: -factor[1]))
+        return None if self.layout is None else self.layout.free()
 
     def identity(self) -> list[object]:
         """Return plain values that are equal only if the same process groups would be built."""
