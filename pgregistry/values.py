@@ -52,10 +52,8 @@ def check_flag(key: str, value: object, what: str) -> bool:
 def check_size_name(name: object, what: str) -> None:
     """Raise PluginError if users could not write the name as a keyword argument."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
-        raise PluginError(
-            f"{what}: {shown(name)} cannot name a size; it must be an identifier and not a keyword of Python, "
-            "because users write it as an argument (tensor=2)."
-        )
+        rule = "be an identifier and not a keyword of Python, because users write it as an argument (tensor=2)"
+        raise PluginError(f"{what}: {shown(name)} cannot name a size; it must {rule}.")
 
 
 def check_default_size(size: object, special: tuple[object, ...], what: str) -> None:
@@ -63,10 +61,8 @@ def check_default_size(size: object, special: tuple[object, ...], what: str) -> 
     named = isinstance(size, str) and bool(size)
     number = isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= LARGEST
     if not named and not number and all(size is not one for one in special):
-        allowed = ", ".join(map(repr, special))
-        raise PluginError(
-            f"{what} has size={shown(size)}; it must be a number from 1, {allowed} or the name of a size."
-        )
+        rule = f"must be a number from 1, {', '.join(map(repr, special))} or the name of a size"
+        raise PluginError(f"{what} has size={shown(size)}; it {rule}.")
 
 
 def check_names(key: str, given: object, what: str) -> tuple[str, ...]:

@@ -236,9 +236,8 @@ class Mode:
         if groups is None and sizes != ():
             raise PluginError(f"{what} must not have both sizes= and over=; over= declares its own sizes.")
         if groups is not None and at is not None:
-            raise PluginError(
-                f"{what} must not have both at= and groups=; the function itself can return only those ranks."
-            )
+            way_out = "the function itself can return only those ranks"
+            raise PluginError(f"{what} must not have both at= and groups=; {way_out}.")
         fields: dict[str, Any] = {
             "name": name,
             "over": None if over is None else _references(over, what),

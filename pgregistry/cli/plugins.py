@@ -42,10 +42,9 @@ def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
 
 
 def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
-    plugin, name, reason, modes = status.installed.plugin, status.name, status.reason, None
-    if status.error:
-        reason = str(status.error)
-    elif name == "active":
+    plugin, name, modes = status.installed.plugin, status.name, None
+    reason = str(status.error) if status.error else status.reason
+    if name == "active":
         try:
             modes = registry.modes(plugin)
         except PgregistryError as error:

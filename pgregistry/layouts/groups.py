@@ -100,10 +100,9 @@ class Groups(Sequence[tuple[int, ...]]):
 
 
 class _Run(NamedTuple):
-    """Groups of one length: how many values of the ragged digit, ranks in each, ranks that `at` keeps."""
+    """Groups of one length: how many values of the ragged digit, and how many ranks `at` keeps of each."""
 
     number: int
-    size: int
     kept: int
 
 
@@ -125,7 +124,7 @@ class LayoutGroups(Groups):
     def _runs(self) -> list[_Run]:
         """The groups by length, without those that `at` leaves empty."""
         lengths = self.layout.ragged.runs if self.layout.ragged else ((1, 1),)
-        runs = [_Run(count, size, len(self.layout.kept(size))) for count, n in lengths for size in [n * self._rest]]
+        runs = [_Run(count, len(self.layout.kept(length * self._rest))) for count, length in lengths]
         return [run for run in runs if run.number and run.kept]
 
     @cached_property

@@ -98,12 +98,8 @@ def plan_modes(
     for name in sorted(RESERVED & sizes.keys()):
         problems.add(reserved(name, "argument"))
     problems.raise_any()
-    keywords = {
-        **{name: size for name, size in sizes.items() if size is not None},
-        "extra": modes,
-        "within": within,
-        "ranks_per_host": ranks_per_host,
-    }
+    keywords = {name: size for name, size in sizes.items() if size is not None}
+    keywords |= {"extra": modes, "within": within, "ranks_per_host": ranks_per_host}
     plan = Planner.read(world_size, keywords, environ={}, installed=(), problems=problems, origin="argument").plan()
     if keep is None:
         return plan

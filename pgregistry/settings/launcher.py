@@ -94,17 +94,13 @@ def rendezvous_address(launch: Launch, environ: Mapping[str, str]) -> tuple[str,
     """
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if not environ.get(name)]:
         pronoun = "them" if len(missing) > 1 else "it"
-        if launch.launcher == "torchrun":  # which sets all four, so these were set without it
-            why = "RANK and WORLD_SIZE are set without"
-        else:
-            why = f"{launch.launcher} does not set"
-        host = "host0"
-        if launch.launcher == "Slurm":
-            host = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
-        raise ConfigError(
-            f"{' and '.join(missing)} (environment) must be the address of rank 0 on every rank; {why} {pronoun}. "
-            f"Set both:\n  export MASTER_PORT=29500 MASTER_ADDR={host}"
-        )
+        # torchrun sets all four, so its variables were set without it.
+        by_hand = launch.launcher == "torchrun"
+        why = "RANK and WORLD_SIZE are set without" if by_hand else f"{launch.launcher} does not set"
+        first_host = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
+        way_out = f"export MASTER_PORT=29500 MASTER_ADDR={first_host if launch.launcher == 'Slurm' else 'host0'}"
+        rule = f"{' and '.join(missing)} (environment) must be the address of rank 0 on every rank"
+        raise ConfigError(f"{rule}; {why} {pronoun}. Set both:\n  {way_out}")
     least = 0 if launch.world_size == 1 else 1  # a rank alone can take any free port
     return environ["MASTER_ADDR"], _number(environ, "MASTER_PORT", least, 65535)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, format_ranks, listing
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, describe, format_ranks, listing
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.testing.case import Case, Refused, at, explained
@@ -34,10 +34,8 @@ class Property:
         found: list[str] = []
         try:
             found += islice(self.check(subject), SHOWN + 1)
-        except PgregistryError as error:
-            found.append(explained(error))
         except Exception as error:
-            found.append(f"{type(error).__name__}: {error}")
+            found.append(explained(error) if isinstance(error, PgregistryError) else describe(error))
         return [*found[:SHOWN], "…"] if len(found) > SHOWN else found
 
 
@@ -110,8 +108,8 @@ def _covers(subject: Subject) -> Iterator[str]:
                     owner[rank] = group
             missing = set(range(case.world)) - owner.keys()
             if missing and name not in partial:
-                left_out = format_ranks(missing)
-                yield f"{case}: mode {name!r} leaves out {left_out}; only a mode with at= or groups= may."
+                rule = "only a mode with at= or groups= may"
+                yield f"{case}: mode {name!r} leaves out {format_ranks(missing)}; {rule}."
 
 
 def _right(subject: Subject) -> Iterator[str]:
@@ -120,11 +118,10 @@ def _right(subject: Subject) -> Iterator[str]:
         oracle = Oracle(case.plan, sized)
         for name, mode in subject.modes.items():
             groups = subject.expected(name, case.plan)
-            expected = sorted(map(tuple, groups)) if groups is not None else None
-            if expected is None and mode.groups is None:
-                expected = oracle.groups(mode)
-            if expected is not None:
-                yield from _unlike(case, case.plan[name], expected)
+            if groups is not None:
+                yield from _unlike(case, case.plan[name], sorted(map(tuple, groups)))
+            elif mode.groups is None:
+                yield from _unlike(case, case.plan[name], oracle.groups(mode))
 
 
 def _unlike(case: Case, mode: PlannedMode, expected: list[tuple[int, ...]]) -> Iterator[str]:
@@ -148,13 +145,11 @@ def _alone(subject: Subject) -> Iterator[str]:
     off = {"enable": [], "disable": [*subject.switches["disable"], *subject.needing]}
     for world in subject.worlds:
         for sizes in subject.beside(world):
-            try:
-                without = subject.plan(world, {**sizes, **off})
-            except PgregistryError:
+            case, without = subject.case(world, sizes), subject.case(world, {**sizes, **off})
+            if isinstance(without, Refused):
                 continue  # nothing to move
-            case = subject.case(world, sizes)
             if isinstance(case, Case):
-                yield from _moved(case, without)
+                yield from _moved(case, without.plan)
             elif isinstance(case.error, ConfigError) and not subject.optional:
                 # `groups_are_disjoint_and_cover` reports a PluginError.
                 yield f"{at(world, sizes)} can be planned without the plugin, and not with it: {case.error}"
