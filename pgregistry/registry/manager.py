@@ -44,9 +44,12 @@ class Registry:
         }
 
     @classmethod
-    def load(cls, settings: Settings, found: tuple[InstalledPlugin, ...] | None = None) -> Registry:
-        """Import and register the plugins that are on; failures are kept in `statuses`."""
-        manager = HookManager()
+    def read(cls, problems: Problems, found: tuple[InstalledPlugin, ...] | None = None, **sources: Any) -> Registry:
+        """Read the settings of these sources, as `read_settings` does, and load the plugins that they leave on.
+
+        Plugins that fail are kept in `statuses`.
+        """
+        settings, manager = read_settings(problems, **sources), HookManager()
         found = discover() if found is None else found
         on = [installed for installed in found if switched_off(installed, settings) is None]
         statuses = []
@@ -61,11 +64,6 @@ class Registry:
             file = getattr(sys.modules.get(module), "__file__", None) or module
             _log_below(f"failed: {error}" if error else f"off: {reason}" if reason else f"on: {file}")
         return cls(settings, tuple(statuses), manager)
-
-    @classmethod
-    def read(cls, problems: Problems, found: tuple[InstalledPlugin, ...] | None = None, **sources: Any) -> Registry:
-        """Read the settings of these sources, as `read_settings` does, and load the plugins that they leave on."""
-        return cls.load(read_settings(problems, **sources), found)
 
     def check(self, problems: Problems) -> None:
         """Add to `problems` the errors of plugins, and plugins that are named but not installed."""
