@@ -33,15 +33,9 @@ def installed_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         for name in [name for name in sys.modules if name.partition(".")[0] in modules]:
             del sys.modules[name]
 
-    def install(
-        name: str,
-        entry_points: Mapping[str, str],
-        files: Mapping[str, str],
-        version: str = "0.1",
-        optional: bool = False,
-    ) -> Path:
+    def install(name: str, entry_points: Mapping[str, str], files: Mapping[str, str], **options: Any) -> Path:
         folder = tmp_path / f"site-{len(list(tmp_path.iterdir()))}-{name}"
-        write_distribution(folder, name, entry_points, files, version, optional)
+        write_distribution(folder, name, entry_points, files, **options)
         modules.update(Path(file).parts[0].removesuffix(".py") for file in files)
         forget()
         monkeypatch.syspath_prepend(folder)

@@ -124,14 +124,12 @@ class Problems:
             raise self._found[0]
         kind = PluginError if all(isinstance(p, PluginError) for p in self._found) else ConfigError
         lines = (str(problem).replace("\n", "\n  ") for problem in self._found)
+        text = "\n- ".join((f"{len(self._found)} problems:", *lines))
         single = [one for problem in self._found for one in problem.problems]
+        ranks = {rank for problem in single for rank in problem.ranks}
         plugins = {problem.plugin for problem in single}
-        raise kind(
-            "\n- ".join((f"{len(self._found)} problems:", *lines)),
-            ranks={rank for problem in single for rank in problem.ranks},
-            plugin=plugins.pop() if len(plugins) == 1 else None,
-            problems=single,
-        ) from self._found[0]
+        plugin = plugins.pop() if len(plugins) == 1 else None
+        raise kind(text, ranks=ranks, plugin=plugin, problems=single) from self._found[0]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -70,11 +70,8 @@ class PluggableGroup(click.Group):
 
 def make_cli() -> click.Group:
     """Return the command line, without the commands of plugins."""
-    cli = PluggableGroup(
-        "pgregistry",
-        help="Plan, try out and inspect the process groups of a distributed PyTorch run.",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    about = "Plan, try out and inspect the process groups of a distributed PyTorch run."
+    cli = PluggableGroup("pgregistry", help=about, context_settings={"help_option_names": ["-h", "--help"]})
     click.version_option(package_name="pgregistry", message="%(prog)s %(version)s", help="Print the version.")(cli)
     for command in (plan_command, smoke_command, plugins_command, check_command, new_command):
         cli.add_command(command)

@@ -65,11 +65,9 @@ def new_command(name: str, trace: bool | None) -> None:
 def _check_name(name: str) -> None:
     """Raise ConfigError if the name is invalid or taken."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > LONGEST:
-        raise ConfigError(
-            f"{name!r} cannot name a plugin, because users write it as a keyword (tensor=2). It must start with a "
-            f"letter, have only lower case letters, digits and single underscores, at most {LONGEST} of them, and "
-            "not be a keyword of Python."
-        )
+        why = f"{name!r} cannot name a plugin, because users write it as a keyword (tensor=2)"
+        rule = f"have only lower case letters, digits and single underscores, at most {LONGEST} of them"
+        raise ConfigError(f"{why}. It must start with a letter, {rule}, and not be a keyword of Python.")
     if name in RESERVED:
         raise ConfigError(f"{name!r} cannot name a plugin: plan() and init() have a parameter of that name.")
     for what, names in _taken().items():

@@ -62,17 +62,15 @@ def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | No
         for one in shown if as_json else ():
             sample = one.groups.sample(rank, 0)
             if sample is not None and sample.size > LISTED:
-                raise ConfigError(
-                    f"rank = {rank} ({ORIGIN}): its group in mode {one.name!r} has {sample.size} ranks, and JSON lists "
-                    f"at most {LISTED}. Name a mode of smaller groups with --mode, or leave out --json or --rank."
-                )
+                what = f"its group in mode {one.name!r} has {sample.size} ranks, and JSON lists at most {LISTED}"
+                way_out = "Name a mode of smaller groups with --mode, or leave out --json or --rank."
+                raise ConfigError(f"rank = {rank} ({ORIGIN}): {what}. {way_out}")
     elif mode is not None:
-        ranks = sum(size * number for size, number in shown[0].groups.sizes().items())
+        groups = shown[0].groups
+        ranks = sum(size * number for size, number in groups.sizes().items())
         if ranks > LISTED:
-            raise ConfigError(
-                f"mode = {mode!r} ({ORIGIN}): its {len(shown[0].groups)} groups have {ranks} ranks, and at most "
-                f"{LISTED} are listed. Name a rank with --rank, or leave out --mode."
-            )
+            what = f"its {len(groups)} groups have {ranks} ranks, and at most {LISTED} are listed"
+            raise ConfigError(f"mode = {mode!r} ({ORIGIN}): {what}. Name a rank with --rank, or leave out --mode.")
 
 
 def _check_wanted(planner: Planner, world_size: int, mode: str | None, rank: int | None) -> None:

@@ -63,13 +63,9 @@ def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
 def _show(rows: list[dict[str, Any]]) -> None:
     table = tables.table("plugin", "modes", "sizes", "distribution", "status", "reason")
     for row in rows:
-        modes, sizes, reason = row["modes"], row["sizes"], row["reason"]
-        table.add_row(
-            row["name"],
-            "—" if modes is None else ", ".join(modes),
-            "—" if sizes is None else ", ".join(f"{name}={size}" for name, size in sizes.items()),
-            f"{row['distribution']} {row['version']}",
-            row["status"],
-            reason.splitlines()[0] if reason else "",
-        )
+        modes = "—" if row["modes"] is None else ", ".join(row["modes"])
+        sizes = "—" if row["sizes"] is None else ", ".join(f"{name}={size}" for name, size in row["sizes"].items())
+        reason = row["reason"].splitlines()[0] if row["reason"] else ""
+        distribution = f"{row['distribution']} {row['version']}"
+        table.add_row(row["name"], modes, sizes, distribution, row["status"], reason)
     tables.show(table)

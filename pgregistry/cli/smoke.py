@@ -123,8 +123,6 @@ def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> 
     for mode in plan.planned:
         made, milliseconds = str(process_groups[mode.name]), f"{1000 * seconds[mode.name]:.1f}"
         rows.add_row(mode.name, cells.counts(mode), cells.group(mode, 0), made, milliseconds)
-    tables.show(
-        rows,
-        f"\n{plan.world_size} ranks: every group proved; {sum(process_groups.values())} process groups built "
-        f"for {sum(len(plan[name].groups) for name in plan.modes)} groups in {total:.2f} s",
-    )
+    built, groups = sum(process_groups.values()), sum(len(mode.groups) for mode in plan.planned)
+    result = f"{built} process groups built for {groups} groups in {total:.2f} s"
+    tables.show(rows, f"\n{plan.world_size} ranks: every group proved; {result}")

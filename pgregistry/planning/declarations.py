@@ -61,9 +61,9 @@ class Declarations:
     def independent(self, a: Reference, b: Reference) -> bool:
         """Return True if two references vary independently: other axes, or parts of one chain of splits."""
         first, second = self.find(a), self.find(b)
-        if isinstance(first, Part) and (
-            first.other == second or all(self.independent(of, second) for of in first.split.of)
-        ):
+        if isinstance(first, Part) and first.other == second:
+            return True
+        if isinstance(first, Part) and all(self.independent(of, second) for of in first.split.of):
             return True
         if isinstance(second, Part):
             return all(self.independent(first, of) for of in second.split.of)
@@ -168,12 +168,9 @@ def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> Plu
     if first.plugin == second.plugin:
         return PluginError(f"{what} is declared twice by {first.plugin}.", plugin=first.plugin.name)
     names = [one.plugin.name for one in (first, second) if one.plugin.distribution]  # extra= has none to disable
-    return PluginError(
-        f"{what} is declared by {first.plugin} and by {second.plugin}.\n"
-        f"Uninstall one, or leave one out with {listing((f'disable=[{name!r}]' for name in names), 'or')}; "
-        "to use what another plugin declares, refer to it by name.",
-        plugin=second.plugin.name,
-    )
+    way_out = f"Uninstall one, or leave one out with {listing((f'disable=[{name!r}]' for name in names), 'or')}"
+    text = f"{what} is declared by {first.plugin} and by {second.plugin}.\n{way_out}; "
+    return PluginError(f"{text}to use what another plugin declares, refer to it by name.", plugin=second.plugin.name)
 
 
 def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping[str, str], problems: Problems) -> None:
@@ -191,9 +188,8 @@ def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping
 
 def _check_chains(together: Declarations) -> None:
     """Raise PluginError for splits that are, by name, parts of themselves."""
-    of = {
-        name: [item for item in walk(part.split.of) if isinstance(item, str)] for name, part in together.parts.items()
-    }
+    parts = together.parts.items()
+    of = {name: [item for item in walk(part.split.of) if isinstance(item, str)] for name, part in parts}
     prepared(of, "Splits nest", " of ")
 
 

@@ -84,7 +84,5 @@ def _check_unique(
         if first not in outside[second] and second not in outside[first]:
             owners = [f"{name!r} ({declarations.owners[name].plugin})" for name in (first, second)]
             text = f"Axes {owners[0]} and {owners[1]} are both larger than 1 and neither is inside the other."
-            way_out = (
-                f"Set their order, outermost first, as in order={list(large)}, or ask the author of one to declare "
-            )
-            problems.add(PluginError(f"{text}\n{way_out}inside= or outside=."))
+            way_out = f"Set their order, outermost first, as in order={large}, or ask the author of one to declare"
+            problems.add(PluginError(f"{text}\n{way_out} inside= or outside=."))

@@ -22,7 +22,7 @@ from pgregistry.planning.sizes import resolve
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin
 from pgregistry.registry.requirements import check_requirements
-from pgregistry.settings.merge import ConfigValue
+from pgregistry.settings.merge import MODE_SETTINGS, ConfigValue
 from pgregistry.settings.options import RESERVED
 from pgregistry.values import LARGEST, shown, whole_number
 
@@ -127,13 +127,8 @@ class Planner:
         planned = tuple(self._planned_modes(declarations, mesh))
         self.problems.raise_any()
         options = self._process_group_options(planned)
-        plan = Plan(
-            world_size=self._world_size,
-            order=order,
-            values=sizes,
-            ranks=self._ranks,
-            planned=tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned),
-        )
+        planned = tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned)
+        plan = Plan(self._world_size, order, sizes, self._ranks, planned)
         self._check_plan(plan)
         self.problems.raise_any()
         return plan
@@ -178,18 +173,9 @@ class Planner:
         mode, given = one.mode, self._settings.modes.get(one.mode.name, {})
         layout = mesh.layout(mode) if mode.groups is None else None
         groups = checked_groups(one, mesh) if layout is None else laid_out(layout)
-        settings = {
-            key: given[key].value if key in given else getattr(mode, key)
-            for key in ("dedicated", "backend", "timeout", "cpu")
-        }
-        return PlannedMode(
-            name=mode.name,
-            plugin=one.plugin,
-            over=tuple(label(reference) for reference in mode.over or ()),
-            layout=layout,
-            groups=place(groups, self._ranks),
-            **settings,
-        )
+        over = tuple(label(reference) for reference in mode.over or ())
+        settings = {key: given[key].value if key in given else getattr(mode, key) for key in MODE_SETTINGS}
+        return PlannedMode(mode.name, one.plugin, over, layout, place(groups, self._ranks), **settings)
 
     def _process_group_options(self, planned: Iterable[PlannedMode]) -> dict[str, dict[str, object]]:
         """Return the backend options that plugins give, by mode."""

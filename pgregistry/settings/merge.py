@@ -16,7 +16,7 @@ from pgregistry.vocabulary import Mode
 
 T = TypeVar("T")
 
-MODE_KEYS: Final = ("size", "backend", "timeout", "cpu", "dedicated")
+MODE_SETTINGS: Final = ("backend", "timeout", "cpu", "dedicated")
 #: Origins of sizes that no source gives.
 LEFT: Final = "what is left"
 DEFAULT: Final = "plugin default"
@@ -63,10 +63,8 @@ class Settings:
     def host_size(self) -> ConfigValue[int]:
         """Return `ranks_per_host`; raise ConfigError if it is not known."""
         if self.ranks_per_host is None:
-            raise ConfigError(
-                "A mode needs the number of ranks on each host, which is not known: give ranks_per_host=8, "
-                "or let the launcher set LOCAL_WORLD_SIZE."
-            )
+            way_out = "give ranks_per_host=8, or let the launcher set LOCAL_WORLD_SIZE"
+            raise ConfigError(f"A mode needs the number of ranks on each host, which is not known: {way_out}.")
         return self.ranks_per_host
 
 
@@ -229,5 +227,5 @@ def _mode_value(key: object, value: object, what: str) -> object:
             if not isinstance(value, bool):
                 raise PluginError(f"{what} has {key} = {shown(value)}; it must be true or false.")
             return value
-    hint = did_you_mean(key if isinstance(key, str) else shown(key), MODE_KEYS)
+    hint = did_you_mean(key if isinstance(key, str) else shown(key), ("size", *MODE_SETTINGS))
     raise PluginError(f"{what} has {shown(key)}, which is not a setting of a mode. {hint}")

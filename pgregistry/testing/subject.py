@@ -144,7 +144,10 @@ class Subject:
                 fault.__cause__ = cause
                 return Refused(world, sizes, fault)
 
-    def look_at(self, world: int) -> Iterator[Case | Refused]:
+    def _look_at(self, worlds: Iterable[int]) -> list[Case | Refused]:
+        return [one for world in worlds for one in islice(self._plans(world), MOST)]
+
+    def _plans(self, world: int) -> Iterator[Case | Refused]:
         """Yield plans of one world at different sizes, the defaults first, and the sizes at which a plugin fails."""
         tried: list[dict[str, int]] = []
         for sizes in self._to_try(world):
@@ -156,7 +159,7 @@ class Subject:
 
     @cached_property
     def _all(self) -> list[Case | Refused]:
-        return [one for world in self.worlds for one in islice(self.look_at(world), MOST)]
+        return self._look_at(self.worlds)
 
     @cached_property
     def cases(self) -> list[Case]:
@@ -176,8 +179,7 @@ class Subject:
             return sum(size > 1 for size in largest), sum(1 < size < case.world for size in largest)
 
         for worlds in ((4, 8), (16,), (2, 3, 6, 1)):
-            looks = [one for world in worlds for one in islice(self.look_at(world), MOST)]
-            if cases := [one for one in looks if isinstance(one, Case)]:
+            if cases := [one for one in self._look_at(worlds) if isinstance(one, Case)]:
                 return max(cases, key=score)
         return None
 

@@ -96,39 +96,29 @@ def to_plan(text: str, kind: type[P]) -> P:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise ConfigError(f"This plan has schema {document['schema']}; this version reads schema {SCHEMA}.")
-        within = document.get("within")
+        world_size, within = document["world_size"], document.get("within")
         ranks = None if within is None else tuple(within)
-        plan = kind(
-            world_size=document["world_size"],
-            order=tuple(document["order"]),
-            values={name: ConfigValue(one["size"], one["from"]) for name, one in document["sizes"].items()},
-            ranks=ranks,
-            planned=tuple(_to_mode(entry, document["world_size"], ranks) for entry in document["modes"]),
-        )
+        sizes = {name: ConfigValue(one["size"], one["from"]) for name, one in document["sizes"].items()}
+        planned = tuple(_to_mode(entry, world_size, ranks) for entry in document["modes"])
+        plan = kind(world_size, tuple(document["order"]), sizes, ranks, planned)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(f"This is not the JSON of a plan: {type(error).__name__}: {error}.") from error
-    if plan.fingerprint != document.get("fingerprint"):
-        raise ConfigError(
-            f"This plan was changed after it was written: it has fingerprint {document.get('fingerprint')}, but "
-            f"its groups have {plan.fingerprint}. A document with --mode or --rank is not a whole plan."
-        )
+    changed = "This plan was changed after it was written"
+    if plan.fingerprint != (written := document.get("fingerprint")):
+        rule = "A document with --mode or --rank is not a whole plan."
+        raise ConfigError(f"{changed}: it has fingerprint {written}, but its groups have {plan.fingerprint}. {rule}")
     for mode, entry in zip(plan.planned, document["modes"], strict=True):
         if mode.groups != entry.get("groups", mode.groups):
-            raise ConfigError(f"This plan was changed after it was written: mode {mode.name!r} has other groups.")
+            raise ConfigError(f"{changed}: mode {mode.name!r} has other groups.")
     return plan
 
 
 def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | None) -> PlannedMode:
     layout = None if entry["layout"] is None else _to_layout(entry, world_size if ranks is None else len(ranks))
     groups = ListedGroups(entry["groups"]) if layout is None else place(laid_out(layout), ranks)
-    return PlannedMode(
-        name=entry["name"],
-        plugin=Plugin(entry["plugin"], entry["distribution"], entry["version"]),
-        over=tuple(entry["over"]),
-        layout=layout,
-        groups=groups,
-        **{key: entry[key] for key in ONLY_IF_SET if key in entry},
-    )
+    plugin = Plugin(entry["plugin"], entry["distribution"], entry["version"])
+    settings = {key: entry[key] for key in ONLY_IF_SET if key in entry}
+    return PlannedMode(entry["name"], plugin, tuple(entry["over"]), layout, groups, **settings)
 
 
 def _to_layout(entry: dict[str, Any], positions: int) -> Layout:

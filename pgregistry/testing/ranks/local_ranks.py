@@ -25,11 +25,9 @@ from pgregistry.testing.ranks.server import serve
 serve(descriptor, preload)
 """
 PRELOAD: Final = ("pgregistry.runtime.initialize", "pgregistry.testing.ranks.pickling")
-#: Variables that gloo and torch need on one machine, unless the caller sets them.
-LOCAL: Final = {
-    "RES_OPTIONS": "attempts:0",  # torch looks up the name of its peer, which takes 5 s without a name server
-    **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}),
-}
+#: Variables that gloo and torch need on one machine, unless the caller sets them. torch looks up the name of each
+#: peer, which takes 5 s without a name server.
+LOCAL: Final = {"RES_OPTIONS": "attempts:0"} | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
 
 
 class RanksFailed(AssertionError):  # noqa: N818 - it reads as what happened
@@ -52,9 +50,8 @@ class LocalRanks:
         try:
             from pgregistry.testing.ranks.pickling import pickled_call
         except ModuleNotFoundError:
-            raise ConfigError(
-                "Local ranks need cloudpickle, which is not installed. Install it: pip install 'pgregistry[test]'."
-            ) from None
+            way_out = "Install it: pip install 'pgregistry[test]'."
+            raise ConfigError(f"Local ranks need cloudpickle, which is not installed. {way_out}") from None
         self._pickled_call = pickled_call
         self._server: subprocess.Popen[bytes] | None = None
         self._jobs: Connection | None = None
