@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Final
 
 #: `listing` shows this many items of a longer list.
@@ -169,14 +170,10 @@ def format_ranks(ranks: Iterable[int]) -> str:
     >>> format_ranks([0, 1, 2, 5]), format_ranks([3])
     ('ranks 0-2, 5', 'rank 3')
     """
-    runs: list[list[int]] = []
-    for rank in sorted(ranks):
-        if runs and rank == runs[-1][1] + 1:
-            runs[-1][1] = rank
-        else:
-            runs.append([rank, rank])
-    shown = ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in runs)
-    return f"rank{'' if len(runs) == 1 and runs[0][0] == runs[0][1] else 's'} {shown}"
+    ascending = sorted(ranks)
+    runs = [[rank for _, rank in run] for _, run in groupby(enumerate(ascending), lambda one: one[1] - one[0])]
+    shown = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    return f"rank{'s' * (len(ascending) != 1)} {shown}"
 
 
 def clean(text: str, limit: int = LONGEST_TEXT) -> str:

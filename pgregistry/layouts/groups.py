@@ -152,18 +152,14 @@ class LayoutGroups(Groups):
 
     def _run(self, rank: int) -> int:
         """Return the value of the fixed ragged digit of a rank."""
-        ragged = self.layout.ragged
-        if ragged is None:
-            return 0
-        position = rank // ragged.stride % ragged.whole
-        return position // ragged.size if ragged.side == "inner" else position % ragged.size
+        return self.layout.ragged.digits(rank)[0] if self.layout.ragged else 0
 
     def _base(self, rank: int) -> int:
         """Return the rank with all digits that vary in its group set to 0."""
         base = rank - sum(rank // stride % size * stride for size, stride in self.layout.factors)
         if ragged := self.layout.ragged:
-            position = rank // ragged.stride % ragged.whole
-            base += self._run(rank) * ragged.fixed[1] - position * ragged.stride
+            fixed, varies = ragged.digits(rank)
+            base -= varies * ragged.free(fixed)[1]
         return base
 
     def sample(self, rank: int, count: int) -> GroupSample | None:

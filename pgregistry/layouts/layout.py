@@ -122,6 +122,11 @@ class Ragged:
             return (full, self.size), (1, rest)
         return (rest, full + 1), (self.size - rest, full)
 
+    def digits(self, rank: int) -> tuple[int, int]:
+        """Return the two digits of a rank: the one that is fixed in its group, and the one that varies."""
+        run, position = divmod(rank // self.stride % self.whole, self.size)
+        return (run, position) if self.side == "inner" else (position, run)
+
     def free(self, fixed: int) -> Factor:
         """Return the factor that varies in the group with index `fixed`."""
         if self.side == "inner":

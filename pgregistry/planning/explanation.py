@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pgregistry.planning.declarations import Declarations
-from pgregistry.settings.merge import ConfigValue
+from pgregistry.settings.merge import Order, Sizes
 from pgregistry.settings.tracing import describe_result, log
 from pgregistry.vocabulary import Mode
 
@@ -30,12 +30,7 @@ def log_modes(declarations: Declarations) -> None:
     log.debug("%s", "\n  ".join(lines))
 
 
-def log_axes(
-    order: Iterable[str],
-    sizes: Mapping[str, ConfigValue[int]],
-    declarations: Declarations,
-    given: ConfigValue[tuple[str, ...]] | None,
-) -> None:
+def log_axes(order: Iterable[str], sizes: Sizes, declarations: Declarations, given: Order) -> None:
     """Log in which order axes nest, and where that comes from."""
     if not log.isEnabledFor(logging.DEBUG):
         return

@@ -22,7 +22,7 @@ from pgregistry.layouts.layout import (
 )
 from pgregistry.planning.declarations import Declarations, DeclaredMode
 from pgregistry.planning.references import label, walk
-from pgregistry.settings.merge import ConfigValue, Settings
+from pgregistry.settings.merge import Settings, Sizes
 from pgregistry.values import shown, whole_number
 from pgregistry.vocabulary import WORLD, Axis, Mode, OneOrMore, Part, Reference, Split
 
@@ -45,12 +45,7 @@ class Mesh:
     """
 
     def __init__(
-        self,
-        world_size: int,
-        declarations: Declarations,
-        order: Sequence[str],
-        sizes: Mapping[str, ConfigValue[int]],
-        settings: Settings,
+        self, world_size: int, declarations: Declarations, order: Sequence[str], sizes: Sizes, settings: Settings
     ) -> None:
         self.world_size = world_size
         self.sizes: Mapping[str, int] = MappingProxyType({name: size.value for name, size in sizes.items()})
@@ -87,10 +82,7 @@ class Mesh:
         (reference,) = Mode("coordinate", over=[axis]).over or ()
         self._check_declared([reference])
         factors, ragged = self._factors(reference)
-        if ragged is None:
-            return coordinate(factors, rank)
-        position = rank // ragged.stride % ragged.whole
-        return position % ragged.size if ragged.side == "inner" else position // ragged.size
+        return coordinate(factors, rank) if ragged is None else ragged.digits(rank)[1]
 
     def groups(self, over: OneOrMore) -> Groups:
         """Return the groups over axes and parts, as `Mode(over=…)` has them.

@@ -7,15 +7,10 @@ from itertools import combinations
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
 from pgregistry.planning.declarations import Declarations, prepared
-from pgregistry.settings.merge import ConfigValue
+from pgregistry.settings.merge import Order, Sizes
 
 
-def nest(
-    declarations: Declarations,
-    sizes: Mapping[str, ConfigValue[int]],
-    order: ConfigValue[tuple[str, ...]] | None,
-    problems: Problems,
-) -> tuple[str, ...]:
+def nest(declarations: Declarations, sizes: Sizes, order: Order, problems: Problems) -> tuple[str, ...]:
     """Return the axes, outermost first; add to `problems` larger axes that cannot be ordered.
 
     An axis of size 1 moves no rank, so only larger ones must be comparable. Neither the order of
@@ -36,7 +31,7 @@ def nest(
     return (*named, *(name for name in default if name not in named))
 
 
-def check_order(declarations: Declarations, order: ConfigValue[tuple[str, ...]] | None, problems: Problems) -> None:
+def check_order(declarations: Declarations, order: Order, problems: Problems) -> None:
     """Add to `problems` each name in `order` that is not an axis, or is there twice."""
     if order is None:
         return
@@ -71,7 +66,7 @@ def _linear(around: Mapping[str, set[str]]) -> tuple[str, ...]:
 
 def _check_unique(
     default: tuple[str, ...],
-    sizes: Mapping[str, ConfigValue[int]],
+    sizes: Sizes,
     around: Mapping[str, set[str]],
     declarations: Declarations,
     problems: Problems,

@@ -22,7 +22,7 @@ from pgregistry.planning.sizes import resolve
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin
 from pgregistry.registry.requirements import check_requirements
-from pgregistry.settings.merge import MODE_SETTINGS, ConfigValue
+from pgregistry.settings.merge import MODE_SETTINGS, Sizes
 from pgregistry.settings.options import RESERVED
 from pgregistry.values import LARGEST, shown, whole_number
 
@@ -114,7 +114,7 @@ class Planner:
         if self._settings.unreadable:
             self.problems.raise_any()
         positions = self._world_size if self._ranks is None else len(self._ranks)
-        sizes: dict[str, ConfigValue[int]] = {}
+        sizes: Sizes = {}
         with self.problems.collecting():
             sizes = resolve(positions, declarations, self._settings)
         self.problems.raise_any()
@@ -210,6 +210,5 @@ class Planner:
 def _is_plain(option: tuple[object, object]) -> bool:
     """Return True if a backend option is a name with a value that JSON has."""
     key, value = option
-    if isinstance(value, float):
-        return isinstance(key, str) and isfinite(value)
-    return isinstance(key, str) and isinstance(value, bool | int | str | None)
+    plain = isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str | None)
+    return isinstance(key, str) and plain

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import prod
-from typing import TypeAlias
 
 from pgregistry.errors import ConfigError, PluginError, listing
 from pgregistry.layouts.layout import divisors
 from pgregistry.planning.declarations import Declarations
 from pgregistry.planning.references import label
-from pgregistry.settings.merge import DEFAULT, LEFT, ConfigValue, Settings
+from pgregistry.settings.merge import DEFAULT, LEFT, ConfigValue, Settings, Sizes
 from pgregistry.vocabulary import HOST, REST, WORLD, Part, Reference, Special
-
-Sizes: TypeAlias = Mapping[str, ConfigValue[int]]
 
 
 def resolve(world_size: int, declarations: Declarations, settings: Settings) -> dict[str, ConfigValue[int]]:

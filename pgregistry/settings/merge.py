@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from pgregistry.errors import ConfigError, PluginError, Problems, describe, did_you_mean
 from pgregistry.settings.options import PLAN_OPTIONS, RESERVED, TEXT_OPTIONS
@@ -30,6 +30,10 @@ class ConfigValue(Generic[T]):
     origin: str
 
 
+Sizes: TypeAlias = Mapping[str, ConfigValue[int]]
+Order: TypeAlias = ConfigValue[tuple[str, ...]] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that was given, from the highest source first: keywords, command line, environment, file.
@@ -47,9 +51,9 @@ class Settings:
         mentioned: Sizes given as None or {}, with their origin.
     """
 
-    sizes: Mapping[str, ConfigValue[int]] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=dict)
     modes: Mapping[str, Mapping[str, ConfigValue[Any]]] = field(default_factory=dict)
-    order: ConfigValue[tuple[str, ...]] | None = None
+    order: Order = None
     enable: Mapping[str, str] = field(default_factory=dict)
     disable: Mapping[str, str] = field(default_factory=dict)
     require: Mapping[str, str] = field(default_factory=dict)

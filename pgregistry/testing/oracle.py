@@ -6,6 +6,7 @@ It shares no code with the closed forms of the plan. It is slow: quadratic in th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import TypeAlias
 
 from pgregistry.planning.plans.plan import Plan
@@ -58,13 +59,10 @@ class Oracle:
 
     def _digit(self, axis: str | None) -> list[int]:
         """Return the position of every rank along an axis; None is the outermost factor, which the axes leave."""
-        below = 1
-        for name in reversed(self._plan.order):
-            size = self._plan.sizes[name]
-            if name == axis:
-                return [rank // below % size for rank in range(self._plan.world_size)]
-            below *= size
-        return [rank // below for rank in range(self._plan.world_size)]
+        order, sizes = self._plan.order, self._plan.sizes
+        below = prod(sizes[name] for name in (order[order.index(axis) + 1 :] if axis else order))
+        size = sizes[axis] if axis else self._plan.world_size
+        return [rank // below % size for rank in range(self._plan.world_size)]
 
     def _coordinate(self, part: Part) -> list[int]:
         """Return the position of every rank along a part, among the ranks that are split, in ascending order."""

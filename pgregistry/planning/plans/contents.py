@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pgregistry.errors import ConfigError, did_you_mean
 from pgregistry.planning.plans.mode import PlannedMode
-from pgregistry.settings.merge import ConfigValue
+from pgregistry.settings.merge import Sizes
 from pgregistry.values import shown
 
 
@@ -19,7 +19,7 @@ class PlanContents:
 
     world_size: int
     order: tuple[str, ...]
-    values: Mapping[str, ConfigValue[int]]
+    values: Sizes
     ranks: tuple[int, ...] | None
     planned: tuple[PlannedMode, ...]
     fingerprint: str = field(init=False)
