@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
-from pgregistry.planning.declarations import Declarations, prepared
+from pgregistry.planning.declarations import Declarations, DeclaredMode, prepared
 from pgregistry.settings.merge import Order, Sizes
 
 
@@ -16,13 +16,16 @@ def nest(declarations: Declarations, sizes: Sizes, order: Order, problems: Probl
     An axis of size 1 moves no rank, so only larger ones must be comparable. Neither the order of
     installation nor the alphabet decides between two axes.
     """
-    around = _around(declarations)
-    default = _linear(around)
+    outside = _around(declarations)
+    default = _linear(outside)
+    for name in default:
+        outside[name] = outside[name].union(*(outside[outer] for outer in outside[name]))
+    large = [name for name in default if sizes[name].value > 1]
     if order is None:
-        _check_unique(default, sizes, around, declarations, problems)
+        _check_pairs(large, outside, declarations.owners, problems)
         return default
     named = order.value
-    left_out = [name for name in default if sizes[name].value > 1 and name not in named]
+    left_out = [name for name in large if name not in named]
     if left_out:
         sized = listing(f"{name} = {sizes[name].value}" for name in left_out)
         text = f"order = {','.join(named)} ({order.origin}) leaves out {sized}; "
@@ -64,20 +67,13 @@ def _linear(around: Mapping[str, set[str]]) -> tuple[str, ...]:
     return tuple(order)
 
 
-def _check_unique(
-    default: tuple[str, ...],
-    sizes: Sizes,
-    around: Mapping[str, set[str]],
-    declarations: Declarations,
-    problems: Problems,
+def _check_pairs(
+    large: list[str], outside: Mapping[str, set[str]], owners: Mapping[str, DeclaredMode], problems: Problems
 ) -> None:
-    outside: dict[str, set[str]] = {}
-    for name in default:
-        outside[name] = around[name].union(*(outside[outer] for outer in around[name]))
-    large = [name for name in default if sizes[name].value > 1]
+    """Add each two axes larger than 1 of which neither is inside the other."""
     for first, second in combinations(large, 2):
         if first not in outside[second] and second not in outside[first]:
-            owners = [f"{name!r} ({declarations.owners[name].plugin})" for name in (first, second)]
-            text = f"Axes {owners[0]} and {owners[1]} are both larger than 1 and neither is inside the other."
+            named = [f"{name!r} ({owners[name].plugin})" for name in (first, second)]
+            text = f"Axes {named[0]} and {named[1]} are both larger than 1 and neither is inside the other."
             way_out = f"Set their order, outermost first, as in order={large}, or ask the author of one to declare"
             problems.add(PluginError(f"{text}\n{way_out} inside= or outside=."))
