@@ -54,15 +54,17 @@ class Registry:
         on = [installed for installed in found if switched_off(installed, settings) is None]
         statuses = []
         for installed in found:
-            distribution = installed.entry_point.dist
-            log.debug("%s found in %s", installed, distribution.locate_file("") if distribution else "nowhere")
+            if log.isEnabledFor(logging.DEBUG):
+                distribution = installed.entry_point.dist
+                log.debug("%s found in %s", installed, distribution.locate_file("") if distribution else "nowhere")
             reason, error = switched_off(installed, settings), None
             if reason is None:
                 error = _clash(installed, on) or load(installed, manager)
             statuses.append(PluginStatus(installed, reason, error))
-            module = installed.entry_point.module
-            file = getattr(sys.modules.get(module), "__file__", None) or module
-            _log_below(f"failed: {error}" if error else f"off: {reason}" if reason else f"on: {file}")
+            if log.isEnabledFor(logging.DEBUG):
+                module = installed.entry_point.module
+                file = getattr(sys.modules.get(module), "__file__", None) or module
+                _log_below(f"failed: {error}" if error else f"off: {reason}" if reason else f"on: {file}")
         return cls(settings, tuple(statuses), manager)
 
     def check(self, problems: Problems) -> None:
