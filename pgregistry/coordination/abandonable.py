@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ Result = TypeVar("Result")
 
 #: Seconds in which a thread that was given up ends, unless it waits for another rank.
 MOMENT: Final = 0.5
+#: Seconds for which the end of the process waits for threads that were given up.
+AT_EXIT: Final = 2.0
 
 
 class GivenUpError(RuntimeError):
@@ -63,7 +66,10 @@ def give_up(threads: Sequence[AbandonableThread]) -> bool:
     for thread in threads:
         thread.given_up = True
         thread.failure = None
-    return _join(threads)
+    ended = _join(threads)
+    if not ended:  # a thread that comes back from torch while Python ends would abort the process
+        atexit.register(_join, [thread for thread in threads if thread.is_alive()], AT_EXIT)
+    return ended
 
 
 def wait_for_given_up(seconds: float) -> bool:

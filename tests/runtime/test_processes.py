@@ -68,6 +68,21 @@ def test_a_restart_of_all_workers_works(moment: str, tmp_path: Path) -> None:
     assert proved == ["proved by 0 in attempt 1", "proved by 1 in attempt 1"], said
 
 
+CAUGHT = """
+import os
+import pgregistry
+try:
+    # Ranks 0 and 1 agree and then wait for a world that the others never start.
+    pgregistry.init(within=[0, 1] if int(os.environ["RANK"]) < 2 else [1, 2, 3], agree_timeout=4)
+except pgregistry.PlanMismatch:
+    os.write(1, b"refused\\n")
+"""
+
+
+def test_a_process_that_has_caught_the_error_of_init_ends_in_good_order(tmp_path: Path) -> None:
+    assert torchrun(tmp_path, CAUGHT, ranks=4).count("refused") == 4
+
+
 LEFT = """
 import os, sys, time
 import pgregistry
