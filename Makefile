@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all lint coverage docs bench clean
+.PHONY: demo test test-all soak lint coverage docs bench clean
 
 demo: $(READY)
 	$(BIN)/pgregistry smoke --nproc 8 pipe=2 tensor=2 zero1=2 nettest=3
@@ -14,6 +14,10 @@ test: $(READY) lint
 # What takes minutes: the fault matrix, what builds environments, and several hosts (network namespaces; -rs shows why not).
 test-all: $(READY)
 	$(BIN)/pytest -q -rs -n 2 -m slow tests
+
+# Thousands of runs with faults at random moments, and every answer of the store wrong in every way: hours.
+soak: $(READY)
+	$(BIN)/pytest -q -m soak tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

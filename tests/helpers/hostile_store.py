@@ -6,7 +6,6 @@ import base64
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -32,10 +31,6 @@ GARBAGE: Final[Mapping[str, bytes]] = {
 }
 #: Numbers that no count of three ranks is.
 NUMBERS: Final = (-1, 0, 10**6, 1 << 62, -(1 << 62))
-
-
-class Fault(dict[str, Any]):
-    """The fault at the n-th call of a rank: a key of GARBAGE, `raise …` or `stall`."""
 
 
 class Hostile(Counting):
@@ -123,7 +118,3 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     for module, name, seconds in SHORT:
         patch.setattr(f"pgregistry.coordination.{module}.{name}", seconds)
     patch.setattr("pgregistry.building.address_exchange.SLICE", 1.0)
-
-
-def server_and_client(address: str, port: int, size: int, *, hosts: bool) -> Any:
-    return dist.TCPStore(address, port, size, is_master=hosts, timeout=timedelta(seconds=60))
