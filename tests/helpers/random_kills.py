@@ -167,6 +167,8 @@ def live(rank: int, run: Run, port: int, pipe: Connection) -> None:
             "127.0.0.1", port, run.size, is_master=hosts, wait_for_workers=False, timeout=timedelta(seconds=60)
         )
         dist.init_process_group("gloo", store=store, rank=rank, world_size=run.size)
+    # The first server of a process opens two descriptors that stay.
+    dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     before, context = resources(), None
     pipe.send("ready")
     while (order := pipe.recv()) != "end":
