@@ -80,12 +80,28 @@ def failed_in_torch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dist, "new_group", fail)
 
 
+def failed_when_others_connect(patch: pytest.MonkeyPatch) -> None:
+    """Its addresses are known, so that threads of the others wait for its connections."""
+    from pgregistry.coordination.store.scoped_store import ScopedStore
+
+    read = ScopedStore.read
+
+    def fail(self: ScopedStore, keys: Any, seconds: float) -> Any:
+        if keys[0].startswith("addresses/"):
+            time.sleep(0.5)
+            raise ZeroDivisionError
+        return read(self, keys, seconds)
+
+    patch.setattr(ScopedStore, "read", fail)
+
+
 KINDS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "late for the world": late_for_the_world,
     "late for the build": late_for_the_build,
     "interrupted before the build": interrupted_before_the_build,
     "interrupted while it waits": interrupted_while_it_waits,
     "failed in torch": failed_in_torch,
+    "failed when others connect": failed_when_others_connect,
 }
 
 
@@ -99,7 +115,7 @@ def fail_then_build(kind: str, odd: int, pause: float) -> tuple[str, list[str], 
     with pytest.MonkeyPatch.context() as patch:
         if rank() == odd:
             KINDS[kind](patch)
-        with pytest.raises((BuildError, KeyboardInterrupt)) as raised:
+        with pytest.raises((BuildError, KeyboardInterrupt, ZeroDivisionError)) as raised:
             pgregistry.init(tensor=2, backend="gloo", agree_timeout=20, build_timeout=1.5)
         assert gloo() == before[0]
     first = type(raised.value).__name__
@@ -123,7 +139,9 @@ def fail_then_build(kind: str, odd: int, pause: float) -> tuple[str, list[str], 
 def check(kind: str, odd: int, *, world: bool, env: dict[str, str], pause: float = 0) -> None:
     answers = run_ranks(4, fail_then_build, kind, odd, pause, world=world, env=env, timeout=90)
     for place, (first, again, left) in enumerate(answers):
-        assert first == ("KeyboardInterrupt" if "interrupted" in kind and place == odd else "BuildError")
+        raised = {"interrupted": "KeyboardInterrupt", "failed when": "ZeroDivisionError"}
+        own = next((error for words, error in raised.items() if kind.startswith(words)), "BuildError")
+        assert first == (own if place == odd else "BuildError")
         assert again == ["context"] * 3 + ["4.0"] * world
         assert left == [0, 0], (place, left)
 
@@ -138,6 +156,7 @@ PUBLIC = {"PGREGISTRY_BUILD": "public"}
         ("interrupted before the build", 0, False, {}),
         ("late for the build", 1, True, PUBLIC),
         ("interrupted while it waits", 2, True, {}),
+        ("failed when others connect", 1, True, {}),
     ],
 )
 def test_all_ranks_call_init_again_after_one_failed(kind: str, odd: int, world: bool, env: dict[str, str]) -> None:
@@ -153,7 +172,7 @@ def test_all_ranks_call_init_again_after_one_failed(kind: str, odd: int, world: 
 def test_all_ranks_call_init_again_after_any_failure(
     kind: str, world: bool, env: dict[str, str], odd: int, pause: float
 ) -> None:
-    if not (world and kind == "late for the world"):
+    if not (world and kind == "late for the world") and not (env and kind == "failed when others connect"):
         check(kind, odd, world=world, env=env, pause=pause)
 
 
