@@ -75,36 +75,38 @@ def _create_all(builder: GroupBuilder, count: int) -> None:
     for specs in new_specs(builder.plan, builder.defaults, builder.default_spec).values():
         backends = {spec.backend for spec in specs}
         if bound and backends == {builder.defaults.backend} and sum(len(spec.ranks) for spec in specs) == size:
-            groups = [_split(builder, specs)] * len(specs)
+            _split(builder, specs)
         else:
-            groups = [_new(builder, spec) for spec in specs]
-        for spec, group in zip(specs, groups, strict=True):
-            if rank in spec.ranks:
-                builder.add(spec, group)
+            for spec in specs:
+                _new(builder, spec)
 
 
-def _split(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> Any:
+def _split(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
     """Split the communicators of a partition from that of the default group, in one collective."""
     first = specs[0]
     with builder.naming(first):
-        return dist.split_group(
+        group: Any = dist.split_group(
             split_ranks=[list(spec.ranks) for spec in specs],
             timeout=_duration(first),
             pg_options=torch_options(first),
             group_desc=f"pgregistry:{first.mode}",
         )
+    (mine,) = (spec for spec in specs if builder.scope.rank in spec.ranks)
+    builder.add(mine, group)
 
 
-def _new(builder: GroupBuilder, spec: GroupSpec) -> Any:
+def _new(builder: GroupBuilder, spec: GroupSpec) -> None:
     with builder.naming(spec):
         builder.waits = str(dist.get_pg_count()), len(spec.ranks)
-        return dist.new_group(
+        group: Any = dist.new_group(
             list(spec.ranks),
             timeout=_duration(spec),
             backend=spec.backend,
             pg_options=torch_options(spec),
             group_desc=spec.description,
         )
+    if builder.scope.rank in spec.ranks:
+        builder.add(spec, group)
 
 
 def _duration(spec: GroupSpec) -> timedelta | None:

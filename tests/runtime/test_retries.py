@@ -143,7 +143,8 @@ def check(kind: str, odd: int, *, world: bool, env: dict[str, str], pause: float
         own = next((error for words, error in raised.items() if kind.startswith(words)), "BuildError")
         assert first == (own if place == odd else "BuildError")
         assert again == ["context"] * 3 + ["4.0"] * world
-        assert left == [0, 0], (place, left)
+        if not (env and world):  # there a thread may wait in torch until the timeout of its process group
+            assert left == [0, 0], (place, left)
 
 
 PUBLIC = {"PGREGISTRY_BUILD": "public"}
