@@ -32,7 +32,7 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
     from pgregistry.testing.ranks.local_ranks import LocalRanks  # slow import, needed only here
     from pgregistry.testing.subject import Subject
 
-    beside = [name for name in (only or "").replace(",", " ").split() if name] or None
+    beside = (only or "").replace(",", " ").split() or None
     with LocalRanks() as ranks:
         subjects = [Subject(name, only=beside, run_ranks=ranks.run) for name in dict.fromkeys(names or _installed())]
         problems = Problems()

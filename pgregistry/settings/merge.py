@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from pgregistry.errors import ConfigError, PluginError, Problems, describe, did_you_mean
+from pgregistry.errors import ConfigError, Problems, describe, did_you_mean
 from pgregistry.settings.options import PLAN_OPTIONS, RESERVED, TEXT_OPTIONS
 from pgregistry.settings.sources import Source, from_environment, from_file, reserved
 from pgregistry.values import LARGEST, check_backend, check_timeout, shown, whole_number
@@ -162,11 +162,8 @@ class _Merger:
             if key == "size":
                 self._size(name, value, origin)
                 continue
-            try:
+            with self._problems.collecting():
                 checked = _mode_value(key, value, f"{name} ({origin})")
-            except PluginError as error:
-                self._problems.add(ConfigError(str(error)))
-            else:
                 self.fields["modes"].setdefault(name, {}).setdefault(key, ConfigValue(checked, origin))
 
     def _number(self, name: str, value: object, origin: str) -> int | None:
@@ -221,15 +218,15 @@ class _Merger:
 
 
 def _mode_value(key: object, value: object, what: str) -> object:
-    """Return the value of one key of a mode's table; raise PluginError if the mode cannot have it."""
+    """Return the value of one key of a mode's table; raise ConfigError if the mode cannot have it."""
     match key:
         case "backend":
-            return check_backend(value, what)
+            return check_backend(value, what, error=ConfigError)
         case "timeout":
-            return check_timeout(value, what)
+            return check_timeout(value, what, error=ConfigError)
         case "cpu" | "dedicated":
             if not isinstance(value, bool):
-                raise PluginError(f"{what} has {key} = {shown(value)}; it must be true or false.")
+                raise ConfigError(f"{what} has {key} = {shown(value)}; it must be true or false.")
             return value
     hint = did_you_mean(key if isinstance(key, str) else shown(key), ("size", *MODE_SETTINGS))
-    raise PluginError(f"{what} has {shown(key)}, which is not a setting of a mode. {hint}")
+    raise ConfigError(f"{what} has {shown(key)}, which is not a setting of a mode. {hint}")

@@ -142,6 +142,7 @@ def _first(groups: list[tuple[int, ...]]) -> str:
 
 def _alone(subject: Subject) -> Iterator[str]:
     """Compare the ranks of all other modes, with the plugin at its default sizes and without it."""
+    optional = any(one.optional for one in subject.found if one.plugin.name == subject.plugin)
     off = {"enable": [], "disable": [*subject.switches["disable"], *subject.needing]}
     for world in subject.worlds:
         for sizes in subject.beside(world):
@@ -150,7 +151,7 @@ def _alone(subject: Subject) -> Iterator[str]:
                 continue  # nothing to move
             if isinstance(case, Case):
                 yield from _moved(case, without.plan)
-            elif isinstance(case.error, ConfigError) and not subject.optional:
+            elif isinstance(case.error, ConfigError) and not optional:
                 # `groups_are_disjoint_and_cover` reports a PluginError.
                 yield f"{at(world, sizes)} can be planned without the plugin, and not with it: {case.error}"
 

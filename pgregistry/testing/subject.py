@@ -79,11 +79,6 @@ class Subject:
         return Registry.read(Problems(), keywords=keywords, environ={}, found=self.found)
 
     @cached_property
-    def optional(self) -> bool:
-        """Return True if the plugin is off until enabled."""
-        return any(one.optional for one in self.found if one.plugin.name == self.plugin)
-
-    @cached_property
     def declared(self) -> dict[str, list[Mode]]:
         """Return the modes of each plugin that is on."""
         return {plugin.name: self.registry.modes(plugin) for plugin in self.registry.active}

@@ -40,9 +40,8 @@ def pickled_call(function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
         return pickled((function, args))
     except Exception as error:
         raise ConfigError(
-            f"{function!r} cannot be sent to other processes: {error}.\n"
-            "Its arguments and the values that it reads from outside must be values that pickle can write. "
-            "Make other things inside the function."
+            f"{function!r} cannot be sent to other processes: {error}.\nIts arguments and the values that it reads "
+            "from outside must be values that pickle can write. Make other things inside the function."
         ) from error
     finally:
         if module is not None:
