@@ -35,10 +35,9 @@ class PluggableGroup(click.Group):
         if self._loaded:
             return
         self._loaded = True
-        problems, failures = Problems(), []
         with tracing():
-            registry = Registry.read(problems)
-            failures += [str(status.error) for status in registry.statuses if status.error]
+            registry = Registry.read(Problems())  # a command of pgregistry reports what is wrong with the settings
+            failures = [str(status.error) for status in registry.statuses if status.error]
             for plugin in registry.active:
                 before = dict(self.commands)
                 try:

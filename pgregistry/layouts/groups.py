@@ -99,13 +99,6 @@ class Groups(Sequence[tuple[int, ...]]):
         return f"<{count}: {', '.join(map(str, self[:4]))}{', …' * (len(self) > 4)}>"
 
 
-class _Run(NamedTuple):
-    """Groups of one length: how many values of the ragged digit, and how many ranks `at` keeps of each."""
-
-    number: int
-    kept: int
-
-
 class LayoutGroups(Groups):
     """Groups of a layout; computing one takes O(its size).
 
@@ -121,11 +114,11 @@ class LayoutGroups(Groups):
         self._rest = whole(layout.factors)
 
     @cached_property
-    def _runs(self) -> list[_Run]:
-        """The groups by length, without those that `at` leaves empty."""
+    def _runs(self) -> list[tuple[int, int]]:
+        """Groups by length, as how many values of the ragged digit have it, and how many ranks `at` keeps of each."""
         lengths = self.layout.ragged.runs if self.layout.ragged else ((1, 1),)
-        runs = [_Run(count, len(self.layout.kept(length * self._rest))) for count, length in lengths]
-        return [run for run in runs if run.number and run.kept]
+        runs = [(number, len(self.layout.kept(length * self._rest))) for number, length in lengths]
+        return [(number, kept) for number, kept in runs if number and kept]
 
     @cached_property
     def _held(self) -> list[tuple[int, int]]:
@@ -136,7 +129,7 @@ class LayoutGroups(Groups):
         for size, stride in sorted(taken, key=lambda factor: -factor[1]):
             held.append((above // (size * stride), size * stride))
             if ragged and stride == ragged.stride:
-                held.append((sum(run.number for run in self._runs), ragged.fixed[1]))
+                held.append((sum(number for number, _ in self._runs), ragged.fixed_stride))
             above = stride
         return [(count, stride) for count, stride in (*held, (above, 1)) if count != 1]
 
@@ -196,14 +189,14 @@ class LayoutGroups(Groups):
             return None
         base, index, ragged = self._base(rank), 0, self.layout.ragged
         for count, stride in self._held:
-            is_ragged = ragged is not None and stride == ragged.fixed[1]
+            is_ragged = ragged is not None and stride == ragged.fixed_stride
             index = index * count + (self._run(base) if is_ragged else base // stride % count)
         return index
 
     def sizes(self) -> dict[int, int]:
-        runs, sizes = sum(run.number for run in self._runs), Counter[int]()
-        for run in self._runs:
-            sizes[run.kept] += len(self) // runs * run.number
+        runs, sizes = sum(number for number, _ in self._runs), Counter[int]()
+        for number, kept in self._runs:
+            sizes[kept] += len(self) // runs * number
         return dict(sorted(sizes.items(), reverse=True))
 
     def key(self) -> object:

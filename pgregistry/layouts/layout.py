@@ -108,11 +108,9 @@ class Ragged:
     side: str
 
     @property
-    def fixed(self) -> Factor:
-        """Return how many groups this digit makes, and how far apart they start."""
-        if self.side == "inner":
-            return -(-self.whole // self.size), self.size * self.stride
-        return self.size, self.stride
+    def fixed_stride(self) -> int:
+        """Return how far apart the groups start that this digit makes."""
+        return self.size * self.stride if self.side == "inner" else self.stride
 
     @property
     def runs(self) -> tuple[Factor, Factor]:

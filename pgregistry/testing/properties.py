@@ -127,8 +127,8 @@ def _right(subject: Subject) -> Iterator[str]:
 def _unlike(case: Case, mode: PlannedMode, expected: list[tuple[int, ...]]) -> Iterator[str]:
     groups = list(mode.groups)
     if groups != expected:
-        there, right = [group for group in groups if group not in expected], [g for g in expected if g not in groups]
-        yield f"{case}: mode {mode.name!r} has {_first(there)} where brute force finds {_first(right)}."
+        there, right = (_first_beside(mine, others) for mine, others in ((groups, expected), (expected, groups)))
+        yield f"{case}: mode {mode.name!r} has {there} where brute force finds {right}."
     for index, group in enumerate(expected):
         for rank in group:
             if mode.group_of(rank) != group or mode.groups.index_of(rank) != index:
@@ -136,8 +136,8 @@ def _unlike(case: Case, mode: PlannedMode, expected: list[tuple[int, ...]]) -> I
                 return
 
 
-def _first(groups: list[tuple[int, ...]]) -> str:
-    return f"group {groups[0]}" if groups else "nothing"
+def _first_beside(groups: list[tuple[int, ...]], others: list[tuple[int, ...]]) -> str:
+    return next((f"group {group}" for group in groups if group not in others), "nothing")
 
 
 def _alone(subject: Subject) -> Iterator[str]:
