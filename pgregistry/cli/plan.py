@@ -60,8 +60,7 @@ def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | No
     """Raise ConfigError if too many ranks would be listed."""
     if rank is not None:
         for one in shown if as_json else ():
-            sample = one.groups.sample(rank, 0)
-            if sample is not None and sample.size > LISTED:
+            if (sample := one.groups.sample(rank, 0)) and sample.size > LISTED:
                 what = f"its group in mode {one.name!r} has {sample.size} ranks, and JSON lists at most {LISTED}"
                 way_out = "Name a mode of smaller groups with --mode, or leave out --json or --rank."
                 raise ConfigError(f"rank = {rank} ({ORIGIN}): {what}. {way_out}")

@@ -79,19 +79,15 @@ def _build_and_prove(typed: dict[str, Any], backend: str | None, cpu: bool, trac
     torch.set_num_threads(1)
     begun = time.perf_counter()
     rank = launch.rank if (launch := launcher.read(os.environ)) else 0
-    with (
-        tracing(trace if rank == 0 else False),
-        initialize({}, InitOptions(backend=backend, cpu=cpu), command_line=typed) as context,
-    ):
+    options = InitOptions(backend=backend, cpu=cpu)
+    with tracing(trace if rank == 0 else False), initialize({}, options, command_line=typed) as context:
         seconds = dict.fromkeys(context.plan.modes, 0.0) | context.process_groups.seconds
         with _progress(context) as advance:
-            last = time.perf_counter()
             for name in context.plan.modes:
+                start = time.perf_counter()
                 if handle := context.get(name):
                     verify_handle(handle, context.process_groups.companions.get(name), context.plan.fingerprint)
-                now = time.perf_counter()
-                seconds[name] += now - last
-                last = now
+                seconds[name] += time.perf_counter() - start
                 advance(name)
         if context.rank == 0:
             _show(context, seconds, time.perf_counter() - begun)

@@ -173,10 +173,9 @@ def from_file(config: object, origin: str, problems: Problems) -> Source:
             values = tomllib.loads(Path(config).read_text(encoding="utf-8"))
         except OSError as error:
             problems.add(ConfigError(f"config = {config} ({origin}) cannot be read: {error.strerror or error}."))
-        except UnicodeDecodeError as error:
-            problems.add(ConfigError(f"config = {config} ({origin}) must be UTF-8: {error}."))
         except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
-            problems.add(ConfigError(f"config = {config} ({origin}) must be valid TOML: {error}."))
+            rule = "UTF-8" if isinstance(error, UnicodeDecodeError) else "valid TOML"
+            problems.add(ConfigError(f"config = {config} ({origin}) must be {rule}: {error}."))
     # A file cannot name another file.
     return Source(values, str(config) if values else origin, frozenset(TEXT_OPTIONS) - {"config"}, {})
 

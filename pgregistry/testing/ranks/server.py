@@ -100,16 +100,13 @@ class _Ranks:
     def watch(self, jobs: Connection) -> None:
         """Collect outcomes until every rank has one or the time is up."""
         end, when = time.monotonic() + self.job.timeout, f"after {self.job.timeout:g} s"
-        hurry = False
         while self._running and (left := end - time.monotonic()) > 0:
             for pipe in wait([*self._running, jobs], left):
                 if pipe is jobs:
                     sys.exit()  # the asking process sends nothing meanwhile, so it has ended
                 self._receive(pipe)  # type: ignore[arg-type]
-            if self._failed() and not hurry:
-                hurry, soon = True, time.monotonic() + self.job.grace
-                if soon < end:
-                    end, when = soon, f"{self.job.grace:g} s after that"
+            if self._failed() and (soon := time.monotonic() + self.job.grace) < end:  # at the first failure alone
+                end, when = soon, f"{self.job.grace:g} s after that"
         for pipe, stack in self._stacks().items():
             self._end(pipe, failure=f"still running {when}, here:\n{stack}")
 
