@@ -5,7 +5,7 @@ It shares no code with the closed forms of the plan. It is slow: quadratic in th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import TypeAlias
 
@@ -38,8 +38,7 @@ class Oracle:
 
     def _agreeing(self, over: Iterable[Reference]) -> list[tuple[int, ...]]:
         """Group the ranks that agree on everything except these."""
-        free: set[Known] = set()
-        self._follow(over, free)
+        free = set(self._items(over))
         held = [self._coordinate(part.other) for part in free if isinstance(part, Part) and part.other not in free]
         if WORLD not in free:
             held += [self._digit(name) for name in self._plan.order if self._sized[name] not in free]
@@ -49,13 +48,13 @@ class Oracle:
             together.setdefault(tuple(coordinate[rank] for coordinate in held), []).append(rank)
         return [tuple(ranks) for ranks in together.values()]
 
-    def _follow(self, references: Iterable[Reference], into: set[Known]) -> None:
-        """Collect references and the items that they are parts of."""
+    def _items(self, references: Iterable[Reference]) -> Iterator[Known]:
+        """Yield references and the items that they are parts of."""
         for reference in references:
             found = self._sized[reference] if isinstance(reference, str) else reference
-            into.add(found)
+            yield found
             if isinstance(found, Part):
-                self._follow(found.split.of, into)
+                yield from self._items(found.split.of)
 
     def _digit(self, axis: str | None) -> list[int]:
         """Return the position of every rank along an axis; None is the outermost factor, which the axes leave."""
