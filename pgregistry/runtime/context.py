@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgregistry.errors import BuildError, ConfigError, did_you_mean
+from pgregistry.planning.plans.dimensions import check_dimensions, root_dimensions
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime import device_mesh
+from pgregistry.runtime.device_mesh import Meshes
 from pgregistry.runtime.handle import GroupHandle, verify_handle
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from pgregistry.building.process_groups import ProcessGroups
     from pgregistry.building.specs import Defaults
+
+
+_CLOSED: Final = "The context is closed, so its process groups are destroyed."
 
 
 class ParallelContext:
@@ -38,7 +42,6 @@ class ParallelContext:
         self.process_groups = process_groups
         self.defaults = defaults
         self._closed = False
-        self._roots: dict[tuple[str, ...], DeviceMesh] = {}
         self._handles: Mapping[str, GroupHandle] = {
             mode.name: GroupHandle(
                 mode.name, index, ranks, ranks.index(rank), process_groups.groups, process_groups.companions
@@ -46,6 +49,7 @@ class ParallelContext:
             for mode in plan.planned
             if (ranks := mode.groups.group_of(rank)) is not None and (index := mode.groups.index_of(rank)) is not None
         }
+        self._meshes = Meshes(plan, rank, self._handles)
 
     def __getitem__(self, mode: str) -> GroupHandle:
         """Return this rank's group of a mode.
@@ -74,7 +78,7 @@ class ParallelContext:
         if mode not in self.plan:
             raise ConfigError(f"There is no mode {mode!r}. {did_you_mean(str(mode), self.plan.modes)}")
         if self._closed:
-            raise BuildError("The context is closed, so its process groups are destroyed.")
+            raise BuildError(_CLOSED)
         return self._handles.get(mode)
 
     def seed(self, mode: str, *, base: int) -> int:
@@ -97,32 +101,37 @@ class ParallelContext:
         digest = hashlib.blake2b(f"{base}/{mode}".encode(), digest_size=4).digest()
         return (int.from_bytes(digest, "big") + self[mode].rank) % 2**32
 
-    def device_mesh(self, *modes: str) -> DeviceMesh:
+    def device_mesh(self, /, *modes: str, **names: str) -> DeviceMesh:
         """Return a torch DeviceMesh with these modes as its dimensions, over their process groups.
 
-        It is a slice of one root mesh over all axes. Slices of it can therefore be flattened, and
-        `device_mesh("data")` and `device_mesh("tensor")` belong to one mesh. With tensor=2 on 8 ranks
-        `device_mesh("data", "tensor")` has shape (4, 2).
+        It is a slice of a root mesh over all axes, and makes no process group. With tensor=2 on 8 ranks:
+
+            context.device_mesh("data", "tensor").shape         # (4, 2)
+            context.device_mesh(dp="data", tp="tensor")["dp"]   # a mesh of its own, with names of its own
+            context.device_mesh()                               # the root: data, pipe, tensor
+
+        Modes in nesting order are slices of one root, with dimensions of size 1 anywhere. Any other order has a root
+        of its own. torch does not let DTensors of two roots, or of two sets of names, meet. Ask for one mesh, FSDP's
+        dimension before that of tensor parallelism, and slice it.
+
+        Args:
+            modes: Modes, as dimensions of their own names.
+            names: Modes by the names of their dimensions, which come after those of `modes`.
 
         Raises:
-            ConfigError: if a mode spans no mesh (its groups are listed, partial or ragged), two share
-                an axis, or no modes make up the rest of the mesh.
+            ConfigError: if there is no such mode, one is named twice or spans no mesh (its groups are listed, partial
+                or ragged), two share an axis, a name is that of another mode, or no modes make up the rest of the
+                mesh.
             BuildError: if this rank is in no group of a mode, or the context is closed.
         """
-        for name in modes:
-            _ = self[name]
-        if not modes:
-            raise ConfigError(f"device_mesh() must be given names of modes, such as {', '.join(self.plan.order)}.")
-        names = device_mesh.root_modes(self.plan, modes)
-        ascending = tuple(name for name in names if name in modes)
-        if ascending != modes:
-            raise ConfigError(
-                f"device_mesh{modes!r} must name modes outermost first, as torch slices a mesh. "
-                f"Use device_mesh{ascending!r}."
-            )
-        if names not in self._roots:
-            self._roots[names] = device_mesh.make_root(self.plan, names, self._handles, self.rank)
-        return self._roots[names][modes]
+        if self._closed:
+            raise BuildError(_CLOSED)
+        asked = check_dimensions(self.plan, modes, names)
+        dimensions = root_dimensions(self.plan, asked)
+        for mode in dimensions.values():
+            _ = self[mode]
+        root = self._meshes.root(dimensions)
+        return root[tuple(asked)] if asked else root
 
     def verify(self) -> None:
         """Verify every process group that this rank is in with a collective; all ranks must call it together.
@@ -144,7 +153,7 @@ class ParallelContext:
 
     def _end(self, *, abort: bool) -> None:
         self._closed = True
-        self._roots.clear()
+        self._meshes.close()
         self.process_groups.close(abort=abort)
 
     def __enter__(self) -> ParallelContext:
