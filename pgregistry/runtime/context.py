@@ -153,8 +153,8 @@ class ParallelContext:
 
     def _end(self, *, abort: bool) -> None:
         self._closed = True
-        self._meshes.close()
-        self.process_groups.close(abort=abort)
+        with self._meshes.closing():
+            self.process_groups.close(abort=abort)
 
     def __enter__(self) -> ParallelContext:
         return self

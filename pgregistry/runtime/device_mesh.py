@@ -7,7 +7,8 @@ check the mesh that it is given. A root therefore covers every rank, and is chec
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pgregistry.errors import BuildError
@@ -56,13 +57,28 @@ class Meshes:
             _warn_of_order(self._plan, dimensions)
         return self._roots[key]
 
-    def close(self) -> None:
-        """Forget the meshes, and let DTensor forget them too."""
-        if self._roots:
-            from pgregistry.torch_private import dtensor
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Forget the meshes, and let DTensor forget them, while the process groups are destroyed inside.
 
-            self._roots.clear()
-            dtensor.forget_meshes()
+        A DTensor of another context may hold one of the meshes, if that context had an equal one. Process groups
+        of that context then answer to the names in it.
+        """
+        if not self._roots:
+            yield
+            return
+        from pgregistry.torch_private import dtensor, group_names, root_mesh
+
+        left = {
+            group_names.NamedGroup(handle.group.group_name, handle.group.group_desc, handle.ranks)
+            for handle in self._handles.values()
+        }
+        while self._roots:
+            root_mesh.release(self._roots.popitem()[1])
+        dtensor.forget_meshes()
+        yield
+        for named in left:
+            group_names.hand_over(named)
 
     def _make_root(self, dimensions: Dimensions) -> DeviceMesh:
         import torch
@@ -94,9 +110,9 @@ class Meshes:
         DTensor takes the first that fits, so those that share a process group come before those that are dedicated.
         """
         from pgregistry.building.backend import mesh_device_type
-        from pgregistry.torch_private import flattened
+        from pgregistry.torch_private import root_mesh
 
-        if not flattened.available(root):
+        if not root_mesh.available(root):
             log.debug("The mesh has no flattened dimensions: this torch keeps them in another way.")
             return
         names = list(dimensions)
@@ -106,7 +122,7 @@ class Meshes:
             if over and self._has_lines(mode.name, ranks, over):
                 group = self._handles[mode.name].group
                 if mesh_device_type(group) == root.device_type:
-                    flattened.add_flattened(root, mode.name, [names[dimension] for dimension in over], group)
+                    root_mesh.add_flattened(root, mode.name, [names[dimension] for dimension in over], group)
 
     def _has_lines(self, mode: str, ranks: Tensor, dimensions: Sequence[int]) -> bool:
         """Return True if the groups of a mode are the lines along some dimensions, with ranks in the same order.
@@ -127,8 +143,8 @@ def _warn_of_order(plan: Plan, dimensions: Dimensions) -> None:
         inner, copies = pair
         log.warning(
             "The root mesh (%s) has %r before %r. If FSDP shards over %r what is sharded over %r, torch trains it, but "
-            "raises KeyError in full_tensor() and clip_grad_norm_(). Name %r before %r in device_mesh(), and slice that"
-            " mesh.",
+            "raises KeyError in clip_grad_norm_() and in full_tensor() of a sum. Name %r before %r in device_mesh(), "
+            "and slice that mesh.",
             ", ".join(dimensions),
             *(inner, copies, copies, inner, copies, inner),
         )

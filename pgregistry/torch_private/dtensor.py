@@ -20,11 +20,11 @@ _DTENSOR: Final = "torch.distributed.tensor"
 
 
 def forget_meshes() -> None:
-    """Clear the caches of DTensor, in all threads; it decides anew when it is next used.
+    """Clear the caches of DTensor, so that it decides anew when it is next used.
 
-    Its caches in Python are found by what they are, `functools.lru_cache` of a function of DTensor. That of its C++
-    part can be cleared by a private call alone. If this torch lacks the call, a process group that is named like the
-    destroyed one is what still serves an equal mesh.
+    Its caches in Python, in all threads, are found by what they are: `functools.lru_cache` of a function of DTensor.
+    The cache of its C++ part can be cleared by a private call alone, in this thread. If this torch lacks the call,
+    an equal mesh works again only if its process groups have the names of those that were destroyed.
     """
     if _DTENSOR not in sys.modules:
         return

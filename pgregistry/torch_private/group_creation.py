@@ -17,6 +17,8 @@ from typing import Any
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 
+from pgregistry.torch_private import group_names
+
 #: The parameters of torch's helper that `create_group` passes by position and by name (their names since torch 2.6).
 _POSITIONAL = ("group_size", "group_rank", "global_ranks_in_group", "backend", "store", "group_name")
 _BY_NAME = frozenset({"backend_options", "timeout", "group_desc"})
@@ -56,6 +58,7 @@ def create_group(
         timeout: In seconds; None for torch's default.
         description: Shown in torch's logs and flight records.
     """
+    group_names.free(name)
     torch_backend = dist.Backend(backend)
     group: dist.ProcessGroup
     group, _ = c10d._new_process_group_helper(

@@ -1,4 +1,4 @@
-"""Flattened dimensions of a DeviceMesh, over process groups that exist.
+"""Flattened dimensions of a root DeviceMesh over process groups that exist, and the process groups that it keeps.
 
 torch keeps the flattened dimensions of a mesh by name on its root: `root["model"]`, `slice.get_group("model")` and
 `slice._flatten("model")` find them there, and DTensor sums over several dimensions once if one is there for them.
@@ -52,3 +52,11 @@ def add_flattened(root: DeviceMesh, name: str, dimensions: Sequence[str], group:
     flattened._dim_group_names = [group.group_name]
     root._pg_registry[group.group_name] = group  # where torch.compile finds it
     root._flatten_mapping[name] = flattened
+
+
+def release(root: DeviceMesh) -> None:
+    """Let a root mesh keep no process group alive.
+
+    gloo frees the ranks that wait for this one only when nothing refers to the process group any more.
+    """
+    getattr(root, "_pg_registry", {}).clear()
