@@ -8,14 +8,19 @@ from __future__ import annotations
 import keyword
 import operator
 from collections.abc import Iterable
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
-from pgregistry.errors import PgregistryError, PluginError
+from pgregistry.errors import PgregistryError, PluginError, describe
 
 #: One year in seconds; torch keeps timeouts in milliseconds.
 LONGEST: Final = 366 * 24 * 3600
 #: The largest world, size and position: beyond it the arithmetic of groups is no longer fast.
 LARGEST: Final = 1 << 40
+#: Items of a list above which it counts as endless.
+MOST_ITEMS: Final = 1 << 22
+
+T = TypeVar("T")
 
 
 def check_timeout(
@@ -67,7 +72,8 @@ def check_default_size(size: object, special: tuple[object, ...], what: str) -> 
 
 def check_names(key: str, given: object, what: str) -> tuple[str, ...]:
     """Return one name or several as a tuple."""
-    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (None,)
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    names: tuple[Any, ...] = exhaust(given, f"{what}: {key}") if several else (given,)  # type: ignore[arg-type]
     if not all(isinstance(name, str) for name in names):
         raise PluginError(f"{what} has {key}={shown(given)}; it must be a name or a list of names.")
     return names
@@ -75,7 +81,7 @@ def check_names(key: str, given: object, what: str) -> tuple[str, ...]:
 
 def check_positions(at: object, what: str) -> tuple[int, ...]:
     """Return one position of a group or several, each once."""
-    positions = tuple(at) if isinstance(at, Iterable) else (at,)
+    positions = exhaust(at, f"{what}: at") if isinstance(at, Iterable) else (at,)
     if not positions or any(isinstance(p, bool) or not isinstance(p, int) or abs(p) > LARGEST for p in positions):
         raise PluginError(f"{what} has at={shown(at)}; it must be positions in a group, such as (0, -1).")
     return tuple(dict.fromkeys(positions))
@@ -85,8 +91,23 @@ def whole_number(value: Any) -> int | None:
     """Return `value` as an int if it is an integer (numpy's included), else None. Bools are not integers here."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
+    except Exception:  # of a class of anybody's
         return None
+
+
+def exhaust(given: Iterable[T], what: str, *, error: type[PgregistryError] = PluginError) -> tuple[T, ...]:
+    """Return what an iterable of any origin yields.
+
+    Raises:
+        PgregistryError: `error`, if it raises, or yields more than `MOST_ITEMS`.
+    """
+    try:
+        taken = tuple(islice(given, MOST_ITEMS + 1))
+    except (Exception, SystemExit) as failure:
+        raise error(f"{what} raised {describe(failure)}") from failure
+    if len(taken) > MOST_ITEMS:
+        raise error(f"{what} yielded more than {MOST_ITEMS} items; it must end.")
+    return taken
 
 
 def shown(value: object) -> str:
@@ -95,4 +116,6 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python does not convert integers of thousands of digits
         return "a number of thousands of digits"
+    except Exception as error:  # of a class of anybody's, or nested too deeply
+        return f"a {type(value).__name__} whose repr raises {type(error).__name__}"
     return text if len(text) <= 80 else f"{text[:40]}… ({len(text)} characters)"

@@ -135,7 +135,7 @@ class Split:
         if not self.of:
             raise PluginError(f"{what} must split something: an axis, a part or WORLD.")
         self.size = size
-        self.ragged = bool(ragged)
+        self.ragged = values.check_flag("ragged", ragged, what)
         self.inner = Part(self, "inner", inner)
         self.outer = Part(self, "outer", outer)
 

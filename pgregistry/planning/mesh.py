@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 from types import MappingProxyType
 
 from pgregistry.errors import ConfigError, PluginError, Problems, describe, did_you_mean, listing
@@ -213,7 +213,9 @@ def checked_groups(one: DeclaredMode, mesh: Mesh) -> Groups:
 def _listed(one: DeclaredMode, mesh: Mesh) -> list[tuple[object, ...]]:
     function = one.mode.groups
     try:
-        return [tuple(group) for group in function(mesh)] if function else []
+        # More groups than ranks, and longer ones, are wrong in any case, and may never end.
+        most = mesh.world_size + 1
+        return [tuple(islice(group, most)) for group in islice(function(mesh), most)] if function else []
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pluggy
 
@@ -18,6 +19,9 @@ from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.tracing import describe_result, log
 from pgregistry.values import shown
 from pgregistry.vocabulary import Mode
+
+#: Answers to one hook above which they count as endless.
+MOST_ANSWERS: Final = 1 << 14
 
 
 class Registry:
@@ -184,7 +188,10 @@ def _result(plugin: Plugin, hook: str, caller: pluggy.HookCaller, arguments: Map
         results = caller(**arguments)  # at most one; pluggy leaves None out
         result = results[0] if results else None
         if isinstance(result, Iterable) and not isinstance(result, str | Mapping):
-            return list(result)
+            answers = list(islice(result, MOST_ANSWERS + 1))
+            if len(answers) > MOST_ANSWERS:
+                raise PluginError(f"{hook} yielded more than {MOST_ANSWERS} items; it must end.")
+            return answers
     except PgregistryError as error:
         kind = next(one for one in type(error).__mro__ if one.__module__ == "pgregistry")  # a plugin may have its own
         raise kind(f"{plugin}: {error}", ranks=error.ranks, plugin=plugin.name) from error

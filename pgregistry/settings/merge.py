@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from pgregistry.errors import ConfigError, Problems, describe, did_you_mean
+from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.settings.options import PLAN_OPTIONS, RESERVED, TEXT_OPTIONS
 from pgregistry.settings.sources import Source, from_environment, from_file, reserved
-from pgregistry.values import LARGEST, check_backend, check_timeout, shown, whole_number
+from pgregistry.values import LARGEST, check_backend, check_timeout, exhaust, shown, whole_number
 from pgregistry.vocabulary import Mode
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def read_settings(
         Source(command_line or {}, "command line", frozenset(TEXT_OPTIONS), {}),
         from_environment(os.environ if environ is None else environ, problems),
     ]
-    if naming := next((source for source in sources if source.values.get("config")), None):
+    if naming := next((source for source in sources if _is_given(source.values.get("config"))), None):
         sources.append(from_file(naming.values["config"], naming.origin_of("config"), problems))
     merger = _Merger(problems, world_size)
     for source in sources:
@@ -207,10 +207,12 @@ class _Merger:
 
     def _items(self, name: str, value: object, origin: str) -> tuple[Any, ...] | None:
         """Return what an iterable yields, None if it is not one."""
+        if not isinstance(value, Iterable):
+            return None
         try:
-            return tuple(value) if isinstance(value, Iterable) else None
-        except Exception as error:
-            self._problems.add(ConfigError(f"{name} ({origin}) raised {describe(error)}"))
+            return exhaust(value, f"{name} ({origin})", error=ConfigError)
+        except ConfigError as error:
+            self._problems.add(error)
             return ()
 
     def _refuse(self, name: str, value: object, origin: str, rule: str) -> None:
@@ -230,3 +232,7 @@ def _mode_value(key: object, value: object, what: str) -> object:
             return value
     hint = did_you_mean(key if isinstance(key, str) else shown(key), ("size", *MODE_SETTINGS))
     raise ConfigError(f"{what} has {shown(key)}, which is not a setting of a mode. {hint}")
+
+
+def _is_given(config: object) -> bool:
+    return config is not None and not (isinstance(config, str) and not config)

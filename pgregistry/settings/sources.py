@@ -166,18 +166,22 @@ def chosen(variable: str, environ: Mapping[str, str]) -> str | None:
 def from_file(config: object, origin: str, problems: Problems) -> Source:
     """Read a TOML file."""
     values: dict[str, Any] = {}
-    if not isinstance(config, str | os.PathLike):
+    try:
+        path: object = os.fspath(config)  # type: ignore[call-overload]
+    except Exception:  # of a class of anybody's
+        path = None
+    if not isinstance(path, str):
         problems.add(ConfigError(f"config = {shown(config)} ({origin}) must be the path of a TOML file."))
-    else:
-        try:
-            values = tomllib.loads(Path(config).read_text(encoding="utf-8"))
-        except OSError as error:
-            problems.add(ConfigError(f"config = {config} ({origin}) cannot be read: {error.strerror or error}."))
-        except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
-            rule = "UTF-8" if isinstance(error, UnicodeDecodeError) else "valid TOML"
-            problems.add(ConfigError(f"config = {config} ({origin}) must be {rule}: {error}."))
+        return Source(values, origin, frozenset(), {})
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        problems.add(ConfigError(f"config = {path} ({origin}) cannot be read: {error.strerror or error}."))
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
+        rule = "UTF-8" if isinstance(error, UnicodeDecodeError) else "valid TOML"
+        problems.add(ConfigError(f"config = {path} ({origin}) must be {rule}: {error}."))
     # A file cannot name another file.
-    return Source(values, str(config) if values else origin, frozenset(TEXT_OPTIONS) - {"config"}, {})
+    return Source(values, path if values else origin, frozenset(TEXT_OPTIONS) - {"config"}, {})
 
 
 def reserved(name: str, origin: str) -> ConfigError:

@@ -33,6 +33,14 @@ NAMES = Section(
             """,
         ),
         Refusal(
+            "A list never ends.",
+            "",
+            """
+            from itertools import repeat
+            pgregistry.plan(8, order=repeat("data"))
+            """,
+        ),
+        Refusal(
             "The name is reserved.",
             "Parameters of `plan` and `init` cannot name a size or a plugin.",
             '$ PGREGISTRY="timeout=60" pgregistry plan 8',

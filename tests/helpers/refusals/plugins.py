@@ -134,6 +134,7 @@ PLUGINS = Section(
             """
             # pgregistry_wrong.py
             import os
+            from itertools import repeat
 
             from pgregistry import Mode, hookimpl
 
@@ -151,6 +152,8 @@ PLUGINS = Section(
                     return False
                 if os.environ["WRONG"] == "ranks":
                     return "The ranks must be even."
+                if os.environ["WRONG"] == "endless":
+                    return repeat("The ranks must be even.")
 
 
             @hookimpl
@@ -174,6 +177,8 @@ PLUGINS = Section(
             os.environ["WRONG"] = "name"
             pgregistry.plan(8, only=["wrong"])
             os.environ["WRONG"] = "check"
+            pgregistry.plan(8, only=["wrong"])
+            os.environ["WRONG"] = "endless"
             pgregistry.plan(8, only=["wrong"])
             os.environ["WRONG"] = "options"
             pgregistry.plan(8, only=["wrong"])
