@@ -10,7 +10,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
 def test_the_page_shows_the_matrix_that_these_tests_hold() -> None:
-    text = PAGE.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8").partition("## Random faults")[0]
     found = "".join(line for line in text.splitlines(keepends=True) if line.startswith("| "))
     assert found == table(), f"Paste this into {PAGE}:\n{table()}"
 

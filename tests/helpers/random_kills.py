@@ -29,8 +29,21 @@ from typing import Any, Final, NoReturn
 
 #: What happens to one rank.
 DEEDS: Final = ("kill", "stop", "interrupt", "slow")
-#: What must not come of a run.
-WRONG: Final = ("hang", "split", "raw error", "not proved", "retry failed", "left", "exit status", "not begun")
+DONE: Final = {"kill": "killed", "stop": "stopped and continued", "interrupt": "interrupted", "slow": "slow"}
+#: What must not come of a run, with its words in the table.
+WRONG: Final = {
+    "not begun": "ranks that did not start",
+    "split": "some ranks return a context while others raise",
+    "hang": "a rank hangs",
+    "raw error": "another error than PlanMismatch and BuildError",
+    "not proved": "a group that a collective does not prove",
+    "retry failed": "a second `init` that fails",
+    "left": "threads or descriptors that are left",
+    "exit status": "an exit by a signal that nobody sent, or none",
+}
+PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN: Final = "<!-- random faults, written by `make soak` -->\n"
+END: Final = "<!-- end of random faults -->\n"
 #: agree_timeout and build_timeout of all ranks, in seconds.
 PATIENCE: Final = 4
 #: Seconds after which a rank that has not answered hangs: both timeouts, and what a store that is silent may take.
@@ -109,6 +122,26 @@ def run(count: int, seed: int) -> Counter[str]:
         if result["wrong"]:
             print(line)
     return found
+
+
+def table(found: Counter[str]) -> str:
+    """Return what came of random runs as the rows of a table."""
+    rows = {
+        "runs": "runs",
+        **{f"… with a rank that is {DONE[deed]}": deed for deed in DEEDS},
+        "all living ranks return a context": "built",
+        "… and the rank was killed or interrupted after the last word": "after the last word",
+        "all living ranks raise": "refused",
+        "all ranks (the living ones) call `init` again": "retried",
+        **{f"**{words}**": kind for kind, words in WRONG.items()},
+    }
+    return "".join(f"| {words} | {found[kind]} |\n" for words, kind in rows.items())
+
+
+def write_table(found: Counter[str]) -> None:
+    """Write the table into docs/reliability.md."""
+    head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}| | |\n|---|---|\n{table(found)}{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 # --- what a rank does -------------------------------------------------------------------------------
