@@ -39,7 +39,7 @@ def check_failure(scope: ScopedStore) -> None:
     try:
         value = _outcome(scope).taken()
         if value not in (None, "go"):
-            raise _failure(scope, value, _no_wording)
+            raise _failure(scope, value)
     except LostError as error:
         raise lost(scope, error) from error
 
@@ -78,7 +78,7 @@ def announce_failure(scope: ScopedStore, error: BaseException) -> PlanMismatch |
         value = _outcome(scope).fail(mine)
         if value == "go":
             return None  # all ranks were done, this one included
-        first = _failure(scope, value, _no_wording)
+        first = _failure(scope, value)
         if str(first) == mine.text:
             _wake(scope)
     except LostError as lost_error:
@@ -106,12 +106,13 @@ def barrier(scope: ScopedStore, seconds: float, name: Literal["groups", "outcome
             value: Value | None = decision.take("go")
         else:
             value = decision.wait(time.monotonic() + seconds)
+        waited = None
         if value is None:
-            value = _outcome(scope).take("missing")
+            value, waited = _outcome(scope).take("missing"), partial(_came_alone, scope.rank, seconds)
         elif value != "go" and name == "groups":
             value = _outcome(scope).taken()
         if value != "go":
-            raise _failure(scope, value, partial(_came_alone, scope.rank, seconds))
+            raise _failure(scope, value, waited)
     except LostError as error:
         raise lost(scope, error) from error
 
@@ -135,8 +136,8 @@ def watch_outcome(scope: ScopedStore, seconds: float) -> None:
         raise lost(scope, error) from error
 
 
-def _failure(scope: ScopedStore, value: Value | None, wording: Wording) -> PlanMismatch | BuildError:
-    """Return the error that all ranks raise; one rank composes it."""
+def _failure(scope: ScopedStore, value: Value | None, wording: Wording | None = None) -> PlanMismatch | BuildError:
+    """Return the error that all ranks raise. One rank composes it, of those whose time is up: they have a wording."""
     roll_call = RollCall(scope, "roll call")
     if value == "missing" and scope.rank in scope.ranks:
         roll_call.answer()
@@ -145,9 +146,10 @@ def _failure(scope: ScopedStore, value: Value | None, wording: Wording) -> PlanM
         _wake(scope)
         missing = roll_call.missing()
         answered = f"{format_ranks(missing).capitalize()} did not answer." if missing else "All ranks answered."
-        return Reason(f"{wording(missing)} {answered}".strip(), tuple(missing))
+        return Reason(f"{wording(missing)} {answered}" if wording else answered, tuple(missing))
 
-    return _outcome(scope).reason(value, compose, elect=scope.rank in scope.ranks).error()
+    elect = wording is not None and scope.rank in scope.ranks
+    return _outcome(scope).reason(value, compose, elect=elect).error()
 
 
 def _wake(scope: ScopedStore) -> None:
@@ -156,17 +158,13 @@ def _wake(scope: ScopedStore) -> None:
     scope.set_many({address_key(rank): GONE for rank in scope.ranks})
 
 
-def _no_wording(missing: Sequence[int]) -> str:
-    return ""
-
-
 def _came_alone(rank: int, seconds: float, missing: Sequence[int]) -> str:
     return f"Rank {rank} has its process groups, but waited {seconds:g} s for others to have theirs."
 
 
 #: What the ranks of one call share, except the outcome, which a slow rank may still have to read.
 SHARED: Final = (
-    *("reference", "roster", "tally", "all here", "logging", "groups/count", "outcome/count"),
+    *("reference", "roster", "tally", "all here", "looking", "groups/count", "outcome/count"),
     *keys_of_decision("agreement"),
     *keys_of_decision("groups"),
     *keys_of_roll_call("roll call"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from signal import SIGUSR1
+from signal import SIGINT, SIGUSR1, default_int_handler, signal
 from typing import Any, Final, NoReturn
 
 #: The signal at which a rank writes its stack into a file.
@@ -44,6 +44,7 @@ class Job:
 def live(rank: int, job: Job, pipe: Connection, files: Path) -> NoReturn:
     """Make the call of a job on one rank, send the outcome, and end when all ranks are done."""
     _redirect(files / f"out{rank}")
+    signal(SIGINT, default_int_handler)  # a shell ignores it for what it starts in the background
     faulthandler.register(STACK, file=open(files / f"stack{rank}", "w"))  # noqa: SIM115 - as long as the process
     faulthandler.dump_traceback_later(job.timeout + 60, exit=True)  # in case the server is gone
     os.environ.clear()
