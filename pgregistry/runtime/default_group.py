@@ -96,7 +96,7 @@ def start_default_group(
             ranks=(process.rank,),
         ) from error
     # torch connects some peers later, at a first collective. That waits as long as torch would without us.
-    for store in (process.store, process.line.store):
+    for store in (process.store, process.client.store):
         store.set_timeout(dist.default_pg_timeout if options.timeout is None else timedelta(seconds=options.timeout))
     # The server of the store lives as long as the world, also if the context is forgotten.
     weakref.finalize(groups.default_group, process.server.clear).atexit = False

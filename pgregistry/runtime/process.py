@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from pgregistry.coordination.rendezvous import connect
-from pgregistry.coordination.store.connections import Line, LostError, second_connection
+from pgregistry.coordination.store.connections import LostError, StoreClient, second_connection
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PlanMismatch
 from pgregistry.settings import launcher
@@ -77,7 +77,7 @@ class ProcessInfo:
         rank: Its rank.
         world_size: How many ranks there are.
         store: The launcher's store, or that of the existing world.
-        line: The same store over another connection, for calls beside torch, which may block the first.
+        client: The same store over another connection, for calls beside torch, which may block the first.
         owns_world: Whether `init` is to start the default process group.
         hosts: Whether other ranks may lose the store when this process ends.
         server: The server of the store, if `init` started it in this process. Clear the list to end it.
@@ -88,7 +88,7 @@ class ProcessInfo:
     rank: int
     world_size: int
     store: Any
-    line: Line
+    client: StoreClient
     owns_world: bool
     hosts: bool
     host: str = "another process"
@@ -106,7 +106,13 @@ class ProcessInfo:
         below = "pgregistry/start" if self.owns_world else "pgregistry"
         try:
             return ScopedStore.open(
-                self.line.store, self.rank, ranks, everybody=everybody, host=self.host, below=below, line=self.line
+                self.client.store,
+                self.rank,
+                ranks,
+                everybody=everybody,
+                host=self.host,
+                below=below,
+                client=self.client,
             )
         except LostError as error:
             raise PlanMismatch(
@@ -124,8 +130,10 @@ def find_process(options: InitOptions) -> ProcessInfo:
     world = dist.group.WORLD
     if dist.is_initialized() and world is not None:
         rank, store = dist.get_rank(), world.get_group_store()
-        line = Line(second_connection(store))  # a user's store keeps its timeout, and its calls do not wait for ours
-        return ProcessInfo(rank, dist.get_world_size(), store, line, owns_world=False, hosts=rank == 0)
+        client = StoreClient(
+            second_connection(store)
+        )  # a user's store keeps its timeout, and its calls do not wait for ours
+        return ProcessInfo(rank, dist.get_world_size(), store, client, owns_world=False, hosts=rank == 0)
     launch = launcher.read(os.environ)
     if launch is None:
         known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
@@ -138,7 +146,7 @@ def find_process(options: InitOptions) -> ProcessInfo:
         rank=launch.rank,
         world_size=launch.world_size,
         store=connection.store,
-        line=Line(connection.aside),
+        client=StoreClient(connection.aside),
         owns_world=True,
         hosts=connection.server is not None,
         server=[connection.server],

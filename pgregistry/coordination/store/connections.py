@@ -30,7 +30,7 @@ class LostError(Exception):
     """The store does not answer any more, because the process that hosts it is gone or cut off."""
 
 
-class Line:
+class StoreClient:
     """A store and the thread that asks it. Both are replaced if a call does not come back.
 
     torch waits for ever if the host of a store was cut off, and a call that waits blocks all users of
@@ -95,7 +95,7 @@ class Line:
                 self._worker = Worker()
                 self.store = second_connection(self.store)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """End the thread. The next question would start another."""
         self._worker = Worker()
 

@@ -13,8 +13,8 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from pgregistry.coordination.store.connections import (
     ANSWER,
-    Line,
     LostError,
+    StoreClient,
     second_connection,
     timed_out,
     waiting,
@@ -57,13 +57,13 @@ class ScopedStore:
         *,
         name: str,
         host: str = "rank 0",
-        line: Line | None = None,
+        client: StoreClient | None = None,
     ) -> None:
         self.rank = rank
         self.ranks = ranks
         self.name = name
         self.host = host
-        self._line = line or Line(store)
+        self._client = client or StoreClient(store)
         self._wake = without_libuv(store)
 
     @classmethod
@@ -76,7 +76,7 @@ class ScopedStore:
         everybody: bool,
         host: str = "rank 0",
         below: str = "pgregistry",
-        line: Line | None = None,
+        client: StoreClient | None = None,
     ) -> ScopedStore:
         """Return the scope of this rank's next `init` among these ranks; one call.
 
@@ -90,22 +90,22 @@ class ScopedStore:
             everybody: Whether these are all ranks of the world.
             host: The process that hosts the store, in words.
             below: A prefix for all scopes.
-            line: The connection that makes the calls, shared by the scopes of one `init`.
+            client: The connection that makes the calls, shared by the scopes of one `init`.
         """
-        line = line or Line(store)
+        client = client or StoreClient(store)
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
-        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, line=line)
+        outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, client=client)
         call = outer.count(f"calls/{rank}", 1, partial(read_number, 1, MOST_CALLS))
-        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, line=line)
+        return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, client=client)
 
     @property
     def store(self) -> Any:
         """Return the store below that prefix."""
-        return PrefixStore(self.name, self._line.store)
+        return PrefixStore(self.name, self._client.store)
 
     def second_connection(self) -> Any:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
-        return PrefixStore(self.name, second_connection(self._line.store))
+        return PrefixStore(self.name, second_connection(self._client.store))
 
     @property
     def everybody(self) -> bool:
@@ -114,7 +114,7 @@ class ScopedStore:
 
     def beside(self, name: str) -> ScopedStore:
         """Return the store below another prefix."""
-        return ScopedStore(self._line.store, self.rank, self.ranks, name=name, host=self.host, line=self._line)
+        return ScopedStore(self._client.store, self.rank, self.ranks, name=name, host=self.host, client=self._client)
 
     def common(self) -> ScopedStore:
         """Return the store below the prefix of all scopes."""
@@ -127,7 +127,7 @@ class ScopedStore:
 
     def _call(self, question: Callable[[Any], Result], seconds: float = 0, *, again: bool = True) -> Result:
         """Return the answer of a question to the store, which may take `seconds`."""
-        answer: Result = self._line.ask(partial(_below, self.name, question), seconds, again=again)
+        answer: Result = self._client.ask(partial(_below, self.name, question), seconds, again=again)
         return answer
 
     def set(self, key: str, value: str) -> None:
