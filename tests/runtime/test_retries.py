@@ -164,7 +164,7 @@ def test_all_ranks_call_init_again_after_one_failed(kind: str, odd: int, world: 
     check(kind, odd, world=world, env=env)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("pause", [0, 5])
 @pytest.mark.parametrize("odd", [0, 3])
 @pytest.mark.parametrize("env", [{}, PUBLIC], ids=["name", "public"])
