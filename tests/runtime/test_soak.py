@@ -7,7 +7,7 @@ from random_kills import WRONG, run, write_table
 
 RUNS = [
     pytest.param(10, marks=pytest.mark.timeout(600)),
-    pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+    pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
     pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(0)]),
 ]
 

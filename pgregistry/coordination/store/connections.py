@@ -43,6 +43,7 @@ class StoreClient:
     def __init__(self, store: Any) -> None:
         self.store = store
         self._worker = Worker()
+        self._broken = False
         self._lost = False
 
     def ask(self, question: Callable[[Any], Result], seconds: float, *, again: bool) -> Result:
@@ -64,27 +65,25 @@ class StoreClient:
             return self._ask(question, seconds + ANSWER)
         except Exception as error:
             lost = error if isinstance(error, LostError) else LostError(describe(error).splitlines()[0])
-            if isinstance(error, DistNetworkError):
-                self._reconnect(lost)
+            self._broken = self._broken or isinstance(error, DistNetworkError)
             if not again:
                 raise lost from error
             log.debug("the store is asked again: %s", lost)
         try:
             return self._ask(question, seconds + AGAIN)
-        except LostError:
+        except LostError as error:
             self._lost = True
-            raise
+            raise lost from error
         except Exception as error:
             raise LostError(describe(error).splitlines()[0]) from error
 
-    def _reconnect(self, lost: LostError) -> None:
-        """Use another connection from now on, or raise that the store is lost."""
-        try:
-            self.store = self._ask(reconnected, CONNECT + AGAIN)
-        except Exception as error:
-            raise lost from error
-
     def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
+        if self._broken:
+            self._broken = False
+            self.store = self._run(reconnected, CONNECT + AGAIN)
+        return self._run(question, seconds)
+
+    def _run(self, question: Callable[[Any], Result], seconds: float) -> Result:
         def give_up() -> None:
             raise LostError(f"no answer for {seconds:g} s")
 
@@ -92,8 +91,7 @@ class StoreClient:
             return self._worker.run(partial(question, self.store), give_up, seconds)
         finally:
             if self._worker.busy:  # the call was given up, or this rank was interrupted in it
-                self._worker = Worker()
-                self.store = second_connection(self.store)
+                self._worker, self._broken = Worker(), True
 
     def close(self) -> None:
         """End the thread. The next question would start another."""
