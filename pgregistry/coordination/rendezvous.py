@@ -34,6 +34,8 @@ PAUSE: Final = 0.03
 LONGEST_PAUSE: Final = 1.0
 #: Attempts a second of all ranks together to reach a store that is not open yet, as far as the pauses allow.
 KNOCKS: Final = 1000
+#: Seconds after which a rank reads the address of the store again, if torch cannot connect to it.
+AGAIN_SOON: Final = 1.0
 #: Seconds that one attempt to connect may take. A packet that got lost is sent again after one.
 CONNECT: Final = 3.0
 
@@ -139,7 +141,8 @@ def _connection(store: Any, prefix: str, server: Store | None = None) -> Connect
 def _reach(address: str, port: int, world_size: int, until: float, *, patient: bool = True) -> tuple[Any, str]:
     """Connect to a store, and return it with the address of this host as the other side sees it."""
     mine = _knock(address, port, _pause(world_size), until, patient=patient)
-    soon = time.monotonic() + SLICE  # torch goes on trying until then if the store closes just now
+    # torch goes on trying until then if the store closes just now. Where the address is read again, that may be soon.
+    soon = time.monotonic() + (SLICE if patient else AGAIN_SOON)
     return _tcp(address, port, world_size, max(until, soon) if patient else soon, hosts=False), mine
 
 
