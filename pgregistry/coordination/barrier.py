@@ -10,8 +10,9 @@ from typing import Final, Literal, TypeAlias
 
 from pgregistry.coordination.decision import Decision, Reason, Value, keys_of_decision
 from pgregistry.coordination.roster import RollCall, keys_of_roll_call
+from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.connections import LostError
-from pgregistry.coordination.store.scoped_store import ScopedStore, read_number
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, PlanMismatch, clean, describe, format_ranks
 
 log = logging.getLogger("pgregistry")

@@ -1,4 +1,4 @@
-"""What DTensor remembers of meshes.
+"""Clear what DTensor has cached about meshes that died.
 
 DTensor caches its decisions by equal meshes, and some of what it caches holds a mesh. When the process groups of that
 mesh are destroyed, an equal mesh over new process groups would still be given the dead one.

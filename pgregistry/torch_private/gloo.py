@@ -1,4 +1,4 @@
-"""How gloo connects the members of a process group, as far as it takes to end a wait for members that do not come."""
+"""End a wait inside gloo for members of a process group that do not come."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ WRITTEN: Final = tuple(
 
 
 class Meeting:
-    """Where the ranks of a test wait for one another, over a connection of its own."""
+    """Let the ranks of a test wait for one another, over a connection of its own."""
 
     def __init__(self, store: Any, rank: int) -> None:
         self.store, self._rank, self._count = store.clone(), rank, 0

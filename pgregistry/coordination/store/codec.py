@@ -10,6 +10,8 @@ from typing import Any, Final
 #: Bytes of one value, as it stands in the store and decompressed, above which no rank has written it.
 LARGEST: Final = 16 << 20
 LARGEST_DECODED: Final = 64 << 20
+#: What Python raises when data is not as expected.
+WRONG_DATA: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def encode(data: Any) -> str:
@@ -37,3 +39,20 @@ def decode(text: str) -> Any:
         return json.loads(data)
     except (zlib.error, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def read_number(least: int, most: int, text: str) -> int:
+    """Return a number; raise ValueError if it is not one from `least` to `most`."""
+    if not least <= (number := int(text)) <= most:
+        raise ValueError(f"{number} is not from {least} to {most}")
+    return number
+
+
+def sendable(text: str) -> str:
+    """Return text without surrogates, which torch cannot send: they come from paths that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def received(value: bytes | str) -> str:
+    """Return a value of the store as text, whatever bytes it holds."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
+from pgregistry.coordination.store.codec import WRONG_DATA, read_number, received, sendable
 from pgregistry.coordination.store.connections import (
     ANSWER,
     LostError,
@@ -32,9 +33,6 @@ SLICE: Final = 5.0
 MOST_CALLS: Final = 10**9
 #: Times that a rank is counted in one key, at most.
 MOST_TIMES: Final = 8
-
-#: What Python raises when data is not as expected.
-WRONG_DATA: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 Result = TypeVar("Result")
 
@@ -132,16 +130,16 @@ class ScopedStore:
 
     def set(self, key: str, value: str) -> None:
         """Write a key."""
-        self._call(lambda store: store.set(key, _sendable(value)))
+        self._call(lambda store: store.set(key, sendable(value)))
 
     def set_many(self, values: Mapping[str, str]) -> None:
         """Write several keys, `CHUNK` in one call."""
         for keys in chunks(list(values)):
-            self._call(partial(_set, keys, [_sendable(values[key]) for key in keys]))
+            self._call(partial(_set, keys, [sendable(values[key]) for key in keys]))
 
     def set_if_absent(self, key: str, value: str) -> str:
         """Write a key unless it is there, and return its value: compare-and-set."""
-        found = _text(self._call(lambda store: store.compare_set(key, "", _sendable(value))))
+        found = received(self._call(lambda store: store.compare_set(key, "", sendable(value))))
         if self._wake and found == value:
             self.set(key, value)
         return found
@@ -206,7 +204,7 @@ class ScopedStore:
             got = self._call(partial(_get, chunk, left), left)
             if got is None:
                 return None
-            values += map(_text, got)
+            values += map(received, got)
         return values
 
     def wait_for(self, key: str, until: float, look_around: Callable[[], None] = lambda: None) -> str | None:
@@ -234,18 +232,6 @@ def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
 
 
-def _sendable(text: str) -> str:
-    """Return text without surrogates, which torch cannot send: they come from paths that are not UTF-8."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def read_number(least: int, most: int, text: str) -> int:
-    """Return a number; raise ValueError if it is not one from `least` to `most`."""
-    if not least <= (number := int(text)) <= most:
-        raise ValueError(f"{number} is not from {least} to {most}")
-    return number
-
-
 def _set(keys: Sequence[str], values: Sequence[str], store: Any) -> None:
     store.multi_set(keys, values)
 
@@ -258,7 +244,3 @@ def _get(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
             if not timed_out(error):
                 raise
             return None
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
