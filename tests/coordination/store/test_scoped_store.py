@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch.distributed as dist
 from counting import Counting
 from threads import scope_of
 
 from pgregistry.coordination.store import scoped_store as store
-from pgregistry.coordination.store.codec import decode, encode
 from pgregistry.coordination.store.scoped_store import ScopedStore
 
 
@@ -58,8 +55,3 @@ def test_a_key_is_written_once_by_compare_and_set() -> None:
 def test_a_key_that_does_not_come_is_none() -> None:
     scope = scope_of(dist.HashStore(), 0, 1)
     assert scope.read(["nothing"], 0.1) is None
-
-
-@pytest.mark.parametrize("data", [[], {"a": [1, 2.5, None, True]}, "é\ud800\n" * 1000])
-def test_what_is_encoded_is_decoded(data: Any) -> None:
-    assert decode(encode(data)) == data

@@ -1,0 +1,82 @@
+"""Decisions: the first value and the first reason hold, one rank composes, and is replaced if it dies."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+from threads import as_ranks, scope_of
+
+from pgregistry import BuildError, PlanMismatch
+from pgregistry.coordination import decision
+from pgregistry.coordination.decision import Decision, Reason
+
+
+def of_ranks(size: int) -> list[Decision]:
+    """Return one decision as each rank sees it."""
+    store = dist.HashStore()
+    return [Decision(scope_of(store, rank, size), "plan") for rank in range(size)]
+
+
+def test_the_first_value_holds() -> None:
+    first, second = of_ranks(2)
+    assert first.taken() is None
+    assert [first.take("go"), second.take("missing"), second.taken()] == ["go"] * 3
+
+
+def test_a_failure_brings_its_reason() -> None:
+    first, second = of_ranks(2)
+    reason = Reason("Rank 0 has no disk.", (0,))
+    assert first.fail(reason) == "failed"
+    assert second.reason("failed", lambda: pytest.fail("it is there already")) == reason
+
+
+def test_of_two_reasons_the_first_holds() -> None:
+    first, second = of_ranks(2)
+    first.fail(Reason("first"))
+    second.fail(Reason("second"))
+    assert second.reason("failed", lambda: Reason("third")).text == "first"
+
+
+def test_one_rank_composes_the_reason_and_all_raise_it() -> None:
+    decisions, composed = of_ranks(8), list[int]()
+
+    def reason(rank: int) -> Reason:
+        def compose() -> Reason:
+            composed.append(rank)
+            time.sleep(0.2)
+            return Reason(f"composed by {rank}")
+
+        return decisions[rank].reason("differ", compose)
+
+    outcome = as_ranks(reason, range(8))
+    assert len(composed) == 1
+    assert set(outcome.values()) == {Reason(f"composed by {composed[0]}")}
+
+
+def test_a_rank_that_may_not_compose_does_only_if_no_other_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "COMPOSE", 0.3)
+    first, second = of_ranks(2)
+    begun = time.monotonic()
+    assert first.reason("missing", lambda: Reason("late"), elect=False).text == "late"
+    assert time.monotonic() - begun >= 0.3
+    assert second.reason("missing", lambda: Reason("mine")).text == "late"
+
+
+@pytest.mark.parametrize("mismatch", [True, False])
+def test_a_reason_becomes_the_error_that_it_came_from(mismatch: bool) -> None:
+    error = (PlanMismatch if mismatch else BuildError)("Rank 3 is late.", ranks=[3])
+    raised = Reason.decode(Reason.of(error).encode()).error()
+    assert (type(raised), str(raised), raised.ranks) == (type(error), "Rank 3 is late.", (3,))
+
+
+@pytest.mark.parametrize(("key", "text"), [("plan", "evil"), ("plan/reason", "evil"), ("plan/reason", "[1, [], 0]")])
+def test_what_no_rank_wrote_is_a_mismatch_with_its_key(key: str, text: str) -> None:
+    store = dist.HashStore()
+    scope = scope_of(store, 0, 1)
+    scope.set(key, text)
+    ask: Any = Decision(scope, "plan").taken if key == "plan" else lambda: Decision(scope, "plan").fail(Reason(""))
+    with pytest.raises(PlanMismatch, match=f"holds what no rank wrote, in key {scope.name}/{key}"):
+        ask()

@@ -1,0 +1,72 @@
+"""Rosters, tallies and roll calls: which ranks are there, found in calls that do not grow with their number."""
+
+from __future__ import annotations
+
+import pytest
+import torch.distributed as dist
+from counting import Counting
+from threads import as_ranks, scope_of
+
+from pgregistry import PlanMismatch
+from pgregistry.coordination import roster
+from pgregistry.coordination.roster import BITS, RollCall, Roster, Tally
+
+
+def test_ranks_sign_with_notes_in_the_order_in_which_they_come() -> None:
+    store = dist.HashStore()
+    for rank, note in ((2, ""), (0, "digest"), (3, "")):
+        Roster(scope_of(store, rank, 4), "roster").sign(note)
+    read = Roster(scope_of(store, 1, 4), "roster")
+    assert list(read.signed().items()) == [(2, ""), (0, "digest"), (3, "")]
+    assert read.missing() == [1]
+
+
+@pytest.mark.parametrize("text", ["x: ", "7: ", "-1: "])
+def test_a_roster_that_no_rank_signed_is_a_mismatch_with_its_key(text: str) -> None:
+    scope = scope_of(dist.HashStore(), 0, 4)
+    scope.set("roster", text)
+    with pytest.raises(PlanMismatch, match="/roster"):
+        Roster(scope, "roster").signed()
+
+
+@pytest.mark.parametrize("size", [4, 64])
+def test_reading_a_roster_takes_one_call(size: int) -> None:
+    store = dist.HashStore()
+    last = size - 1
+    for rank in range(last):
+        Roster(scope_of(store, rank, size), "roster").sign()
+    counting = Counting(store)
+    reading = Roster(scope_of(counting, last, size), "roster")
+    counting.calls.clear()
+    assert reading.missing() == [last]
+    assert len(counting.calls) == 1
+
+
+def test_a_tally_keeps_three_counts_in_one_number() -> None:
+    number = 5 + (2 << BITS) + (4 << 2 * BITS)
+    assert Tally.read(str(number), ranks=5) == Tally(came=5, differ=2, left=4)
+
+
+@pytest.mark.parametrize("number", [6, 1 + (2 << BITS), 6 << 2 * BITS, -1])
+def test_counts_that_cannot_be_are_refused(number: int) -> None:
+    with pytest.raises(ValueError):
+        Tally.read(str(number), ranks=5)
+
+
+def test_a_roll_call_ends_when_all_have_answered() -> None:
+    store = dist.HashStore()
+
+    def answer(rank: int) -> list[int]:
+        roll_call = RollCall(scope_of(Counting(store), rank, 4), "roll call")
+        roll_call.answer()
+        return roll_call.missing()
+
+    assert as_ranks(answer, range(4)) == {rank: [] for rank in range(4)}
+
+
+def test_a_roll_call_names_the_ranks_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "ROLL_CALL", 0.3)
+    store = dist.HashStore()
+    for rank in (0, 2):
+        RollCall(scope_of(store, rank, 4), "roll call").answer()
+    assert RollCall(scope_of(store, 3, 4), "roll call").missing() == [1, 3]
