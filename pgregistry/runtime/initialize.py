@@ -140,7 +140,6 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
             run.agreement.leave(hosts=run.process.hosts)
         if waited_for:
             leave_world(run.scope(everyone=True), hosts=run.process.hosts)
-        run.process.client.close()  # the error may keep it alive, and so its thread
         del server
         run.process.server.clear()  # this ends the wait of threads that were given up, on all ranks
         if first is not None and isinstance(error, PgregistryError):

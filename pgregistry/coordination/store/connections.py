@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final, TypeVar
 
 from torch.distributed import DistNetworkError, DistStoreError, PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from pgregistry.coordination.store.worker import Worker
+from pgregistry.coordination.abandonable import run_abandonable
 from pgregistry.errors import describe
 
 log = logging.getLogger("pgregistry")
@@ -31,10 +31,10 @@ class LostError(Exception):
 
 
 class StoreClient:
-    """A store and the thread that asks it. Both are replaced if a call does not come back.
+    """A store over a connection that is replaced if a call does not come back.
 
     torch waits for ever if the host of a store was cut off, and a call that waits blocks all users of
-    its connection. So a thread asks, and it is left behind with its connection if need be.
+    its connection. So a thread makes each call, and it is left behind with its connection if need be.
 
     Attributes:
         store: The store.
@@ -42,7 +42,6 @@ class StoreClient:
 
     def __init__(self, store: Any) -> None:
         self.store = store
-        self._worker = Worker()
         self._broken = False
         self._lost = False
 
@@ -87,15 +86,17 @@ class StoreClient:
         def give_up() -> None:
             raise LostError(f"no answer for {seconds:g} s")
 
-        try:
-            return self._worker.run(partial(question, self.store), give_up, seconds)
-        finally:
-            if self._worker.busy:  # the call was given up, or this rank was interrupted in it
-                self._worker, self._broken = Worker(), True
+        def ask() -> Result:
+            try:
+                return question(self.store)
+            finally:
+                answered.set()
 
-    def close(self) -> None:
-        """End the thread. The next question would start another."""
-        self._worker = Worker()
+        answered = threading.Event()
+        try:
+            return run_abandonable(ask, give_up, seconds)
+        finally:  # the call may have been given up, or this rank was interrupted in it
+            self._broken = self._broken or not answered.is_set()
 
 
 def second_connection(store: Any) -> Any:
