@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from command import command
 from origin import EIGHT
 
@@ -30,6 +31,7 @@ def test_smoke_under_torchrun_starts_nothing_and_does_the_same() -> None:
     assert names(done.stdout) == list(pgregistry.plan(2, tensor=2).modes)
 
 
+@pytest.mark.slow
 def test_smoke_uses_a_plugin_enabled_for_this_run(distribution: Any) -> None:
     source = "from pgregistry import *\n@hookimpl\ndef pgregistry_modes():\n    yield Mode('pairs', over=WORLD)\n"
     folder = distribution(

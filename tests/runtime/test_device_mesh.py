@@ -357,6 +357,7 @@ def clip_in_an_order(*names: str) -> str:
         return "clipped"
 
 
+@pytest.mark.slow
 def test_the_order_that_is_warned_of_does_fail_in_torch(run_ranks: Any) -> None:
     """If this torch can clip it, the warning is to go."""
     assert run_ranks(4, clip_in_an_order, "data", "tensor") == ["clipped"] * 4

@@ -34,7 +34,7 @@ def again() -> list[float]:
     return answers
 
 
-@pytest.mark.parametrize("how", ["name", "public"])
+@pytest.mark.parametrize("how", ["name", pytest.param("public", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("world", [True, False])
 def test_dtensor_works_after_a_second_init_of_the_same_sizes(world: bool, how: str) -> None:
     env = {} if how == "name" else {"PGREGISTRY_BUILD": "public"}
@@ -59,7 +59,7 @@ def two(close_first: bool) -> dict[str, float]:
     return answers
 
 
-@pytest.mark.parametrize("how", ["name", "public"])
+@pytest.mark.parametrize("how", ["name", pytest.param("public", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("close_first", [True, False])
 def test_closing_one_of_two_contexts_leaves_the_other_whole(close_first: bool, how: str) -> None:
     env = {} if how == "name" else {"PGREGISTRY_BUILD": "public"}

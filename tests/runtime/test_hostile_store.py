@@ -159,7 +159,7 @@ def test_every_call_answered_wrongly(cases: Any) -> None:
     check_answered_wrongly(cases)
 
 
-@pytest.mark.parametrize("key", ["{call}/reference", "{call}/tally", "{call}/outcome"])
+@pytest.mark.parametrize("key", ["{call}/reference", "{call}/outcome"])
 def test_garbage_that_stands_in_the_store_is_named_on_every_rank(key: str) -> None:
     check_held(key, drawn(list(GARBAGE), 0.3))
 

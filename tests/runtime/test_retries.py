@@ -153,9 +153,9 @@ PUBLIC = {"PGREGISTRY_BUILD": "public"}
 @pytest.mark.parametrize(
     ("kind", "odd", "world", "env"),
     [
-        ("late for the world", 1, False, {}),
+        pytest.param("late for the world", 1, False, {}, marks=pytest.mark.slow),
         ("interrupted before the build", 0, False, {}),
-        ("late for the build", 1, True, PUBLIC),
+        pytest.param("late for the build", 1, True, PUBLIC, marks=pytest.mark.slow),
         ("interrupted while it waits", 2, True, {}),
         ("failed when others connect", 1, True, {}),
     ],

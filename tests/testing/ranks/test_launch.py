@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 WORK = """
 import os
 import sys
@@ -30,6 +32,7 @@ print("statuses", [launch_ranks(2, acme_tool.work, (FOLDER, code), preload=["acm
 """
 
 
+@pytest.mark.slow
 def test_ranks_have_an_environment_like_torchruns_and_the_worst_ending_counts(tmp_path: Path) -> None:
     (tmp_path / "acme_tool.py").write_text(WORK)
     words = [sys.executable, "-c", SCRIPT.replace("FOLDER", repr(str(tmp_path)))]
