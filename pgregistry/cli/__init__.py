@@ -14,12 +14,12 @@ from functools import partial
 import click
 from click.shell_completion import shell_complete
 
-from pgregistry.cli.check import check_command
-from pgregistry.cli.new import new_command
 from pgregistry.cli.options import exit_status
-from pgregistry.cli.plan import plan_command
-from pgregistry.cli.plugins import plugins_command
-from pgregistry.cli.smoke import smoke_command
+from pgregistry.cli.plans.plan import plan_command
+from pgregistry.cli.plugins.installed import plugins_command
+from pgregistry.cli.plugins.new import new_command
+from pgregistry.cli.proof.check import check_command
+from pgregistry.cli.proof.smoke import smoke_command
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.registry.manager import Registry
 from pgregistry.settings.tracing import tracing

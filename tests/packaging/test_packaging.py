@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_core_and_the_plugins_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"pgregistry_data.py", "pgregistry/py.typed", "pgregistry/cli/__init__.py"} <= set(names)
-    assert {"pgregistry_pytest.py", "pgregistry/cli/template/module.py.in"} <= set(names)
+    assert {"pgregistry_pytest.py", "pgregistry/cli/plugins/template/module.py.in"} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names if not name.startswith("pgregistry")} == set()
 
 
@@ -95,5 +95,5 @@ def test_planning_imports_no_torch_and_init_no_click_or_rich() -> None:
 
 
 def test_smoke_needs_no_extra() -> None:
-    smoke = "import pgregistry.cli.smoke, pgregistry.testing, pgregistry.runtime.initialize"
+    smoke = "import pgregistry.cli.proof.smoke, pgregistry.testing, pgregistry.runtime.initialize"
     assert not {"cloudpickle", "pytest", "matplotlib"} & imported_by(smoke)

@@ -10,8 +10,8 @@ import click
 import pytest
 
 import pgregistry
-from pgregistry.cli.plan import plan_command
-from pgregistry.cli.smoke import smoke_command
+from pgregistry.cli.plans.plan import plan_command
+from pgregistry.cli.proof.smoke import smoke_command
 from pgregistry.settings.options import OPTIONS, PLAN_OPTIONS, RESERVED, TEXT_OPTIONS
 
 

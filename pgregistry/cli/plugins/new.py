@@ -52,7 +52,7 @@ def new_command(name: str, trace: bool | None) -> None:
     }
     for file, template in FILES.items():
         path = folder / Template(file).substitute(words)
-        text = (resources.files("pgregistry.cli") / "template" / template).read_text(encoding="utf-8")
+        text = (resources.files("pgregistry.cli.plugins") / "template" / template).read_text(encoding="utf-8")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(Template(text).substitute(words), encoding="utf-8")

@@ -58,7 +58,7 @@ def smoke_command(
         raise
     from pgregistry.testing import launch_ranks
 
-    preload = ("pgregistry.runtime.initialize", "pgregistry.cli.smoke")
+    preload = ("pgregistry.runtime.initialize", "pgregistry.cli.proof.smoke")
     sys.exit(launch_ranks(nproc, run_rank, (typed, backend or "gloo", cpu, trace), preload=preload))
 
 

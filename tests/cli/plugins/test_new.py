@@ -15,7 +15,7 @@ import pytest
 from pgregistry.cli import run
 from pgregistry.testing.properties import PROPERTIES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 FOUR = ["pyproject.toml", "pgregistry_ring.py", "tests/test_ring.py", "README.md"]

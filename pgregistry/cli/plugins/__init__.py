@@ -1,0 +1,1 @@
+"""Commands about plugins: those that are installed, and a new one."""

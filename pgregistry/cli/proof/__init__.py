@@ -1,0 +1,1 @@
+"""Commands that prove something with processes: a build, or a plugin."""
