@@ -19,9 +19,9 @@ from pgregistry.planning.api import plan, plan_modes
 from pgregistry.planning.mesh import Mesh
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime.context import ParallelContext
+from pgregistry.runtime.contexts.context import ParallelContext
+from pgregistry.runtime.contexts.handle import GroupHandle
 from pgregistry.runtime.entry import init
-from pgregistry.runtime.handle import GroupHandle
 from pgregistry.vocabulary import FULL, HOST, REST, WORLD, Axis, Mode, Split
 
 __all__ = [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import click
 
     from pgregistry.planning.plans.plan import Plan
-    from pgregistry.runtime.context import ParallelContext
+    from pgregistry.runtime.contexts.context import ParallelContext
     from pgregistry.vocabulary import Mode
 
 PROJECT: Final = "pgregistry"

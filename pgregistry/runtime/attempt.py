@@ -22,7 +22,7 @@ from pgregistry.errors import BuildError, ConfigError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.manager import Registry
-from pgregistry.runtime.context import ParallelContext
+from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.process import InitOptions, ProcessInfo
 from pgregistry.settings.merge import read_settings
 

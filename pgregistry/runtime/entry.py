@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pgregistry.runtime.context import ParallelContext
+from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.settings.options import split_parameters
 from pgregistry.vocabulary import Mode
 

@@ -17,7 +17,7 @@ from pgregistry.coordination.barrier import announce_failure, barrier, delete_ke
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PgregistryError
 from pgregistry.runtime.attempt import Attempt
-from pgregistry.runtime.context import ParallelContext
+from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.default_group import leave_world, start_default_group
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
 from pgregistry.settings.tracing import tracing

@@ -21,7 +21,7 @@ from pgregistry.settings.tracing import tracing
 from pgregistry.views import tables
 
 if TYPE_CHECKING:
-    from pgregistry.runtime.context import ParallelContext
+    from pgregistry.runtime.contexts.context import ParallelContext
 
 
 @click.command("smoke")
@@ -72,7 +72,7 @@ def _build_and_prove(typed: dict[str, Any], backend: str | None, cpu: bool, trac
     """Build and prove on one rank; print the table on rank 0."""
     import torch
 
-    from pgregistry.runtime.handle import verify_handle
+    from pgregistry.runtime.contexts.verification import verify_handle
     from pgregistry.runtime.initialize import initialize
     from pgregistry.runtime.process import InitOptions
 

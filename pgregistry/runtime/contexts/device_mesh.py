@@ -21,7 +21,7 @@ from pgregistry.planning.plans.dimensions import (
     whole_dimensions,
 )
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime.handle import GroupHandle
+from pgregistry.runtime.contexts.handle import GroupHandle
 
 if TYPE_CHECKING:
     from torch import Tensor

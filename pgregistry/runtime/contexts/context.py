@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from pgregistry.errors import BuildError, ConfigError, did_you_mean
 from pgregistry.planning.plans.dimensions import check_dimensions, root_dimensions
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime.device_mesh import Meshes
-from pgregistry.runtime.handle import GroupHandle, verify_handle
+from pgregistry.runtime.contexts.device_mesh import Meshes
+from pgregistry.runtime.contexts.handle import GroupHandle
+from pgregistry.runtime.contexts.verification import verify_handle
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

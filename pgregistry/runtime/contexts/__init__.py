@@ -1,0 +1,1 @@
+"""The context that `init()` returns, and the handles in it."""
