@@ -22,9 +22,10 @@ from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.contexts.handle import GroupHandle
 from pgregistry.runtime.entry import init
-from pgregistry.vocabulary import FULL, HOST, REST, WORLD, Axis, Mode, Split
+from pgregistry.vocabulary import DOMAIN, FULL, HOST, REST, WORLD, Axis, Mode, Split
 
 __all__ = [
+    "DOMAIN",
     "FULL",
     "HOST",
     "REST",

@@ -35,7 +35,8 @@ class Special(Enum):
     WORLD = "all ranks"
     REST = "what the other axes leave"
     FULL = "all of what is split"
-    HOST = "the ranks of one host"
+    HOST = "what lies inside one host"
+    DOMAIN = "what lies inside one domain"
 
     def __repr__(self) -> str:
         return self.name
@@ -45,6 +46,7 @@ WORLD: Final = Special.WORLD
 REST: Final = Special.REST
 FULL: Final = Special.FULL
 HOST: Final = Special.HOST
+DOMAIN: Final = Special.DOMAIN
 
 Side: TypeAlias = Literal["outer", "inner"]
 

@@ -14,7 +14,7 @@ import pgregistry
 import pgregistry.testing
 
 NAMES = {
-    *("FULL", "HOST", "REST", "WORLD", "Axis", "Mode", "Split"),
+    *("DOMAIN", "FULL", "HOST", "REST", "WORLD", "Axis", "Mode", "Split"),
     *("BuildError", "ConfigError", "PgregistryError", "PlanMismatch", "PluginError"),
     *("GroupHandle", "Groups", "Mesh", "ParallelContext", "Plan", "PlannedMode"),
     *("__version__", "hookimpl", "init", "plan", "plan_modes"),

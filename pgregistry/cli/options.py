@@ -12,7 +12,7 @@ from typing import IO, Any, Final, TypeVar
 import click
 
 from pgregistry.errors import ConfigError, PgregistryError, PlanMismatch, Problems
-from pgregistry.settings.options import OPTIONS, TEXT_OPTIONS
+from pgregistry.settings.options import NUMBERS, OPTIONS, TEXT_OPTIONS
 from pgregistry.settings.sources import assignments, split_assignment, toml_value
 
 log = logging.getLogger("pgregistry.cli")
@@ -46,7 +46,7 @@ def command_line(pairs: Iterable[tuple[str, str]], options: Mapping[str, Any], p
     values = assignments(pairs, ORIGIN, problems)
     for name, given in options.items():
         text = ",".join(given) if isinstance(given, tuple) else given
-        values[name] = toml_value(text) if name == "ranks_per_host" and text else text or None
+        values[name] = toml_value(text) if name in NUMBERS and text else text or None
     return values
 
 

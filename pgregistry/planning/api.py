@@ -27,6 +27,8 @@ def plan(
     extra: Iterable[Mode] = (),
     within: Iterable[int] | None = None,
     ranks_per_host: int | None = None,
+    hosts: Iterable[Iterable[int]] | str | None = None,
+    hosts_per_domain: int | None = None,
     require: Sequence[str] = (),
     **sizes: Any,
 ) -> Plan:
@@ -46,6 +48,8 @@ def plan(
         extra: Modes that no plugin declares.
         within: Plan on these ranks only, in this order; the sizes divide their number.
         ranks_per_host: How many ranks one host has, for modes that need it.
+        hosts: The ranks of each host, if hosts are not equally many neighbours.
+        hosts_per_domain: How many hosts one domain has, for modes that need it.
         require: Distributions that must be installed, as in `"pgregistry-expert>=1"`.
         **sizes: Sizes by name (`tensor=2`), or `zero1={"size": 2, "dedicated": True}` with
             any of size, backend, timeout (seconds), cpu and dedicated.
@@ -65,6 +69,8 @@ def plan_modes(
     *,
     within: Iterable[int] | None = None,
     ranks_per_host: int | None = None,
+    hosts: Iterable[Iterable[int]] | str | None = None,
+    hosts_per_domain: int | None = None,
     keep: str | Iterable[str] | None = None,
     **sizes: Any,
 ) -> Plan:
@@ -83,6 +89,8 @@ def plan_modes(
         modes: All modes that there are; names in them refer to one another.
         within: Plan on these ranks only, in this order; the sizes divide their number.
         ranks_per_host: How many ranks one host has, for modes that need it.
+        hosts: The ranks of each host, if hosts are not equally many neighbours.
+        hosts_per_domain: How many hosts one domain has, for modes that need it.
         keep: The modes to keep in the plan; None for all. The others are still checked.
         **sizes: Sizes by name, or `NAME={"size": 2, "dedicated": True}`, as in `plan`. None stands
             for a size that is not given.
@@ -100,6 +108,7 @@ def plan_modes(
     problems.raise_any()
     keywords = {name: size for name, size in sizes.items() if size is not None}
     keywords |= {"extra": modes, "within": within, "ranks_per_host": ranks_per_host}
+    keywords |= {"hosts": hosts, "hosts_per_domain": hosts_per_domain}
     plan = Planner.read(world_size, keywords, environ={}, installed=(), problems=problems, origin="argument").plan()
     if keep is None:
         return plan

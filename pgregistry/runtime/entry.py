@@ -23,6 +23,8 @@ def init(
     extra: Iterable[Mode] = (),
     within: Iterable[int] | None = None,
     ranks_per_host: int | None = None,
+    hosts: Iterable[Iterable[int]] | str | None = None,
+    hosts_per_domain: int | None = None,
     require: Sequence[str] = (),
     backend: str | None = None,
     device: torch.device | str | int | None = None,
@@ -49,6 +51,8 @@ def init(
         extra: Modes that no plugin declares.
         within: Ranks that the plan lives on.
         ranks_per_host: The number of ranks on one host.
+        hosts: The ranks of each host.
+        hosts_per_domain: The number of hosts in one domain.
         require: Distributions that must be installed.
         backend: The torch backend of modes that name none. None is that of the accelerator, or gloo without one.
         device: Bind the default process group to this device (torch's `device_id`).

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.settings.options import PLAN_OPTIONS, RESERVED, TEXT_OPTIONS
+from pgregistry.settings.ranks import read_hosts
 from pgregistry.settings.sources import Source, from_environment, from_file, reserved
 from pgregistry.values import LARGEST, check_backend, check_timeout, exhaust, shown, whole_number
 from pgregistry.vocabulary import Mode
@@ -45,6 +46,8 @@ class Settings:
         enable, disable, require: Names (requirements) with their origin, from all sources together.
         only: From the highest source that gives it.
         ranks_per_host: Number of ranks on each host.
+        hosts: The ranks of each host.
+        hosts_per_domain: Number of hosts in each domain.
         within: The ranks that the plan lives on, in this order. None for all ranks in ascending order.
         extra: Modes given as objects.
         unreadable: Names of sizes whose value is not a size.
@@ -59,6 +62,8 @@ class Settings:
     require: Mapping[str, str] = field(default_factory=dict)
     only: ConfigValue[tuple[str, ...]] | None = None
     ranks_per_host: ConfigValue[int] | None = None
+    hosts: ConfigValue[tuple[tuple[int, ...], ...]] | None = None
+    hosts_per_domain: ConfigValue[int] | None = None
     within: ConfigValue[tuple[int, ...]] | None = None
     extra: tuple[Mode, ...] = ()
     unreadable: tuple[str, ...] = ()
@@ -133,9 +138,12 @@ class _Merger:
                     self.fields[name].setdefault(given, origin)
             case "order" | "only":
                 self.fields.setdefault(name, ConfigValue(self._names(name, value, origin), origin))
-            case "ranks_per_host":
+            case "ranks_per_host" | "hosts_per_domain":
                 if (number := self._number(name, value, origin)) is not None:
                     self.fields.setdefault(name, ConfigValue(number, origin))
+            case "hosts":
+                if (hosts := self._hosts(name, value, origin)) is not None:
+                    self.fields.setdefault(name, ConfigValue(hosts, origin))
             case "within":
                 if (ranks := self._ranks(name, value, origin)) is not None:
                     self.fields[name] = ConfigValue(ranks, origin)
@@ -194,6 +202,23 @@ class _Merger:
             return None
         everyone = len(ranks) == self._world_size and ranks == list(range(self._world_size))
         return None if everyone else tuple(ranks)
+
+    def _hosts(self, name: str, value: object, origin: str) -> tuple[tuple[int, ...], ...] | None:
+        why, given = "", value
+        if isinstance(value, str):
+            try:
+                given = read_hosts(value, self._world_size)
+            except ConfigError as error:
+                why = f"; it {error}"
+        listed = None if isinstance(given, str) else self._items(name, given, origin)
+        items = [self._items(name, host, origin) or () for host in listed or ()]
+        hosts = [tuple(rank for rank in map(whole_number, host) if rank is not None) for host in items]
+        ranks = {rank for host in hosts for rank in host if 0 <= rank < self._world_size}
+        if not hosts or not all(hosts) or len(ranks) != sum(map(len, items)):
+            rule = f"a list of ranks for each host, each rank from 0 to {self._world_size - 1} once{why}"
+            self._refuse(name, value, origin, rule)
+            return None
+        return tuple(hosts)
 
     def _modes(self, name: str, value: object, origin: str) -> tuple[Mode, ...]:
         items = (value,) if isinstance(value, Mode) else self._items(name, value, origin)

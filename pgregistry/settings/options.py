@@ -33,6 +33,8 @@ OPTIONS: Final = (
     Option("only", "The plugins to use, and no others.", repeatable=True),
     Option("require", "Distributions that must be installed.", "REQUIREMENT", repeatable=True),
     Option("ranks_per_host", "Number of ranks on each host.", "N"),
+    Option("hosts", "The ranks of each host.", "R-R;R-R"),
+    Option("hosts_per_domain", "Number of hosts in each domain.", "N"),
     Option("config", "A TOML file with the same names.", "FILE"),
     Option("extra"),
     Option("within"),
@@ -40,6 +42,8 @@ OPTIONS: Final = (
 )
 #: Names that neither a size nor a plugin can have.
 RESERVED: Final = frozenset({"world_size", *(option.name for option in OPTIONS)})
+#: Options that are one number.
+NUMBERS: Final = ("ranks_per_host", "hosts_per_domain")
 #: Options of `plan()`. A keyword can give each of them.
 PLAN_OPTIONS: Final = frozenset(option.name for option in OPTIONS if not option.of_init)
 #: Options that the command line and the environment can give.

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pgregistry.errors import ConfigError, Problems, did_you_mean, listing
 from pgregistry.settings import launcher
-from pgregistry.settings.options import RESERVED, TEXT_OPTIONS
+from pgregistry.settings.options import NUMBERS, RESERVED, TEXT_OPTIONS
 from pgregistry.values import shown
 
 if sys.version_info >= (3, 11):
@@ -133,7 +133,7 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
     for option in TEXT_OPTIONS:
         variable = PREFIX + option.upper()
         if text := environ.get(variable):
-            values[option] = toml_value(text) if option == "ranks_per_host" else text
+            values[option] = toml_value(text) if option in NUMBERS else text
             origins[option] = variable
     for variable in CHOICES:
         with problems.collecting():

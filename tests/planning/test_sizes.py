@@ -53,9 +53,9 @@ def test_a_split_of_size_full_is_all_of_what_is_split() -> None:
 
 
 def test_a_split_of_size_host_has_the_ranks_of_one_host() -> None:
-    plan = planned(8, Mode("near", over=Split(WORLD, inner="near", outer="hosts", size=HOST)), ranks_per_host=4)
+    plan = planned(8, Mode("near", over=Split(WORLD, inner="near", outer="across", size=HOST)), ranks_per_host=4)
     assert list(plan["near"].groups) == [(0, 1, 2, 3), (4, 5, 6, 7)]
-    assert plan.sizes == {"near": 4, "hosts": 2}
+    assert plan.sizes == {"near": 4, "across": 2}
 
 
 def test_a_split_of_size_host_needs_to_know_how_many_ranks_a_host_has() -> None:
