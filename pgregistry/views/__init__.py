@@ -1,1 +1,1 @@
-"""Tables of a plan."""
+"""Plain rows and cells as text and as HTML."""

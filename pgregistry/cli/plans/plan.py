@@ -9,18 +9,16 @@ from contextlib import redirect_stdout
 from typing import Any, Final
 
 import click
-from rich.table import Table
 
-from pgregistry.cli import cells
 from pgregistry.cli.options import ORIGIN, command_line, plan_options, split_world_size
 from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import document
 from pgregistry.planning.plans.mode import PlannedMode
-from pgregistry.planning.plans.plan import Plan
+from pgregistry.planning.plans.view import PlanView
 from pgregistry.settings import launcher
 from pgregistry.settings.tracing import tracing
-from pgregistry.views import tables
+from pgregistry.views.tables import terminal_width
 
 #: At most this many ranks are listed.
 LISTED: Final = 1 << 20
@@ -53,7 +51,7 @@ def plan_command(
         groups = document.of_plan(plan, mode=mode, rank=rank, groups="small" if mode is None else "all")
         click.echo(document.dumps(groups))
     else:
-        _show(plan, shown, mode, rank)
+        click.echo(PlanView(plan, mode, rank, width=terminal_width()))
 
 
 def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | None, *, as_json: bool) -> None:
@@ -80,42 +78,3 @@ def _check_wanted(planner: Planner, world_size: int, mode: str | None, rank: int
     if rank is not None and not 0 <= rank < world_size:
         ranks = f"the ranks are 0 to {world_size - 1}"
         planner.problems.add(ConfigError(f"rank: {rank} is out of range ({ORIGIN}): {ranks}."))
-
-
-def _show(plan: Plan, shown: Sequence[PlannedMode], mode: str | None, rank: int | None) -> None:
-    """Print the world, the sizes with their origin, and a line for each mode."""
-    axes = " × ".join(f"{name} {plan.sizes[name]}" for name in plan.order)
-    head = [f"{_world(plan)}{f' = {axes}, outermost first' if axes else ''}"]
-    head += [f"  {name} = {plan.sizes[name]} ({plan.origins[name]})" for name in sorted(plan.sizes)]
-    tail = [f"\nfingerprint {plan.fingerprint}"]
-    if rank is not None:
-        rows = _rows_of_rank(shown, rank)
-    else:
-        first = 0 if plan.ranks is None else min(plan.ranks)
-        rows = tables.table("mode", "over", "groups × ranks", f"rank {first} is with", "plugin")
-        for one in shown:
-            rows.add_row(one.name, cells.over(one), cells.counts(one), cells.group(one, first), one.plugin.name)
-        if mode is not None:
-            listed = (f"{index}: {' '.join(map(str, group))}" for index, group in enumerate(shown[0].groups))
-            tail = ["", *listed, *tail]
-    tables.show(*head, "", rows, *tail)
-
-
-def _rows_of_rank(shown: Sequence[PlannedMode], rank: int) -> Table:
-    numbers = ("group", "rank in group")
-    rows = tables.table("mode", "over", *numbers, f"rank {rank} is with", right=numbers)
-    for one in shown:
-        sample = one.groups.sample(rank, 0)
-        if sample is None:
-            rows.add_row(one.name, cells.over(one), "—", "—", "nobody: in no group of this mode")
-        else:
-            index = str(one.groups.index_of(rank))
-            rows.add_row(one.name, cells.over(one), index, str(sample.position), cells.group(one, rank))
-    return rows
-
-
-def _world(plan: Plan) -> str:
-    if plan.ranks is None:
-        return f"{plan.world_size} ranks"
-    ranks = cells.shortened(plan.ranks, len(plan.ranks), plan.ranks[-1])
-    return f"{len(plan.ranks)} of {plan.world_size} ranks ({ranks})"

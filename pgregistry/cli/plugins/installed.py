@@ -13,7 +13,7 @@ from pgregistry.planning.references import default_sizes
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import PluginStatus
 from pgregistry.settings.tracing import tracing
-from pgregistry.views import tables
+from pgregistry.views.tables import table, terminal_width
 
 
 @click.command("plugins")
@@ -61,11 +61,12 @@ def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    table = tables.table("plugin", "modes", "sizes", "distribution", "status", "reason")
+    lines = []
     for row in rows:
         modes = "—" if row["modes"] is None else ", ".join(row["modes"])
         sizes = "—" if row["sizes"] is None else ", ".join(f"{name}={size}" for name, size in row["sizes"].items())
         reason = row["reason"].splitlines()[0] if row["reason"] else ""
         distribution = f"{row['distribution']} {row['version']}"
-        table.add_row(row["name"], modes, sizes, distribution, row["status"], reason)
-    tables.show(table)
+        lines.append([row["name"], modes, sizes, distribution, row["status"], reason])
+    columns = ("plugin", "modes", "sizes", "distribution", "status", "reason")
+    click.echo(table(columns, lines, width=terminal_width()))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgregistry.cli import cells
 from pgregistry.cli.options import command_line, exit_status, plan_options, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import Planner
+from pgregistry.planning.plans import view
 from pgregistry.settings import launcher
 from pgregistry.settings.tracing import tracing
-from pgregistry.views import tables
+from pgregistry.views.tables import table, terminal_width
 
 if TYPE_CHECKING:
     from pgregistry.runtime.contexts.context import ParallelContext
@@ -115,10 +115,12 @@ def _show(context: ParallelContext, seconds: dict[str, float], total: float) -> 
     new = new_specs(plan, defaults, default_group_spec(plan, defaults))
     process_groups = {name: len(specs) for name, specs in new.items()}
     numbers = ("process groups", "ms")
-    rows = tables.table("mode", "groups × ranks", "rank 0 is with", *numbers, right=numbers)
+    rows = []
     for mode in plan.planned:
         made, milliseconds = str(process_groups[mode.name]), f"{1000 * seconds[mode.name]:.1f}"
-        rows.add_row(mode.name, cells.counts(mode), cells.group(mode, 0), made, milliseconds)
+        rows.append([mode.name, view.counts(mode), view.group(mode, 0), made, milliseconds])
     built, groups = sum(process_groups.values()), sum(len(mode.groups) for mode in plan.planned)
     result = f"{built} process groups built for {groups} groups in {total:.2f} s"
-    tables.show(rows, f"\n{plan.world_size} ranks: every group proved; {result}")
+    columns = ("mode", "groups × ranks", "rank 0 is with", *numbers)
+    click.echo(table(columns, rows, right=numbers, width=terminal_width()))
+    click.echo(f"\n{plan.world_size} ranks: every group proved; {result}")

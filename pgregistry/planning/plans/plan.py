@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgregistry.planning.plans import difference, document
+from pgregistry.planning.plans import difference, document, view
 from pgregistry.planning.plans.contents import PlanContents
 
 
@@ -18,7 +18,8 @@ class Plan(PlanContents):
     >>> plan.order, plan.sizes["data"], plan.origins["data"]
     (('data', 'pipe', 'tensor'), 4, 'what is left')
 
-    A plan is a collection of the names of its modes, in the order in which they are built.
+    A plan is a collection of the names of its modes, in the order in which they are built. `print(plan)` shows the
+    table of the command line.
 
     Attributes:
         world_size: The world size that it is made for.
@@ -31,6 +32,30 @@ class Plan(PlanContents):
     """
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(view.PlanView(self))
+
+    def __repr__(self) -> str:
+        return f"<Plan of {view.world(self)}: {', '.join(self.modes)}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, which notebooks show."""
+        return view.PlanView(self).html()
+
+    def picture(self) -> str:
+        """Return a row for each mode, in which ranks with the same letter are one group and `.` is in none.
+
+        >>> import pgregistry
+        >>> print(pgregistry.plan(8, tensor=2, pipe=2, only=["data", "pipe", "tensor"]).picture())
+        rank    0  1  2  3  4  5  6  7
+        data    a  b  c  d  a  b  c  d
+        pipe    a  b  a  b  c  d  c  d
+        tensor  a  a  b  b  c  c  d  d
+
+        Of a larger world it shows the first 256 ranks.
+        """
+        return view.picture(self)
 
     def to_json(self) -> str:
         """Return the plan as one JSON document, of which `Plan.from_json` makes an equal plan."""
