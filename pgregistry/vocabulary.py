@@ -9,7 +9,7 @@ axis
 split
     An axis (or several, or the world) seen as outer × inner, two *parts*.
 mode
-    A named family of *groups*; a group is a tuple of ascending ranks.
+    A named family of *groups*; a group is a tuple of ranks, ascending unless it is given another order.
 over
     What varies inside a group. **A group is the set of ranks that agree on everything
     except what the mode is over**, so a mode stays right if another plugin adds an axis.
@@ -192,7 +192,8 @@ class Mode:
             (which declares them) or by name. `()` is each rank alone.
         at: Keep only these positions of each group, as in `at=(0, -1)`. Positions out of range
             are dropped. The ranks left out are in no group of this mode.
-        groups: A function of the `Mesh` that returns rank lists, instead of `over`.
+        groups: A function of the `Mesh` that returns rank lists, instead of `over`. A process group has the order
+            of its list.
         after: Modes that come before this one in the execution order, if they exist.
         dedicated: Refuse to share a process group with a mode that has the same ranks.
         backend: The torch backend of its process groups; None for the run's.

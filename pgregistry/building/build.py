@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Literal, TypeAlias
+
+import torch.distributed as dist
 
 from pgregistry.building.backend import default_group_is_bound
 from pgregistry.building.by_name import create_by_name
 from pgregistry.building.by_public_calls import create_by_public_calls
 from pgregistry.building.process_groups import GroupBuilder, ProcessGroups
-from pgregistry.building.specs import Defaults
+from pgregistry.building.specs import Defaults, ascends
 from pgregistry.coordination.barrier import lost
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.errors import ConfigError
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import group_creation
+from pgregistry.values import shown
 
 Strategy: TypeAlias = Literal["by_name", "by_public_calls"]
 
@@ -31,6 +36,23 @@ def build_strategy(*, bound: bool) -> Strategy:
     if os.environ.get("PGREGISTRY_BUILD") == "public" or bound or not group_creation.available():
         return "by_public_calls"
     return "by_name"
+
+
+def check_buildable(plan: Plan, strategy: Strategy) -> None:
+    """Return if every mode of a plan can be built; no rank has made anything yet.
+
+    Raises:
+        ConfigError: if a group has an order that this torch does not keep.
+    """
+    if strategy == "by_name" or "sort_ranks" in inspect.signature(dist.new_group).parameters:
+        return
+    for mode in plan.planned:
+        if group := next((group for group in mode.groups if not ascends(group)), None):
+            raise ConfigError(
+                f"Mode {mode.name!r} has group {shown(group)}, but new_group of this torch sorts ranks, so they must "
+                "ascend. Unset PGREGISTRY_BUILD, start the world without device_id (device=), or use torch 2.13 or "
+                "later."
+            )
 
 
 def build(plan: Plan, scope: ScopedStore, defaults: Defaults, groups: ProcessGroups, *, seconds: float) -> None:

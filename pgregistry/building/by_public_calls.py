@@ -74,7 +74,8 @@ def _create_all(builder: GroupBuilder, count: int) -> None:
         dist.new_group([(rank + 1) % size])
     for specs in new_specs(builder.plan, builder.defaults, builder.default_spec).values():
         backends = {spec.backend for spec in specs}
-        if bound and backends == {builder.defaults.backend} and sum(len(spec.ranks) for spec in specs) == size:
+        whole = sum(len(spec.ranks) for spec in specs) == size and all(spec.ascends for spec in specs)
+        if bound and backends == {builder.defaults.backend} and whole:  # split_group sorts ranks
             _split(builder, specs)
         else:
             for spec in specs:
@@ -96,6 +97,7 @@ def _split(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
 
 
 def _new(builder: GroupBuilder, spec: GroupSpec) -> None:
+    order: dict[str, Any] = {} if spec.ascends else {"sort_ranks": False}
     with builder.naming(spec):
         builder.waits = str(dist.get_pg_count()), len(spec.ranks)
         group: Any = dist.new_group(
@@ -104,6 +106,7 @@ def _new(builder: GroupBuilder, spec: GroupSpec) -> None:
             backend=spec.backend,
             pg_options=torch_options(spec),
             group_desc=spec.description,
+            **order,
         )
     if builder.scope.rank in spec.ranks:
         builder.add(spec, group)

@@ -1,9 +1,10 @@
-"""Specs: the process groups that a plan needs, one for each distinct set of ranks and settings."""
+"""Specs: the process groups that a plan needs, one for each distinct order of ranks with equal settings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
@@ -23,7 +24,7 @@ class GroupSpec:
     """A process group that a plan needs. Modes whose specs are equal share one process group.
 
     Attributes:
-        ranks: Its members, as global ranks.
+        ranks: Its members, as global ranks, in its order.
         backend: The torch backend.
         options: Backend options, sorted by name.
         timeout: In seconds; None for torch's default.
@@ -43,6 +44,11 @@ class GroupSpec:
     companion: bool = field(default=False, compare=False)
 
     @property
+    def ascends(self) -> bool:
+        """Return True if the ranks ascend, as torch sorts them if it is not told otherwise."""
+        return ascends(self.ranks)
+
+    @property
     def name(self) -> str:
         """Return its name: equal on every member, whatever other groups that member makes."""
         return f"{self.mode}/{self.index}{'/gloo' * self.companion}"
@@ -59,7 +65,7 @@ class GroupSpec:
 
 
 def default_group_spec(plan: Plan, defaults: Defaults) -> GroupSpec:
-    """Return the spec that the default process group serves: all ranks, with the settings of the run."""
+    """Return the spec that the default process group serves: all ranks in ascending order, with the run's settings."""
     return GroupSpec(tuple(range(plan.world_size)), defaults.backend, timeout=defaults.timeout)
 
 
@@ -113,6 +119,15 @@ def new_specs(plan: Plan, defaults: Defaults, default_group: GroupSpec) -> dict[
             seen.add(spec)
             new[spec.mode].append(spec)
     return new
+
+
+def ascends(ranks: Sequence[int]) -> bool:
+    """Return True if ranks ascend.
+
+    >>> ascends((0, 1, 3)), ascends((3, 2, 1, 0))
+    (True, False)
+    """
+    return all(low < high for low, high in pairwise(ranks))
 
 
 def has_gloo(backend: str) -> bool:

@@ -27,7 +27,7 @@ class GroupSample(NamedTuple):
 
 
 class Groups(Sequence[tuple[int, ...]]):
-    """Disjoint rank tuples, each ascending, in ascending order of their first rank.
+    """Disjoint rank tuples, each in the order of its process group, in ascending order of their first rank.
 
     `len`, an index, iteration and `in` make no list: each group is computed when it is needed.
 

@@ -58,12 +58,12 @@ def place(groups: Groups, ranks: Sequence[int] | None) -> Groups:
     """Return groups of positions as groups of these ranks; unchanged if `ranks` is None.
 
     >>> from pgregistry.layouts.layout import Layout
-    >>> place(LayoutGroups(Layout(4, ((2, 1),))), (0, 2, 1, 3))
-    <2 groups: (0, 2), (1, 3)>
+    >>> place(LayoutGroups(Layout(4, ((2, 1),))), (3, 2, 0, 1))
+    <2 groups: (0, 1), (3, 2)>
     """
     if ranks is None:
         return groups
     if all(low < high for low, high in pairwise(ranks)):
         return PlacedGroups(groups, ranks)
-    # Ranks inside a group ascend whatever the placement, so the order of the groups must be found anew.
-    return ListedGroups(sorted(ranks[position] for position in group) for group in groups)
+    # Groups ascend by their first rank, so their order must be found anew.
+    return ListedGroups(tuple(ranks[position] for position in group) for group in groups)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound
-from pgregistry.building.build import build_strategy
+from pgregistry.building.build import Strategy, build_strategy, check_buildable
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.barrier import barrier
 from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_failure
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import BuildError, ConfigError, Problems
+from pgregistry.errors import BuildError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.manager import Registry
@@ -66,7 +66,7 @@ class Attempt:
             backend = options.backend or (default_group_backend() if dist.is_initialized() else backend)
             planner = Planner.read(process.world_size, keywords, command_line=command_line, backend=backend)
             outcome = planner.plan(), planner.registry
-            _check_placement(outcome[0])
+            check_buildable(outcome[0], _strategy(process, options))
         except BaseException as error:
             outcome = error
         return Attempt(outcome, ranks, options, backend, Defaults(backend, options.timeout, options.cpu))
@@ -88,14 +88,13 @@ class Attempt:
             for status in registry.statuses
         }
         device = self.options.device
-        strategy = build_strategy(bound=device is not None if process.owns_world else default_group_is_bound())
         settings = {
             "backend": self.backend,
             "timeout": _exact(self.options.timeout),
             "cpu": str(self.options.cpu),
             "device": "not bound" if device is None else torch.device(device).type,
             "world": "started by init" if process.owns_world else "there before init",
-            "building": {"by_name": "name", "by_public_calls": "public"}[strategy],
+            "building": {"by_name": "name", "by_public_calls": "public"}[_strategy(process, self.options)],
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
         return propose(plan, plugins, settings, {name: os.environ[name] for name in WIRE if name in os.environ})
@@ -118,6 +117,10 @@ def _check_nothing_goes_on() -> None:
         )
 
 
+def _strategy(process: ProcessInfo, options: InitOptions) -> Strategy:
+    return build_strategy(bound=options.device is not None if process.owns_world else default_group_is_bound())
+
+
 def _exact(seconds: float | None) -> str:
     """Return a timeout with all its digits: ranks with timeouts that differ at all share groups in other ways."""
     return "torch's default" if seconds is None else f"{repr(seconds).removesuffix('.0')} s"
@@ -134,19 +137,3 @@ def _taking_part(within: object, world_size: int) -> Sequence[int]:
     """Return the ranks that compare a plan. If there is no plan, these are where the others look for this rank."""
     settings = read_settings(Problems(), keywords={"within": within}, environ={}, world_size=world_size)
     return sorted(settings.within.value) if settings.within else range(world_size)
-
-
-def _check_placement(plan: Plan) -> None:
-    """Refuse an order of `within` in which positions would not be those of torch, which sorts ranks."""
-    ranks = plan.ranks or ()
-    if all(low < high for low, high in pairwise(ranks)):
-        return
-    position = {rank: index for index, rank in enumerate(ranks)}
-    for mode in plan.planned:
-        for group in mode.groups:
-            if list(group) != sorted(group, key=position.__getitem__):
-                raise ConfigError(
-                    f"within = {ranks} gives the ranks of group {group} of mode {mode.name!r} another order than "
-                    "ascending, but a process group numbers its ranks in ascending order. Only whole groups may be "
-                    "placed differently."
-                )

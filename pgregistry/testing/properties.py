@@ -100,8 +100,8 @@ def _covers(subject: Subject) -> Iterator[str]:
         for name in subject.modes:
             owner: dict[int, tuple[int, ...]] = {}
             for group in case.plan[name].groups:
-                if not group or list(group) != sorted(set(group)) or not 0 <= group[0] <= group[-1] < case.world:
-                    yield f"{case}: mode {name!r} has group {group}, which must be an ascending list of ranks."
+                if not group or len(set(group)) != len(group) or not 0 <= min(group) <= max(group) < case.world:
+                    yield f"{case}: mode {name!r} has group {group}, which must be a list of different ranks."
                 for rank in group:
                     if rank in owner:
                         yield f"{case}: mode {name!r} has rank {rank} in two groups, {owner[rank]} and {group}."

@@ -7,7 +7,7 @@ import pytest
 from ranks import alive, init_and_verify, run_ranks
 
 import pgregistry
-from pgregistry import BuildError
+from pgregistry import BuildError, ConfigError
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,62 @@ def test_every_group_is_wired_right_where_torch_wraps_process_groups_to_check_th
     sizes = {"tensor": 2, "pipe": 2, "nettest": 3, "zero1": {"dedicated": True}, "build_timeout": 20}
     modes = list(pgregistry.plan(8, tensor=2, pipe=2, nettest=3).modes)
     assert run_ranks(8, verified_in_detail, sizes) == [modes] * 8
+
+
+def wired() -> dict[str, Any]:
+    """Prove with collectives that ranks have the numbers in a process group that the plan gives them."""
+    import torch
+    import torch.distributed as dist
+
+    ring = pgregistry.Mode("ring", groups=lambda mesh: [(0, 2, 3, 1)])
+    found: dict[str, Any] = {}
+    with pgregistry.init(within=[3, 2, 1, 0], tensor=2, extra=[ring]) as context:
+        context.verify()
+        for name in ("data", "global", "ring", "tensor"):
+            handle, mine = context[name], torch.tensor([context.rank])
+            gathered = [torch.empty_like(mine) for _ in handle.ranks]
+            dist.all_gather(gathered, mine, group=handle.group)
+            assert tuple(int(one) for one in gathered) == handle.ranks == context.plan[name].group_of(context.rank)
+            dist.broadcast(mine, group_src=0, group=handle.group)
+            assert int(mine) == handle.ranks[0]
+            found[name] = handle.ranks, handle.index, handle.rank, handle.next, handle.previous
+        mesh = context.device_mesh("data", "tensor")
+        found["mesh"] = mesh.mesh.tolist(), mesh.get_coordinate()
+        found["global is the world"] = context["global"].group is dist.group.WORLD
+    return found
+
+
+@pytest.mark.parametrize("strategy", ["name", "public"])
+def test_a_process_group_numbers_its_ranks_in_the_order_of_the_plan(strategy: str) -> None:
+    first, *_ = run_ranks(4, wired, env={"PGREGISTRY_BUILD": strategy})
+    assert first == {
+        "data": ((2, 0), 0, 1, 2, 2),
+        "global": ((3, 2, 1, 0), 0, 3, 3, 1),
+        "ring": ((3, 1, 0, 2), 0, 2, 2, 1),
+        "tensor": ((1, 0), 0, 1, 1, 1),
+        "mesh": ([[3, 2], [1, 0]], (1, 1)),
+        "global is the world": False,
+    }
+
+
+def refused_order() -> tuple[str, bool]:
+    import torch.distributed as dist
+
+    before = alive()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dist, "new_group", lambda ranks: None)  # as before torch 2.13, without sort_ranks
+        with pytest.raises(ConfigError) as raised:
+            pgregistry.init(within=[0, 1, 3, 2], tensor=2)
+    return str(raised.value), alive() == before
+
+
+def test_an_order_that_torch_cannot_keep_is_refused_on_all_ranks_before_anything_is_made() -> None:
+    text = (
+        "Mode 'global' has group (0, 1, 3, 2), but new_group of this torch sorts ranks, so they must ascend. Unset "
+        "PGREGISTRY_BUILD, start the world without device_id (device=), or use torch 2.13 or later."
+    )
+    answers = run_ranks(4, refused_order, env={"PGREGISTRY_BUILD": "public"})
+    assert answers == [(text, True)] * 4
 
 
 def shared() -> dict[str, Any]:

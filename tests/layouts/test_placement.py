@@ -24,11 +24,16 @@ def test_within_puts_the_plan_on_these_ranks_only() -> None:
     assert (plan.world_size, plan.ranks) == (16, (4, 5, 6, 7, 8, 9, 10, 11))
 
 
-def test_within_in_another_order_places_ranks_and_keeps_groups_ascending() -> None:
+def test_within_in_another_order_is_the_order_of_ranks_in_a_group_and_first_ranks_ascend() -> None:
     plan = pgregistry.plan(8, within=[6, 0, 4, 2], tensor=2)
-    assert list(plan["tensor"].groups) == [(0, 6), (2, 4)]
-    assert list(plan["data"].groups) == [(0, 2), (4, 6)]
-    assert (plan["tensor"].group_of(4), plan["tensor"].groups.index_of(4)) == ((2, 4), 1)
+    assert list(plan["tensor"].groups) == [(4, 2), (6, 0)]
+    assert list(plan["data"].groups) == [(0, 2), (6, 4)]
+    assert list(plan["global"].groups) == [(6, 0, 4, 2)]
+    assert (plan["tensor"].group_of(2), plan["tensor"].groups.index_of(2)) == ((4, 2), 0)
+
+
+def test_orders_of_within_have_fingerprints_of_their_own() -> None:
+    assert pgregistry.plan(4, within=[3, 2, 1, 0]).fingerprint != pgregistry.plan(4).fingerprint
 
 
 def test_within_gives_a_groups_function_positions() -> None:
@@ -38,7 +43,7 @@ def test_within_gives_a_groups_function_positions() -> None:
         seen.append(mesh.world_size)
         return [[0, mesh.world_size - 1]]
 
-    assert list(extras(8, Mode("ends", groups=ends), within=[5, 3, 1])["ends"].groups) == [(1, 5)]
+    assert list(extras(8, Mode("ends", groups=ends), within=[5, 3, 1])["ends"].groups) == [(5, 1)]
     assert seen == [3]
 
 

@@ -111,9 +111,9 @@ def test_a_plugin_that_answers_in_several_ways_is_told_where(body: str, before: 
     [
         ("[(0, 1), (1, 2)]", "puts rank 1 into two groups, (0, 1) and (1, 2)."),
         ("[(0, mesh.world_size)]", "has group (0, 3), but the ranks must be from 0 to 2."),
-        ("[(1, 0)]", "has group (1, 0), whose ranks must ascend"),
+        ("[(1, 1)]", "has group (1, 1), which must have each rank once"),
     ],
-    ids=["overlap", "out of range", "descending"],
+    ids=["overlap", "out of range", "twice"],
 )
 def test_groups_that_are_not_disjoint_or_in_range_are_shown(groups: str, says: str, plugin: Any) -> None:
     subject = plugin(modes(f"yield Mode('acme', groups=lambda mesh: {groups})"), worlds=(3, 8))

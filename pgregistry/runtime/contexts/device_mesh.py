@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pgregistry.errors import BuildError
 from pgregistry.planning.plans.dimensions import (
     Dimensions,
     factors_of,
@@ -46,11 +45,7 @@ class Meshes:
         self._roots: dict[tuple[tuple[str, str], ...], DeviceMesh] = {}
 
     def root(self, dimensions: Dimensions) -> DeviceMesh:
-        """Return the root mesh with these dimensions, which cover all ranks.
-
-        Raises:
-            BuildError: if a process group has other ranks than the mesh has along its dimension.
-        """
+        """Return the root mesh with these dimensions, which cover all ranks."""
         key = tuple(dimensions.items())
         if key not in self._roots:
             self._roots[key] = self._make_root(dimensions)
@@ -92,13 +87,6 @@ class Meshes:
             ranks += torch.tensor(line, dtype=torch.int).view([-1 if d == dimension else 1 for d in range(ranks.ndim)])
         if self._plan.ranks is not None:
             ranks = torch.tensor(self._plan.ranks, dtype=torch.int)[ranks.long()]
-        for dimension, mode in enumerate(dimensions.values()):
-            if not self._has_lines(mode, ranks, [dimension]):
-                raise BuildError(
-                    f"Mode {mode!r} has group {self._handles[mode].ranks}, which is not a line of the mesh: with this "
-                    "order of within=, positions in a group are not positions in a mesh. Give within= in ascending "
-                    "order."
-                )
         groups = [self._handles[mode].group for mode in dimensions.values()]
         root = DeviceMesh.from_group(groups, mesh_device_type(groups[0]), ranks, mesh_dim_names=tuple(dimensions))
         self._add_flattened(root, dimensions, ranks)

@@ -26,7 +26,7 @@ class GroupHandle:
     Attributes:
         mode: The mode's name.
         index: The number of the group in the mode.
-        ranks: The global ranks of the group, ascending.
+        ranks: The global ranks of the group, in its order.
         rank: The position of this rank in `ranks`.
     """
 

@@ -15,7 +15,7 @@ GROUPS = Section(
             def refused(groups):
                 pgregistry.plan(4, extra=[Mode("mine", groups=groups)])
             refused(lambda mesh: [[0, 4]])
-            refused(lambda mesh: [[1, 0]])
+            refused(lambda mesh: [[1, 1]])
             refused(lambda mesh: [[0, 1], [1, 2]])
             refused(lambda mesh: [[]])
             refused(lambda mesh: [["0"]])

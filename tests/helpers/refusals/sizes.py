@@ -80,20 +80,5 @@ SIZES = Section(
             pgregistry.plan(8, within=[0, 8])
             """,
         ),
-        Refusal(
-            "`within` reorders the ranks inside a group.",
-            """A process group numbers its ranks in ascending order, so `init` refuses an order that only a plan can
-            show. Change the order of whole groups, not of the ranks in one.""",
-            """
-            # turned.py
-            import pgregistry
-
-            try:
-                pgregistry.init(within=[1, 0], backend="gloo")
-            except pgregistry.ConfigError as error:
-                print(error)
-            """,
-            "$ torchrun --nproc-per-node 2 turned.py",
-        ),
     ),
 )
