@@ -1,18 +1,7 @@
 """The vocabulary in which a plugin declares its modes: Axis, Split and Mode.
 
-The words have no synonyms:
-
-rank
-    A process, numbered from 0 to the world size - 1.
-axis
-    A named factor of the world; its *size* is how many positions it has.
-split
-    An axis (or several, or the world) seen as outer × inner, two *parts*.
-mode
-    A named family of *groups*; a group is a tuple of ranks, ascending unless it is given another order.
-over
-    What varies inside a group. **A group is the set of ranks that agree on everything
-    except what the mode is over**, so a mode stays right if another plugin adds an axis.
+**A group is the set of ranks that agree on everything except what the mode is over**, so a mode
+stays right if another plugin adds an axis.
 
 Everything here is plain data; `plan` computes groups from all modes together.
 """
