@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final, Literal, TypeVar
 
@@ -14,12 +16,15 @@ from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.registry.plugin import Plugin
 from pgregistry.settings.merge import ConfigValue
+from pgregistry.values import shown
 
 P = TypeVar("P", bound=PlanContents)
 
 SCHEMA: Final = 1
 #: Up to this world size a document lists the groups of every mode.
 LISTED: Final = 4096
+#: The way out of a document that cannot be read.
+AGAIN: Final = "Write it again: pgregistry plan --json, or plan.to_json()."
 #: The keys that a mode has only if they are set.
 ONLY_IF_SET: Final = ("dedicated", "backend", "timeout", "cpu", "options")
 
@@ -48,13 +53,21 @@ def of_plan(
     document["sizes"] = {name: {"size": one.value, "from": one.origin} for name, one in sorted(plan.values.items())}
     document["fingerprint"] = plan.fingerprint
     every = groups == "all" or (groups == "small" and plan.world_size <= LISTED)
-    document["modes"] = [_mode(one, rank, listed=every or one.layout is None) for one in shown]
-    return document
+    modes = [_mode(one, rank, listed=every or one.layout is None) for one in shown]
+    if mode is None and rank is None:  # it is a whole plan, which `to_plan` reads
+        document["checksum"] = _checksum({**document, "modes": modes})
+    return {**document, "modes": modes}
 
 
 def dumps(document: object) -> str:
     """Return JSON on one line, with keys in the order in which they were added."""
     return json.dumps(document, ensure_ascii=False)
+
+
+def _checksum(document: Mapping[str, object]) -> str:
+    """Return a digest of all that a document holds beside its checksum, whatever the order of its keys."""
+    rest = {key: value for key, value in document.items() if key != "checksum"}
+    return hashlib.blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any]:
@@ -90,12 +103,13 @@ def to_plan(text: str, kind: type[P]) -> P:
     """Return the plan of a complete document.
 
     Raises:
-        ConfigError: if it is not such a document, or was changed since it was written.
+        ConfigError: if it is not such a document, or any part of it was changed since it was written.
     """
     try:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise ConfigError(f"This plan has schema {document['schema']}; this version reads schema {SCHEMA}.")
+        _check_unchanged(document)
         world_size, within = document["world_size"], document.get("within")
         ranks = None if within is None else tuple(within)
         sizes = {name: ConfigValue(one["size"], one["from"]) for name, one in document["sizes"].items()}
@@ -103,14 +117,20 @@ def to_plan(text: str, kind: type[P]) -> P:
         plan = kind(world_size, tuple(document["order"]), sizes, ranks, planned)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(f"This is not the JSON of a plan: {type(error).__name__}: {error}.") from error
-    changed = "This plan was changed after it was written"
-    if plan.fingerprint != (written := document.get("fingerprint")):
-        rule = "A document with --mode or --rank is not a whole plan."
-        raise ConfigError(f"{changed}: it has fingerprint {written}, but its groups have {plan.fingerprint}. {rule}")
-    for mode, entry in zip(plan.planned, document["modes"], strict=True):
-        if mode.groups != entry.get("groups", mode.groups):
-            raise ConfigError(f"{changed}: mode {mode.name!r} has other groups.")
+    if plan.fingerprint != (written := document["fingerprint"]):
+        text = f"This plan has fingerprint {shown(written)}, but here its groups have {plan.fingerprint}"
+        raise ConfigError(f"{text}: another version of pgregistry wrote it. {AGAIN}")
     return plan
+
+
+def _check_unchanged(document: dict[str, Any]) -> None:
+    """Raise ConfigError if a document is not a whole plan, or any part of it was changed."""
+    if (written := document.get("checksum")) is None:
+        rule = "A document with --mode or --rank is not a whole plan"
+        raise ConfigError(f"This plan must have the checksum with which it was written. {rule}. {AGAIN}")
+    if written != (found := _checksum(document)):
+        text = f"it has checksum {shown(written)}, but its contents have {found!r}"
+        raise ConfigError(f"This plan was changed after it was written: {text}. {AGAIN}")
 
 
 def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | None) -> PlannedMode:
