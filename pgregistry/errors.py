@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -138,15 +139,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     >>> did_you_mean("tensr", ["data", "tensor"])
     "Did you mean 'tensor'?"
+    >>> did_you_mean("tp", ["data", "tensor"])
+    "Did you mean 'tensor'?"
     >>> did_you_mean("x", ["data", "tensor"])
     'There are data and tensor.'
     >>> did_you_mean("x", [])
     'There are none.'
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"Did you mean {close[0]!r}?"
+    # People know data parallelism as dp, data-parallel or data_parallel_size.
+    short = re.fullmatch(r"([a-z])p(_size)?", name)
+    full = re.split(r"[_-](?:model[_-])?parallel", name)[0]
+    close = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(full, known, n=1)
+    if close := close or [one for one in known if short and one.startswith(short[1])]:
+        return f"Did you mean {listing(map(repr, close), 'or')}?"
     if len(known) == 1:
         return f"There is only {known[0]}."
     return f"There are {listing(known)}." if known else "There are none."

@@ -15,6 +15,7 @@ import click
 from click.shell_completion import shell_complete
 
 from pgregistry.cli.options import exit_status
+from pgregistry.cli.plans.diff import diff_command
 from pgregistry.cli.plans.plan import plan_command
 from pgregistry.cli.plugins.installed import plugins_command
 from pgregistry.cli.plugins.new import new_command
@@ -72,7 +73,7 @@ def make_cli() -> click.Group:
     about = "Plan, try out and inspect the process groups of a distributed PyTorch run."
     cli = PluggableGroup("pgregistry", help=about, context_settings={"help_option_names": ["-h", "--help"]})
     click.version_option(package_name="pgregistry", message="%(prog)s %(version)s", help="Print the version.")(cli)
-    for command in (plan_command, smoke_command, plugins_command, check_command, new_command):
+    for command in (plan_command, diff_command, smoke_command, plugins_command, check_command, new_command):
         cli.add_command(command)
     return cli
 

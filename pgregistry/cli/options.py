@@ -6,18 +6,18 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any, Final, TypeVar
 
 import click
 
-from pgregistry.errors import ConfigError, PgregistryError, PlanMismatch, Problems
+from pgregistry.cli.words import ORIGIN
+from pgregistry.errors import PgregistryError, PlanMismatch, Problems
 from pgregistry.settings.options import NUMBERS, OPTIONS, TEXT_OPTIONS
-from pgregistry.settings.sources import assignments, split_assignment, toml_value
+from pgregistry.settings.sources import assignments, toml_value
 
 log = logging.getLogger("pgregistry.cli")
 
-ORIGIN: Final = "command line"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -48,27 +48,6 @@ def command_line(pairs: Iterable[tuple[str, str]], options: Mapping[str, Any], p
         text = ",".join(given) if isinstance(given, tuple) else given
         values[name] = toml_value(text) if name in NUMBERS and text else text or None
     return values
-
-
-def split_world_size(words: Sequence[str]) -> tuple[int | None, list[tuple[str, str]]]:
-    """Return the leading world size, or None, and the NAME=SIZE words as pairs.
-
-    >>> split_world_size(["8", "tensor=2"])
-    (8, [('tensor', '2')])
-
-    Raises:
-        click.UsageError: if a word is neither.
-    """
-    world_size, rest = None, list(words)
-    if rest and "=" not in rest[0]:
-        text = rest.pop(0)
-        if not (text.isascii() and text.isdigit() and len(text) <= 30):
-            raise click.UsageError(f"{text[:30]!r} is neither a world size nor NAME=SIZE.")
-        world_size = int(text)
-    try:
-        return world_size, [split_assignment(word, ORIGIN) for word in rest]
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def exit_status(command: Callable[[], object]) -> int:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import Any, Final
 
 import click
 
-from pgregistry.cli.options import ORIGIN, command_line, plan_options, split_world_size
+from pgregistry.cli.options import command_line, plan_options
+from pgregistry.cli.words import ORIGIN, SizesCommand, number, split_world_size
 from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import document
 from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.plans.view import PlanView
 from pgregistry.settings import launcher
 from pgregistry.settings.tracing import tracing
@@ -24,16 +26,34 @@ from pgregistry.views.tables import terminal_width
 LISTED: Final = 1 << 20
 
 
-@click.command("plan")
+@click.command("plan", cls=SizesCommand)
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options
-@click.option("--rank", type=int, metavar="R", help="Show the groups of this rank.")
+@click.option("--rank", type=number, metavar="R", help="Show the groups of this rank.")
 @click.option("--mode", metavar="M", help="Show this mode only, with all its groups.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan_command(
     words: tuple[str, ...], rank: int | None, mode: str | None, as_json: bool, trace: bool | None, **options: Any
 ) -> None:
     """Show every group of every mode, for any world size, without torch."""
+    plan = plan_of(words, options, trace, mode, rank)
+    shown = list(plan.planned) if mode is None else [plan[mode]]
+    _check_length(shown, mode, rank, as_json=as_json)
+    if as_json:
+        groups = document.of_plan(plan, mode=mode, rank=rank, groups="small" if mode is None else "all")
+        click.echo(document.dumps(groups))
+    else:
+        click.echo(PlanView(plan, mode, rank, width=terminal_width()))
+
+
+def plan_of(
+    words: Sequence[str],
+    options: Mapping[str, Any],
+    trace: bool | None,
+    mode: str | None = None,
+    rank: int | None = None,
+) -> Plan:
+    """Return the plan of the words and options of a command line, which must have the mode and the rank."""
     world_size, sizes = split_world_size(words)
     problems = Problems()
     typed = command_line(sizes, options, problems)
@@ -44,14 +64,7 @@ def plan_command(
     with tracing(trace), redirect_stdout(sys.stderr):  # a plugin may print; only results go to stdout
         planner = Planner.read(world_size, {}, command_line=typed, problems=problems)
         _check_wanted(planner, world_size, mode, rank)
-        plan = planner.plan()
-    shown = list(plan.planned) if mode is None else [plan[mode]]
-    _check_length(shown, mode, rank, as_json=as_json)
-    if as_json:
-        groups = document.of_plan(plan, mode=mode, rank=rank, groups="small" if mode is None else "all")
-        click.echo(document.dumps(groups))
-    else:
-        click.echo(PlanView(plan, mode, rank, width=terminal_width()))
+        return planner.plan()
 
 
 def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | None, *, as_json: bool) -> None:

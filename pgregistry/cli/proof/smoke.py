@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgregistry.cli.options import command_line, exit_status, plan_options, split_world_size
+from pgregistry.cli.options import command_line, exit_status, plan_options
+from pgregistry.cli.words import SizesCommand, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import view
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pgregistry.runtime.contexts.context import ParallelContext
 
 
-@click.command("smoke")
+@click.command("smoke", cls=SizesCommand)
 @click.argument("words", nargs=-1, metavar="[NAME=SIZE]...")
 @plan_options
 @click.option("--nproc", type=click.IntRange(min=1), metavar="N", help="Start N local gloo processes.")

@@ -1,0 +1,50 @@
+"""`pgregistry diff`: how two plans differ."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from pgregistry.cli.options import plan_options
+from pgregistry.cli.plans.plan import plan_of
+from pgregistry.cli.words import SizesCommand
+from pgregistry.planning.plans.expectation import read_plan
+from pgregistry.planning.plans.plan import Plan
+
+
+@click.command("diff")
+@click.argument("a")
+@click.argument("b")
+def diff_command(a: str, b: str) -> None:
+    """Show how two plans differ, and exit with 1 if they do.
+
+    A and B are files with the JSON of a plan, or what `plan` takes, as one word: "16 tensor=2".
+    """
+    here, there = _read(a), _read(b)
+    found = here.diff(there)
+    click.echo("\n".join([f"here: {a}\nthere: {b}", *found]) if found else f"No difference: {here.fingerprint}")
+    if found:
+        raise click.exceptions.Exit(1)
+
+
+def _read(text: str) -> Plan:
+    """Return the plan in a file, or the plan of the words of a command line."""
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quotation mark that is not closed
+        words = []
+    sizes = bool(words) and (words[0].isdigit() or words[0].startswith("-") or "=" in words[0])
+    if not sizes or Path(text).is_file():
+        return read_plan(text, text)
+    plan: Plan = _words_command.main(words, "pgregistry diff", standalone_mode=False)
+    return plan
+
+
+@click.command(cls=SizesCommand, add_help_option=False)
+@click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
+@plan_options
+def _words_command(words: tuple[str, ...], trace: bool | None, **options: str | None) -> Plan:
+    """Return the plan of these words."""
+    return plan_of(words, options, trace)
