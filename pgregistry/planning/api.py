@@ -67,6 +67,7 @@ def plan_modes(
     world_size: int,
     modes: Iterable[Mode],
     *,
+    order: Sequence[str] | None = None,
     within: Iterable[int] | None = None,
     ranks_per_host: int | None = None,
     hosts: Iterable[Iterable[int]] | str | None = None,
@@ -87,6 +88,7 @@ def plan_modes(
     Args:
         world_size: How many ranks there are.
         modes: All modes that there are; names in them refer to one another.
+        order: The axes, outermost first, instead of the nesting that they declare.
         within: Plan on these ranks only, in this order; the sizes divide their number.
         ranks_per_host: How many ranks one host has, for modes that need it.
         hosts: The ranks of each host, if hosts are not equally many neighbours.
@@ -107,7 +109,7 @@ def plan_modes(
         problems.add(reserved(name, "argument"))
     problems.raise_any()
     keywords = {name: size for name, size in sizes.items() if size is not None}
-    keywords |= {"extra": modes, "within": within, "ranks_per_host": ranks_per_host}
+    keywords |= {"extra": modes, "order": order, "within": within, "ranks_per_host": ranks_per_host}
     keywords |= {"hosts": hosts, "hosts_per_domain": hosts_per_domain}
     plan = Planner.read(world_size, keywords, environ={}, installed=(), problems=problems, origin="argument").plan()
     if keep is None:

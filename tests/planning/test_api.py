@@ -81,9 +81,9 @@ def test_a_size_of_none_says_nothing() -> None:
             "columns = 'many' (argument) must be a whole number from 1 to 1099511627776.",
         ),
         (
-            {"order": 3},
+            {"only": 3},
             ConfigError,
-            "'order' (argument) cannot be a size: plan() and init() have a parameter of that name.",
+            "'only' (argument) cannot be a size: plan() and init() have a parameter of that name.",
         ),
         ({"keep": ["rows"]}, ConfigError, "keep: there is no mode 'rows' (argument). Did you mean 'row'?"),
         ({"modes": ()}, PluginError, "plan_modes() has modes=(); it must be one Mode or more."),
@@ -96,3 +96,11 @@ def test_errors_say_that_a_value_is_an_argument(keywords: dict[str, Any], error:
     with pytest.raises(error) as raised:
         plan_modes(6, **{"modes": MODES, **keywords})
     assert str(raised.value).startswith(text)
+
+
+def test_the_order_of_plan_modes_replaces_the_nesting_of_its_axes() -> None:
+    modes = [Mode("x", over=Axis("x", inside="y")), Mode("y", over=Axis("y"))]
+    assert list(plan_modes(4, modes, x=2, y=2)["x"].groups) == [(0, 1), (2, 3)]
+    assert list(plan_modes(4, modes, order=["x", "y"], x=2, y=2)["x"].groups) == [(0, 2), (1, 3)]
+    with pytest.raises(ConfigError, match=r"order: 'z' is not an axis \(argument\)"):
+        plan_modes(4, modes, order=["z"], x=2)
