@@ -65,7 +65,7 @@ def _create_in_turn(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
     def create_all() -> None:
         with waiting(store, builder.watchdog.seconds):
             for spec in specs:
-                builder.waits = f"{builder.scope.name}/{_name(builder, spec)}", len(spec.ranks)
+                builder.waits = _name(builder, spec), spec, store
                 _create(builder, spec, store)
 
     with gloo_environment(builder.plan.world_size):

@@ -99,7 +99,9 @@ def _split(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
 def _new(builder: GroupBuilder, spec: GroupSpec) -> None:
     order: dict[str, Any] = {} if spec.ascends else {"sort_ranks": False}
     with builder.naming(spec):
-        builder.waits = str(dist.get_pg_count()), len(spec.ranks)
+        if builder.scope.rank in spec.ranks:
+            world: Any = dist.group.WORLD
+            builder.waits = str(dist.get_pg_count()), spec, world.get_group_store()
         group: Any = dist.new_group(
             list(spec.ranks),
             timeout=_duration(spec),

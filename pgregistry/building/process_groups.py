@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch.distributed as dist
@@ -18,7 +19,7 @@ from pgregistry.building.backend import default_group_backend, torch_options
 from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, specs_of_rank
 from pgregistry.building.watchdog import LOOK, Watchdog
 from pgregistry.coordination.abandonable import check_given_up, given_up, run_abandonable
-from pgregistry.coordination.store.connections import LostError
+from pgregistry.coordination.store.connections import LostError, StoreClient, second_connection
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, describe
 from pgregistry.planning.plans.plan import Plan
@@ -115,7 +116,7 @@ class GroupBuilder:
         groups: Filled as process groups are made, so that a failure can destroy them.
         default_spec: The spec of the default process group, which is there and serves every mode that it fits.
         watchdog: Ends the wait for a rank that failed or is missing.
-        waits: The name and the size of a process group whose members wait for one another in torch.
+        waits: The process group whose members wait for one another in torch, and the store in which they do.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class GroupBuilder:
             torch_options(spec)
         groups.created.update((spec, None) for spec in wanted if spec != self.default_spec)
         self.watchdog = Watchdog(scope, groups.created, seconds)
-        self.waits: tuple[str, int] | None = None
+        self.waits: tuple[str, GroupSpec, Any] | None = None
         self._begun = time.monotonic()
         self._seconds: dict[GroupSpec, float] = {}
 
@@ -146,19 +147,13 @@ class GroupBuilder:
 
     def run(self, job: Callable[[], None]) -> None:
         """Run a job that makes process groups one after another, in a thread that the watchdog ends."""
-        try:
-            run_abandonable(job, self.watchdog.look_around, LOOK)
-        except BaseException:
-            if self.waits:
-                self._end_wait(*gloo.no_addresses(*self.waits))
-            raise
+        run_abandonable(job, self.watchdog.look_around, LOOK, end_wait=self._end_wait)
 
-    def _end_wait(self, prefix: str, values: Mapping[str, str]) -> None:
-        """End the wait of ranks that are in torch for those that will not come."""
-        try:
-            self.scope.beside(prefix).set_many(values)
-        except LostError as error:
-            log.debug("rank %d could not end the wait for a process group: %s", self.scope.rank, error)
+    def _end_wait(self) -> None:
+        """End the wait of this rank in torch for those that will not come."""
+        if self.waits:
+            name, spec, store = self.waits
+            end_wait(store, name, spec.ranks, self.scope.rank)
 
     @contextmanager
     def naming(self, spec: GroupSpec) -> Iterator[None]:
@@ -182,6 +177,22 @@ class GroupBuilder:
                 made: Any = dist.group.WORLD if spec == self.default_spec else self.groups.created[spec]
                 kind[mode] = made
             self.groups.seconds[mode] = max(self._seconds.get(spec, 0.0) for spec in specs)
+
+
+def end_wait(store: Any, name: str, ranks: Sequence[int], rank: int) -> None:
+    """End the wait of this rank in torch for the other members of a process group.
+
+    Args:
+        store: The store that torch was given. The thread that waits may hold its connection.
+        name: The name of the process group.
+        ranks: Its members.
+        rank: This rank, one of them.
+    """
+    try:
+        client = StoreClient(second_connection(store))
+        client.ask(partial(gloo.end_wait, name, ranks.index(rank), len(ranks)), 0, again=False)
+    except LostError as error:
+        log.debug("rank %d could not end the wait for process group %s: %s", rank, name, error)
 
 
 def release_frames(error: BaseException | None) -> None:

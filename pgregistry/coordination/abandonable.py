@@ -14,6 +14,8 @@ Result = TypeVar("Result")
 MOMENT: Final = 0.5
 #: Seconds for which the end of the process waits for threads that were given up.
 AT_EXIT: Final = 2.0
+#: Times that the wait of a thread is ended, at most: what it waits for may come in between.
+ENDS: Final = 3
 
 
 class GivenUpError(RuntimeError):
@@ -61,12 +63,21 @@ def check_given_up() -> None:
         raise GivenUpError("building was given up")
 
 
-def give_up(threads: Sequence[AbandonableThread]) -> bool:
-    """Give threads up, wait `MOMENT` seconds at most until they have ended, and return whether they have."""
+def give_up(threads: Sequence[AbandonableThread], end_wait: Callable[[], None] | None = None) -> bool:
+    """Give threads up, wait `MOMENT` seconds at most until they have ended, and return whether they have.
+
+    Args:
+        threads: The threads.
+        end_wait: Ends a wait in torch for what does not come. Called `ENDS` times at most, each before another moment.
+    """
     for thread in threads:
         thread.given_up = True
         thread.failure = None
     ended = _join(threads)
+    for _ in range(ENDS if end_wait else 0):
+        if not ended and end_wait:
+            end_wait()
+            ended = _join(threads)
     if not ended:  # a thread that comes back from torch while Python ends would abort the process
         atexit.register(_join, [thread for thread in threads if thread.is_alive()], AT_EXIT)
     return ended
@@ -91,7 +102,12 @@ def _join(threads: Sequence[AbandonableThread], seconds: float = MOMENT) -> bool
 
 
 def run_abandonable(
-    job: Callable[[], Result], look_around: Callable[[], None], wait: float, *, awaited: bool = False
+    job: Callable[[], Result],
+    look_around: Callable[[], None],
+    wait: float,
+    *,
+    awaited: bool = False,
+    end_wait: Callable[[], None] | None = None,
 ) -> Result:
     """Return the result of a job that may block in torch, while the calling thread looks around.
 
@@ -102,6 +118,7 @@ def run_abandonable(
         look_around: Called every `wait` seconds. It raises when there is nothing to wait for.
         wait: In seconds.
         awaited: Whether the next `init` must not begin before the job has ended.
+        end_wait: Ends the wait of a job that was given up; see `give_up`.
 
     Raises:
         Exception: the error of the job, or that of `look_around`. The job is then given up.
@@ -121,7 +138,7 @@ def run_abandonable(
         result: Result = thread.result
         return result
     except BaseException:
-        give_up([thread])
+        give_up([thread], end_wait)
         raise
     finally:
         del thread  # or the error would keep it alive, in a cycle

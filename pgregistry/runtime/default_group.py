@@ -7,6 +7,7 @@ import sys
 import time
 import weakref
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from pgregistry.building.backend import gloo_environment
-from pgregistry.building.process_groups import ProcessGroups
+from pgregistry.building.process_groups import ProcessGroups, end_wait
 from pgregistry.coordination.abandonable import check_given_up, given_up, run_abandonable
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
 from pgregistry.coordination.store.connections import LostError, connected, timed_out
@@ -27,6 +28,8 @@ log = logging.getLogger("pgregistry")
 
 #: Seconds between two looks at whether another rank has failed, while torch connects the ranks.
 LOOK = 0.5
+#: The name that torch gives a first default process group.
+NAME = "0"
 
 
 def start_default_group(
@@ -48,13 +51,15 @@ def start_default_group(
     if device is not None and device.index is None:
         device = torch.device(device.type, process.local_rank or 0)
 
+    store = PrefixStore(f"{scope.name}/world", process.store)
+
     def start() -> None:
         check_given_up()
         counter.restart()
         groups.excepthook = sys.excepthook
         dist.init_process_group(
             backend,
-            store=PrefixStore(f"{scope.name}/world", process.store),
+            store=store,
             rank=process.rank,
             world_size=process.world_size,
             timeout=None if options.timeout is None else timedelta(seconds=options.timeout),
@@ -83,7 +88,8 @@ def start_default_group(
 
     try:
         with gloo_environment(process.world_size), connected():
-            run_abandonable(start, look_around, LOOK, awaited=True)
+            end = partial(end_wait, store, NAME, range(process.world_size), process.rank)
+            run_abandonable(start, look_around, LOOK, awaited=True, end_wait=end)
     except PgregistryError:
         raise
     except LostError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -16,6 +16,9 @@ from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PlanMismatch
 from pgregistry.settings import launcher
 from pgregistry.values import LONGEST, check_backend, check_timeout, shown
+
+#: The process that hosts the store of a world that was there, in words.
+ANOTHER: Final = "another process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class ProcessInfo:
     client: StoreClient
     owns_world: bool
     hosts: bool
-    host: str = "another process"
+    host: str = ANOTHER
     local_rank: int | None = None
     server: list[Any] = field(default_factory=list)
 
@@ -115,9 +118,11 @@ class ProcessInfo:
                 client=self.client,
             )
         except LostError as error:
-            raise PlanMismatch(
-                f"Rank {self.rank}: {self.host}, which hosts the store, is gone before all ranks agreed ({error})."
-            ) from error
+            raise _gone(self.rank, self.host, error) from error
+
+
+def _gone(rank: int, host: str, error: LostError) -> PlanMismatch:
+    return PlanMismatch(f"Rank {rank}: {host}, which hosts the store, is gone before all ranks agreed ({error}).")
 
 
 def find_process(options: InitOptions) -> ProcessInfo:
@@ -130,9 +135,10 @@ def find_process(options: InitOptions) -> ProcessInfo:
     world = dist.group.WORLD
     if dist.is_initialized() and world is not None:
         rank, store = dist.get_rank(), world.get_group_store()
-        client = StoreClient(
-            second_connection(store)
-        )  # a user's store keeps its timeout, and its calls do not wait for ours
+        try:  # a user's store keeps its timeout, and its calls do not wait for ours
+            client = StoreClient(second_connection(store))
+        except LostError as error:
+            raise _gone(rank, ANOTHER, error) from error
         return ProcessInfo(rank, dist.get_world_size(), store, client, owns_world=False, hosts=rank == 0)
     launch = launcher.read(os.environ)
     if launch is None:

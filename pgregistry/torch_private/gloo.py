@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-from typing import Final
+from bisect import bisect_left
+from typing import Any, Final
 
 log = logging.getLogger(__name__)
 
@@ -13,16 +14,23 @@ log = logging.getLogger(__name__)
 NO_ADDRESS: Final = "\xff" * 8
 
 
-def no_addresses(name: str, size: int) -> tuple[str, dict[str, str]]:
-    """Return a prefix, and what ends in the store below it the wait for addresses of a process group.
+def end_wait(name: str, position: int, size: int, store: Any) -> None:
+    """End the wait of this rank for the other members of a process group, or for their connections.
 
-    If another torch keeps addresses elsewhere, nobody reads these, and the wait ends with its timeout.
+    If another torch keeps addresses elsewhere, nobody reads this one, and the wait ends with its timeout.
 
     Args:
-        name: The name of the process group, after the prefix of the store that torch was given.
+        name: The name of the process group.
+        position: The position of this rank in it.
         size: The number of its members.
+        store: The store that torch was given for it.
     """
-    return f"{name}//cpu//0", dict.fromkeys(map(str, range(size)), NO_ADDRESS)
+    keys = [f"{name}//cpu//0/{member}" for member in range(size)]
+    missing = bisect_left(range(size), True, key=lambda last: not store.check(keys[: last + 1]))
+    if missing < size:
+        store.compare_set(keys[missing], "", NO_ADDRESS)
+    if missing != position and store.check([keys[position]]):
+        connect_to_self(store.get(keys[position]), size)
 
 
 def connect_to_self(address: bytes, size: int) -> None:

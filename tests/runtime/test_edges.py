@@ -288,6 +288,22 @@ def test_a_world_over_torchs_older_store_server_costs_no_waits_of_seconds() -> N
     assert max(run_ranks(4, with_a_tcp_store, rounds_in_seconds, False, world=False)) < 10
 
 
+def with_a_store_that_is_gone() -> tuple[str, str, float]:
+    server: Any = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = dist.TCPStore("127.0.0.1", server.port, is_master=False, timeout=timedelta(seconds=40))
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    del server
+    return raised(agree_timeout=30)
+
+
+def test_a_world_whose_store_is_gone_is_refused_at_once() -> None:
+    """torch would try to connect as long as the store of the world waits."""
+    ((name, text, seconds),) = run_ranks(1, with_a_store_that_is_gone, world=False)
+    assert name == "PlanMismatch"
+    assert text.startswith("Rank 0: another process, which hosts the store, is gone before all ranks agreed (")
+    assert seconds < 10
+
+
 def interrupted_in_the_wait() -> tuple[str, str, float]:
     if rank() == 2:
         time.sleep(6)

@@ -8,9 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from torch.distributed import DistNetworkError, DistStoreError, PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import (  # type: ignore[attr-defined]
+    DistError,
+    DistNetworkError,
+    DistStoreError,
+    PrefixStore,
+    TCPStore,
+)
 
 from pgregistry.coordination.abandonable import run_abandonable
 from pgregistry.errors import describe
@@ -79,13 +86,14 @@ class StoreClient:
     def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
         if self._broken:
             self._broken = False
-            self.store = self._run(reconnected, CONNECT + AGAIN)
+            before = self.store.timeout
+            with waiting(self.store, CONNECT):  # torch tries as long to connect to a server that ends just now
+                store = second_connection(self.store)
+            store.set_timeout(before)
+            self.store = store
         return self._run(question, seconds)
 
     def _run(self, question: Callable[[Any], Result], seconds: float) -> Result:
-        def give_up() -> None:
-            raise LostError(f"no answer for {seconds:g} s")
-
         def ask() -> Result:
             try:
                 return question(self.store)
@@ -94,7 +102,7 @@ class StoreClient:
 
         answered = threading.Event()
         try:
-            return run_abandonable(ask, give_up, seconds)
+            return run_abandonable(ask, partial(_give_up, seconds), seconds)
         finally:  # the call may have been given up, or this rank was interrupted in it
             self._broken = self._broken or not answered.is_set()
 
@@ -103,23 +111,27 @@ def second_connection(store: Any) -> Any:
     """Return the same store over another connection, if it has connections: a call that waits blocks all users of one.
 
     A store in a file has none. Each copy of it would read the whole file again, which grows with every call.
-    """
-    return store.clone() if isinstance(_innermost(store), TCPStore) else store
-
-
-def reconnected(store: Any) -> Any:
-    """Return a store over a new connection: torch's server breaks off one on which it was asked what it cannot do.
 
     Raises:
         LostError: if nothing listens there any more. torch itself would go on trying.
     """
     server = _innermost(store)
-    if isinstance(server, TCPStore):
-        try:
-            socket.create_connection((server.host, server.port), timeout=CONNECT).close()
-        except OSError as error:
-            raise LostError(str(error)) from error
-    return second_connection(store)
+    if not isinstance(server, TCPStore):
+        return store
+    seconds = CONNECT + AGAIN
+    try:
+        return run_abandonable(partial(_connect_again, store, server), partial(_give_up, seconds), seconds)
+    except (OSError, DistError) as error:
+        raise LostError(str(error).splitlines()[0]) from error
+
+
+def _connect_again(store: Any, server: TCPStore) -> Any:
+    socket.create_connection((server.host, server.port), timeout=CONNECT).close()
+    return store.clone()
+
+
+def _give_up(seconds: float) -> None:
+    raise LostError(f"no answer for {seconds:g} s")
 
 
 def without_libuv(store: Any) -> bool:

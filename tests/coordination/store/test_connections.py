@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -86,3 +88,24 @@ def test_a_call_that_does_not_come_back_is_left_behind_with_its_connection() -> 
 def test_a_store_in_a_file_is_not_copied() -> None:
     store = dist.HashStore()
     assert second_connection(store) is store
+
+
+def test_a_server_that_is_gone_is_found_out_at_once_and_one_that_is_silent_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    port = server.port
+    client = dist.TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=3))
+    del server
+    begun = time.monotonic()
+    with pytest.raises(LostError, match="refused"):
+        second_connection(dist.PrefixStore("run", client))
+    with socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        silent.bind(("127.0.0.1", port))
+        silent.listen()
+        monkeypatch.setattr(connections, "CONNECT", 0.2)
+        with pytest.raises(LostError, match=r"no answer for 0\.4 s"):
+            second_connection(dist.PrefixStore("run", client))
+        assert time.monotonic() - begun < 10
+        assert client.timeout == timedelta(seconds=3)
