@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import keyword
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -85,6 +85,26 @@ def check_positions(at: object, what: str) -> tuple[int, ...]:
     if not positions or any(isinstance(p, bool) or not isinstance(p, int) or abs(p) > LARGEST for p in positions):
         raise PluginError(f"{what} has at={shown(at)}; it must be positions in a group, such as (0, -1).")
     return tuple(dict.fromkeys(positions))
+
+
+def check_where(where: object, what: str) -> dict[str, int]:
+    """Return positions of axes and parts by their names.
+
+    >>> check_where({"pipe": -1}, "Mode('loss')"), check_where(None, "Mode('loss')")
+    ({'pipe': -1}, {})
+    """
+    if where is None:
+        return {}
+    given = exhaust(where.items(), f"{what}: where") if isinstance(where, Mapping) else ((None, None),)
+    positions: dict[str, int] = {}
+    for name, value in given:
+        position = whole_number(value)
+        if isinstance(name, str) and position is not None and abs(position) <= LARGEST:
+            positions[name] = position
+    if len(positions) < len(given):
+        rule = "it must map the names of axes or parts to positions, as in {'pipe': -1}"
+        raise PluginError(f"{what} has where={shown(where)}; {rule}.")
+    return positions
 
 
 def whole_number(value: Any) -> int | None:

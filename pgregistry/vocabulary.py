@@ -8,7 +8,7 @@ Everything here is plain data; `plan` computes groups from all modes together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
@@ -181,6 +181,8 @@ class Mode:
             (which declares them) or by name. `()` is each rank alone.
         at: Keep only these positions of each group, as in `at=(0, -1)`. Positions out of range
             are dropped. The ranks left out are in no group of this mode.
+        where: Keep only the ranks at these positions of axes and named parts, as in `where={"pipe": -1}`; `over`
+            must not touch them. A position that is not there leaves the mode without groups.
         groups: A function of the `Mesh` that returns rank lists, instead of `over`. A process group has the order
             of its list.
         after: Modes that come before this one in the execution order, if they exist.
@@ -197,6 +199,7 @@ class Mode:
     name: str
     over: tuple[Reference, ...] | None
     at: tuple[int, ...] | None
+    where: Mapping[str, int] = field(hash=False)
     groups: GroupsFunction | None
     after: tuple[str, ...]
     dedicated: bool
@@ -210,6 +213,7 @@ class Mode:
         name: str,
         over: OneOrMore | None = None,
         at: int | Iterable[int] | None = None,
+        where: Mapping[str, int] | None = None,
         groups: GroupsFunction | None = None,
         after: str | Iterable[str] = (),
         dedicated: bool = False,
@@ -227,13 +231,15 @@ class Mode:
             raise PluginError(f"{what} has groups={shown(groups)}; it must be a function of the mesh.")
         if groups is None and sizes != ():
             raise PluginError(f"{what} must not have both sizes= and over=; over= declares its own sizes.")
-        if groups is not None and at is not None:
-            way_out = "the function itself can return only those ranks"
-            raise PluginError(f"{what} must not have both at= and groups=; {way_out}.")
+        for key, given in (("at", at), ("where", where)):
+            if groups is not None and given is not None:
+                way_out = "the function itself can return only those ranks"
+                raise PluginError(f"{what} must not have both {key}= and groups=; {way_out}.")
         fields: dict[str, Any] = {
             "name": name,
             "over": None if over is None else _references(over, what),
             "at": None if at is None else values.check_positions(at, what),
+            "where": values.check_where(where, what),
             "groups": groups,
             "after": values.check_names("after", after, what),
             "dedicated": values.check_flag("dedicated", dedicated, what),
@@ -247,8 +253,8 @@ class Mode:
 
     @property
     def declares(self) -> tuple[Reference, ...]:
-        """Return the references of the mode: those it is over, or those whose sizes `groups` reads."""
-        return self.sizes if self.over is None else self.over
+        """Return the references of the mode: what it is over, what it is `where`, or what sizes `groups` reads."""
+        return self.sizes if self.over is None else (*self.over, *self.where)
 
 
 def _references(over: OneOrMore, what: str) -> tuple[Reference, ...]:

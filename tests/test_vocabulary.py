@@ -8,6 +8,7 @@ import pytest
 
 from pgregistry import FULL, REST, Axis, Mode, PluginError, Split
 
+EXAMPLE = "{'pipe': -1}"
 DECLARATIONS = [
     (lambda: Axis("a", inside=5), "Axis('a') has inside=5; it must be a name or a list of names."),
     (lambda: Axis("a", outside=[5]), "Axis('a') has outside=[5]; it must be a name or a list of names."),
@@ -25,6 +26,17 @@ DECLARATIONS = [
             "Split('ring'): 'None' cannot name a size; it must be an identifier and not a keyword of Python, "
             "because users write it as an argument (tensor=2)."
         ),
+    ),
+    *(
+        (
+            lambda where=where: Mode("m", over=(), where=where),
+            f"Mode('m') has where={where!r}; it must map the names of axes or parts to positions, as in {EXAMPLE}.",
+        )
+        for where in ("pipe", ["pipe"], {"pipe": "last"}, {"pipe": True}, {1: 0}, {"pipe": 1.5}, {"pipe": None}, 3)
+    ),
+    (
+        lambda: Mode("m", groups=lambda mesh: [], where={"pipe": 0}),
+        "Mode('m') must not have both where= and groups=; the function itself can return only those ranks.",
     ),
     (
         lambda: Mode("m", over=(), timeout=366 * 24 * 3600 + 1),

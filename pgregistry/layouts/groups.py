@@ -116,6 +116,8 @@ class LayoutGroups(Groups):
     @cached_property
     def _runs(self) -> list[tuple[int, int]]:
         """Groups by length, as how many values of the ragged digit have it, and how many ranks `at` keeps of each."""
+        if any(not 0 <= position < size for size, _, position in self.layout.where):
+            return []
         lengths = self.layout.ragged.runs if self.layout.ragged else ((1, 1),)
         runs = [(number, len(self.layout.kept(length * self._rest))) for number, length in lengths]
         return [(number, kept) for number, kept in runs if number and kept]
@@ -124,7 +126,8 @@ class LayoutGroups(Groups):
     def _held(self) -> list[tuple[int, int]]:
         """The digits that are fixed inside a group as (how many values, stride), outermost first."""
         layout, ragged = self.layout, self.layout.ragged
-        taken = list(layout.factors) + ([(ragged.whole, ragged.stride)] if ragged else [])
+        taken = [*layout.factors, *((size, stride) for size, stride, _ in layout.where)]
+        taken += [(ragged.whole, ragged.stride)] if ragged else []
         held, above = [], layout.world
         for size, stride in sorted(taken, key=lambda factor: -factor[1]):
             held.append((above // (size * stride), size * stride))
@@ -137,7 +140,7 @@ class LayoutGroups(Groups):
         return prod(count for count, _ in self._held) if self._runs else 0
 
     def _at(self, index: int) -> tuple[int, ...]:
-        base = 0
+        base = sum(position * stride for _, stride, position in self.layout.where)
         for count, stride in reversed(self._held):
             index, value = divmod(index, count)
             base += value * stride
@@ -156,7 +159,7 @@ class LayoutGroups(Groups):
         return base
 
     def sample(self, rank: int, count: int) -> GroupSample | None:
-        if not 0 <= rank < self.layout.world:
+        if not self.layout.has(rank):
             return None
         base = self._base(rank)
         free = self.layout.free(self._run(base))
@@ -179,13 +182,13 @@ class LayoutGroups(Groups):
         return tuple(ranks)
 
     def group_of(self, rank: int) -> tuple[int, ...] | None:
-        if not 0 <= rank < self.layout.world:
+        if not self.layout.has(rank):
             return None
         ranks = self._ranks(self._base(rank))
         return ranks if self.layout.at is None or rank in ranks else None
 
     def index_of(self, rank: int) -> int | None:
-        if not 0 <= rank < self.layout.world or (self.layout.at is not None and self.group_of(rank) is None):
+        if not self.layout.has(rank) or (self.layout.at is not None and self.group_of(rank) is None):
             return None
         base, index, ragged = self._base(rank), 0, self.layout.ragged
         for count, stride in self._held:

@@ -19,6 +19,8 @@ from typing import TypeAlias
 
 Factor: TypeAlias = tuple[int, int]
 Factors: TypeAlias = tuple[Factor, ...]
+#: Factors with a position along each: (size, stride, position).
+Positions: TypeAlias = tuple[tuple[int, int, int], ...]
 
 
 def merge(factors: Iterable[Factor]) -> Factors:
@@ -32,6 +34,32 @@ def merge(factors: Iterable[Factor]) -> Factors:
         else:
             merged.append((size, stride))
     return tuple(merged)
+
+
+def pin(places: Iterable[tuple[Factors, int]]) -> Positions:
+    """Return positions along canonical factors in canonical form: outermost first, without size 1, adjacent joined.
+
+    Negative positions count from the end. One that is not there makes all others irrelevant.
+
+    >>> pin([(((4, 4),), -1), (((2, 2),), 0), (((2, 1),), 1)])    # 3·4 + 0·2 + 1
+    ((16, 1, 13),)
+    >>> pin([(((4, 4),), 0), (((2, 2),), 2)])
+    ((2, 2, 2),)
+    """
+    pinned: list[tuple[int, int, int]] = []
+    for factors, position in places:
+        total, stride = whole(factors), factors[-1][1] if factors else 1
+        if not -total <= position < total:
+            return ((total, stride, position),)
+        rank = offset(factors, position % total)
+        pinned += [(size, stride, rank // stride % size) for size, stride in factors]
+    joined: list[tuple[int, int, int]] = []
+    for size, stride, position in sorted(pinned, key=lambda one: -one[1]):
+        if joined and joined[-1][1] == size * stride:
+            outer, _, outer_position = joined.pop()
+            size, position = outer * size, outer_position * size + position
+        joined.append((size, stride, position))
+    return tuple(joined)
 
 
 def whole(factors: Factors) -> int:
@@ -141,12 +169,18 @@ class Layout:
         factors: The factors that vary inside a group, in canonical form, without the ragged one.
         ragged: The factor that varies in runs of which the last is short, if there is one.
         at: The positions that each group keeps; None for all.
+        where: The positions outside of the groups that all groups are at, as `pin` returns them.
     """
 
     world: int
     factors: Factors
     ragged: Ragged | None = None
     at: tuple[int, ...] | None = None
+    where: Positions = ()
+
+    def has(self, rank: int) -> bool:
+        """Return True if a rank is in the world, and at the positions of `where`."""
+        return 0 <= rank < self.world and all(rank // stride % size == place for size, stride, place in self.where)
 
     def free(self, fixed: int = 0) -> Factors:
         """Return the factors that vary in a group, outermost first, the ragged one at the length of run `fixed`."""
@@ -168,7 +202,7 @@ class Layout:
         >>> Layout(8, ((4, 1),), at=(0, -1, 9)).key() == Layout(8, ((4, 1),), at=(3, 0)).key()
         True
         """
-        ragged, at = None, self.at
+        ragged, at, factors, where = None, self.at, self.factors, self.where
         if self.ragged is not None:
             ragged = (self.ragged.whole, self.ragged.size, self.ragged.stride, self.ragged.side)
             longest = whole(self.factors) * max(length for count, length in self.ragged.runs if count)
@@ -177,7 +211,10 @@ class Layout:
             size = whole(self.factors)
             kept = tuple(self.kept(size))
             at = None if len(kept) == size else kept
-        return (self.world, self.factors, ragged, at)
+            if len(kept) == 1:  # each rank alone, at one more position
+                pinned = [(((size, stride),), position) for size, stride, position in where]
+                at, factors, where = None, (), pin([*pinned, (factors, kept[0])])
+        return (self.world, factors, ragged, at, *([where] if where else []))
 
 
 def coordinate(factors: Factors, rank: int) -> int:

@@ -11,6 +11,7 @@ from itertools import combinations
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
 from pgregistry.planning.references import default_size, label, named, walk
 from pgregistry.registry.plugin import Plugin
+from pgregistry.values import shown
 from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special
 
 
@@ -96,6 +97,7 @@ def declare(declared: Iterable[DeclaredMode], absent: Mapping[str, str], problem
     for one in declared:
         _check_independent(together, one, one.mode.over or (), problems)
         _check_splits(together, one, problems)
+        _check_where(together, one, problems)
     _raise_more_than(known, problems)
     together.uses = {name: _uses(one, together) for name, one in by_name.items()}
     order = execution_order(together.uses, {name: one.mode.after for name, one in by_name.items()})
@@ -202,6 +204,25 @@ def _check_splits(together: Declarations, one: DeclaredMode, problems: Problems)
             if isinstance(part, Part) and part.split.ragged:
                 rule = "a part of a ragged split, which cannot be split again"
                 problems.add(one.error(f"splits {label(item)!r}, {rule}."))
+
+
+def _check_where(together: Declarations, one: DeclaredMode, problems: Problems) -> None:
+    """Add each name in `where` that varies inside a group or with another name in it, and each ragged part."""
+    over = one.mode.over or ()
+    for index, name in enumerate(one.mode.where):
+        given = f"has where={shown(one.mode.where)}"
+        for other in (*over, *list(one.mode.where)[:index]):
+            if not together.independent(name, other):
+                rule = f"{label(other)!r} must not touch {name!r}"
+                if other in over:
+                    rule = (
+                        f"it is over {label(other)!r}, which must not touch {name!r}; at= keeps positions of each group"
+                    )
+                problems.add(one.error(f"{given}; {rule}."))
+        for item in map(together.find, (name, *over)):
+            if isinstance(item, Part) and item.split.ragged:
+                rule = f"{given}, which does not go with a ragged split, as that of {label(item)!r}"
+                problems.add(one.error(f"{rule}. List the groups with groups=."))
 
 
 def _check_independent(

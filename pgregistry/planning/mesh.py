@@ -17,6 +17,7 @@ from pgregistry.layouts.layout import (
     cuts,
     merge,
     outer_sizes,
+    pin,
     run_counts,
     whole,
 )
@@ -109,7 +110,8 @@ class Mesh:
             runs = []
         if len(runs) > 1:
             raise PluginError(f"mode {mode.name!r} is over two ragged splits, which have no closed form; use groups=.")
-        return Layout(self.world_size, merge(factors), runs[0] if runs else None, mode.at)
+        where = pin((self._factors(name)[0], position) for name, position in mode.where.items())
+        return Layout(self.world_size, merge(factors), runs[0] if runs else None, mode.at, where)
 
     def check_splits(self, problems: Problems) -> None:
         """Add one error for each split whose size does not fit."""

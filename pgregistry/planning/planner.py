@@ -175,7 +175,9 @@ class Planner:
         groups = checked_groups(one, mesh) if layout is None else laid_out(layout)
         over = tuple(label(reference) for reference in mode.over or ())
         settings = {key: given[key].value if key in given else getattr(mode, key) for key in MODE_SETTINGS}
-        return PlannedMode(mode.name, one.plugin, over, layout, place(groups, self._ranks), **settings)
+        return PlannedMode(
+            mode.name, one.plugin, over, layout, place(groups, self._ranks), where=mode.where, **settings
+        )
 
     def _process_group_options(self, planned: Iterable[PlannedMode]) -> dict[str, dict[str, object]]:
         """Return the backend options that plugins give, by mode."""

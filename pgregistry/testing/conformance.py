@@ -24,7 +24,7 @@ class PluginConformance:
             fit no world are left out. None chooses some.
         worlds: The world sizes to plan.
         only: The plugins to be on, for a plugin that cannot be on beside all that are installed.
-        partial: The modes that may leave ranks out. None allows it to modes with `at` or `groups`.
+        partial: The modes that may leave ranks out. None allows it to modes with `at`, `where` or `groups`.
     """
 
     plugin: ClassVar[str]

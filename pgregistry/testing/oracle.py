@@ -31,6 +31,11 @@ class Oracle:
     def groups(self, mode: Mode) -> list[tuple[int, ...]]:
         """Return the groups of a mode over axes and parts, ascending by first rank."""
         groups = self._agreeing(mode.over or ())
+        for name, position in mode.where.items():
+            item, size = self._sized[name], self._plan.sizes[name]
+            along = self._digit(name) if isinstance(item, Axis) else self._coordinate(item)
+            there = position + size if position < 0 else position
+            groups = [group for group in groups if along[group[0]] == there]
         if mode.at is not None:
             kept = ([group[place] for place in mode.at if -len(group) <= place < len(group)] for group in groups)
             groups = [tuple(sorted({*ranks})) for ranks in kept if ranks]

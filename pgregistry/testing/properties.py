@@ -94,7 +94,8 @@ def _differs(what: str, here: Plan, there: Plan) -> Iterator[str]:
 def _covers(subject: Subject) -> Iterator[str]:
     partial = subject.partial
     if partial is None:
-        partial = [name for name, mode in subject.modes.items() if mode.at is not None or mode.groups is not None]
+        modes = subject.modes.items()
+        partial = [name for name, mode in modes if mode.at is not None or mode.where or mode.groups is not None]
     yield from map(str, subject.faults)
     for case in subject.cases:
         for name in subject.modes:
@@ -108,7 +109,7 @@ def _covers(subject: Subject) -> Iterator[str]:
                     owner[rank] = group
             missing = set(range(case.world)) - owner.keys()
             if missing and name not in partial:
-                rule = "only a mode with at= or groups= may"
+                rule = "only a mode with at=, where= or groups= may"
                 yield f"{case}: mode {name!r} leaves out {format_ranks(missing)}; {rule}."
 
 

@@ -41,7 +41,7 @@ class Subject:
         sizes: Values to try for each size, in all combinations. None chooses some.
         worlds: The world sizes to plan.
         only: The plugins to be on, for a plugin that cannot be on beside all others.
-        partial: The modes that may leave ranks out. None allows it to modes with `at` or `groups`.
+        partial: The modes that may leave ranks out. None allows it to modes with `at`, `where` or `groups`.
         expected: Returns the groups of a mode as its author worked them out, or None.
         run_ranks: Starts local ranks.
     """

@@ -23,6 +23,7 @@ AGREEMENT = ("coordination/*.py", "runtime/entry.py", "runtime/initialize.py", "
 UNSHOWN = {
     "which hosts the store, is gone before all ranks": "its text depends on the moment",
     "init() is running in another thread": "two threads must call init at one moment",
+    "another version of pgregistry wrote it": "the other version is needed",
     "nother program writes to": "another program must write into the store of a run",
 }
 

@@ -140,7 +140,27 @@ def worlds(draw: st.DrawFn, ragged: bool) -> dict[str, Any]:
         "groups": agreeing(place, set(over)),
         "positions": positions,
         "sizes": sizes,
+        "beside": [name for name in sorted(leaves) if name in positions and name not in over],
     }
+
+
+@st.composite
+def worlds_with_where(draw: st.DrawFn) -> dict[str, Any]:
+    """A world, positions of what its groups are not over, and the groups that are there."""
+    world = draw(worlds(ragged=False))
+    where = {}
+    for name in draw(st.permutations(world["beside"]))[: draw(st.integers(0, 2))]:
+        size = world["sizes"][name]
+        where[name] = draw(
+            st.integers(-size - 1, size) if draw(st.integers(0, 3)) == 0 else st.integers(-size, size - 1)
+        )
+    there = {name: at + world["sizes"][name] if at < 0 else at for name, at in where.items()}
+    groups = [
+        group
+        for group in world["groups"]
+        if all(world["positions"][name][group[0]] == position for name, position in there.items())
+    ]
+    return {**world, "where": where, "groups": groups}
 
 
 def check(groups: Any, expected: list[tuple[int, ...]], world_size: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plans import THREE, extras, planned
-from random_worlds import AT, EXAMPLES, agreeing, check, divided, keeping, world_of, worlds
+from random_worlds import AT, EXAMPLES, agreeing, check, divided, keeping, world_of, worlds, worlds_with_where
 
 import pgregistry
 from pgregistry import WORLD, Axis, Mode, Plan, Split
@@ -23,6 +23,15 @@ def test_groups_are_the_ranks_that_agree_on_everything_else(world: dict[str, Any
     asked = Mode("asked", over=world["over"], at=at)
     plan = planned(world["world_size"], *world["modes"], asked, **world["keywords"])
     check(plan["asked"].groups, keeping(world["groups"], at), world["world_size"])
+
+
+@EXAMPLES
+@given(worlds_with_where(), AT)
+def test_groups_are_those_at_the_positions_of_where(world: dict[str, Any], at: tuple[int, ...] | None) -> None:
+    asked = Mode("asked", over=world["over"], at=at, where=world["where"])
+    plan = planned(world["world_size"], *world["modes"], asked, **world["keywords"])
+    check(plan["asked"].groups, keeping(world["groups"], at), world["world_size"])
+    assert Plan.from_json(plan.to_json()) == plan
 
 
 @EXAMPLES
@@ -97,6 +106,28 @@ def test_an_index_out_of_range_is_an_index_error() -> None:
 def test_positions_out_of_every_group_leave_a_mode_without_groups() -> None:
     groups = planned(12, *THREE, Mode("third", over="lane", at=2))["third"].groups
     assert (len(groups), list(groups), groups.sizes(), groups.group_of(0)) == (0, [], {}, None)
+
+
+def test_the_data_groups_of_the_last_stage_are_in_closed_form_at_any_world_size() -> None:
+    loss = Mode("loss", over="data", where={"pipe": -1})
+    small = pgregistry.plan(8, pipe=2, tensor=2, extra=[loss])
+    assert list(small["loss"].groups) == [(2, 6), (3, 7)]
+    assert (small["loss"].group_of(0), small["loss"].groups.index_of(7)) == (None, 1)
+    large = pgregistry.plan(1 << 40, pipe=16, tensor=8, extra=[Mode("loss", over=("data",), where={"pipe": -1}, at=-1)])
+    assert large["loss"].group_of((1 << 40) - 3) == ((1 << 40) - 3,)
+    assert (large["loss"].group_of(8), len(large["loss"].groups)) == (None, 8)
+
+
+def test_a_position_that_is_not_there_leaves_a_mode_without_groups() -> None:
+    for position in (2, -3):
+        groups = extras(8, *THREE[1:], Mode("m", over="stage", where={"lane": position}))["m"].groups
+        assert (len(groups), list(groups), groups.group_of(0), groups.index_of(0), groups.sizes()) == (
+            0,
+            [],
+            None,
+            None,
+            {},
+        )
 
 
 def test_a_million_ranks_are_planned_without_listing_their_groups(monkeypatch: pytest.MonkeyPatch) -> None:

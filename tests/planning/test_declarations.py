@@ -9,7 +9,7 @@ from origin import EIGHT
 from plans import RING, SIXTEEN, THREE, extras, plan_refusal, planned, refusal
 
 import pgregistry
-from pgregistry import WORLD, Axis, Mode, PluginError, Split
+from pgregistry import WORLD, Axis, ConfigError, Mode, PluginError, Split
 
 
 @pytest.mark.parametrize("side", ["inner", "outer"])
@@ -19,6 +19,42 @@ def test_a_part_of_a_ragged_split_cannot_be_split_again(side: str) -> None:
     name = "near" if side == "inner" else "far"
     assert refusal(PluginError, 12, *THREE, again) == (
         f"mode 'again' (plugin 'extra') splits '{name}', a part of a ragged split, which cannot be split again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("over", "where", "rule"),
+    [
+        ("ring", {"ring": 0}, "it is over 'ring', which must not touch 'ring'; at= keeps positions of each group"),
+        ("near", {"ring": 0}, "it is over 'near', which must not touch 'ring'; at= keeps positions of each group"),
+        (WORLD, {"ring": 0}, "it is over 'world', which must not touch 'ring'; at= keeps positions of each group"),
+        ("lane", {"ring": 0, "far": 1}, "'ring' must not touch 'far'"),
+    ],
+)
+def test_where_is_independent_of_over_and_of_itself(over: Any, where: dict[str, int], rule: str) -> None:
+    far = Mode("far", over=Split("ring", outer="far", inner="near"))
+    assert refusal(PluginError, 12, *THREE, far, Mode("m", over=over, where=where)) == (
+        f"mode 'm' (plugin 'extra') has where={where}; {rule}."
+    )
+
+
+def test_where_names_what_is_declared_and_comes_after_it() -> None:
+    assert refusal(PluginError, 12, *THREE, Mode("m", over="lane", where={"rin": 0})) == (
+        "mode 'm' (plugin 'extra') needs 'rin', which no plugin declares. Did you mean 'ring'?"
+    )
+    assert plan_refusal(ConfigError, 8, Mode("m", over="data", where={"pipe": 0}), disable=["pipe", "model"]) == (
+        "mode 'm' (plugin 'extra') needs 'pipe', but plugin 'pipe' is disabled (keyword).\n"
+        "Switch 'pipe' on, or disable 'extra' too."
+    )
+    assert planned(12, *THREE, Mode("a", over="lane", where={"stage": 0})).modes == ("lane", "ring", "stage", "a")
+
+
+@pytest.mark.parametrize(("over", "where"), [("thirds", {"lane": 0}), ("lane", {"thirds": 0})])
+def test_where_does_not_go_with_a_ragged_split_even_if_that_divides(over: str, where: dict[str, int]) -> None:
+    thirds = Mode("thirds", over=Split("ring", inner="thirds", size=3, ragged=True))
+    assert refusal(PluginError, 12, *THREE, thirds, Mode("m", over=over, where=where)) == (
+        f"mode 'm' (plugin 'extra') has where={where}, which does not go with a ragged split, as that of 'thirds'. "
+        "List the groups with groups=."
     )
 
 

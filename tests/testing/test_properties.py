@@ -127,7 +127,7 @@ def test_a_mode_that_leaves_ranks_out_must_be_one_that_may(plugin: Any) -> None:
     subject = plugin(modes("yield Mode('acme', over=WORLD, at=0)", "yield Mode('b', groups=lambda mesh: [(0,)])"))
     assert wrong(subject, "groups_are_disjoint_and_cover") == []
     first, *_ = wrong(replace(subject, partial=["acme"]), "groups_are_disjoint_and_cover")
-    assert first == "at 2 ranks: mode 'b' leaves out rank 1; only a mode with at= or groups= may."
+    assert first == "at 2 ranks: mode 'b' leaves out rank 1; only a mode with at=, where= or groups= may."
 
 
 def swapped(plan: Plan, mode: str, groups: Iterable[Sequence[int]]) -> Plan:

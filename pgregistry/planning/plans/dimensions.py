@@ -160,13 +160,15 @@ def positions(plan: PlanContents) -> int:
 def spans(mode: PlannedMode) -> bool:
     """Return True if the groups of a mode are lines of a mesh of all ranks."""
     layout = mode.layout
-    return layout is not None and layout.ragged is None and layout.at is None
+    return layout is not None and layout.ragged is None and layout.at is None and not layout.where
 
 
 def _why_not(mode: PlannedMode) -> str:
     if mode.layout is None:
         return "its groups are listed by a function"
-    return "its last group is short" if mode.layout.ragged else "it keeps some positions of its groups only"
+    if mode.layout.ragged:
+        return "its last group is short"
+    return f"it keeps some {'ranks' if mode.layout.where else 'positions of its groups'} only"
 
 
 def _factor(plan: PlanContents, axis: str) -> Factor:

@@ -93,6 +93,10 @@ def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any
         entry["groups"] = [list(group) for group in mode.groups]
     if layout is not None and layout.ragged is not None:
         entry["ragged_run"] = asdict(layout.ragged)
+    if layout is not None and layout.where:
+        entry["where"] = [list(one) for one in layout.where]
+    if mode.where:
+        entry["where_names"] = dict(mode.where)
     for key in ONLY_IF_SET:
         if (value := getattr(mode, key)) or (value is False and key == "cpu"):
             entry[key] = value
@@ -138,7 +142,9 @@ def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | No
     groups = ListedGroups(entry["groups"]) if layout is None else place(laid_out(layout), ranks)
     plugin = Plugin(entry["plugin"], entry["distribution"], entry["version"])
     settings = {key: entry[key] for key in ONLY_IF_SET if key in entry}
-    return PlannedMode(entry["name"], plugin, tuple(entry["over"]), layout, groups, **settings)
+    return PlannedMode(
+        entry["name"], plugin, tuple(entry["over"]), layout, groups, **settings, where=entry.get("where_names", {})
+    )
 
 
 def _to_layout(entry: dict[str, Any], positions: int) -> Layout:
@@ -146,4 +152,6 @@ def _to_layout(entry: dict[str, Any], positions: int) -> Layout:
     ragged = Ragged(**entry["ragged_run"]) if entry["ragged"] else None
     if ragged is not None:
         factors.remove(ragged.free(0))
-    return Layout(positions, merge(factors), ragged, None if entry["at"] is None else tuple(entry["at"]))
+    at = None if entry["at"] is None else tuple(entry["at"])
+    where = tuple((size, stride, position) for size, stride, position in entry.get("where", ()))
+    return Layout(positions, merge(factors), ragged, at, where)

@@ -23,6 +23,7 @@ class PlannedMode:
         name: The name of the mode.
         plugin: The plugin that declares it.
         over: The names of what varies inside a group.
+        where: The positions of axes and parts that all groups are at, by name.
         layout: The groups in closed form; None for those that a function listed.
         groups: A lazy sequence of rank tuples, ascending by first rank.
         dedicated: True if it refuses to share process groups.
@@ -40,6 +41,7 @@ class PlannedMode:
     timeout: float | None = None
     cpu: bool | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    where: Mapping[str, int] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash((self.name, self.plugin, self.layout))  # not all of `options` and `groups` is hashable

@@ -110,11 +110,18 @@ def picture(plan: PlanContents) -> str:
 
 
 def over(mode: PlannedMode) -> str:
-    """Return what varies inside a group, or `listed` if a function lists the groups."""
+    """Return what varies inside a group, or `listed` if a function lists the groups.
+
+    >>> import pgregistry
+    >>> loss = pgregistry.Mode("loss", over="data", where={"pipe": -1})
+    >>> over(pgregistry.plan(8, pipe=2, extra=[loss])["loss"])
+    'data where pipe=-1'
+    """
     if mode.layout is None:
         return "listed"
     at = "" if mode.layout.at is None else f" at {', '.join(map(str, mode.layout.at))}"
-    return (", ".join(mode.over) or "each rank alone") + at
+    where = ", ".join(f"{name}={position}" for name, position in mode.where.items())
+    return (", ".join(mode.over) or "each rank alone") + at + (f" where {where}" if where else "")
 
 
 def counts(mode: PlannedMode) -> str:

@@ -24,7 +24,8 @@ DECLARATIONS = Section(
         ),
         Refusal(
             "A Mode is invalid.",
-            "It has either `over=` or `groups=`. `at=` goes only with `over=`, and `sizes=` only with `groups=`.",
+            """It has either `over=` or `groups=`. `at=` and `where=` go only with `over=`, and `sizes=` only with
+            `groups=`.""",
             """
             Mode("", over="data")
             Mode("ends")
@@ -33,6 +34,7 @@ DECLARATIONS = Section(
             Mode("ends", over="pipe", at=())
             Mode("ends", groups=[[0, 1]])
             Mode("ends", groups=lambda mesh: [], at=0)
+            Mode("ends", over="data", where={"pipe": "last"})
             Mode("ends", over="pipe", dedicated=1)
             Mode("ends", over="pipe", timeout=0)
             """,
@@ -57,6 +59,14 @@ DECLARATIONS = Section(
             """
             pgregistry.plan(8, extra=[Mode("twice", over=("data", "data"))])
             pgregistry.plan(8, extra=[Mode("both", over=("zero1", Split("data", inner="expert")))])
+            """,
+        ),
+        Refusal(
+            "`where=` names what the mode is over, or a ragged split.",
+            "A position outside of the groups is one along what `over=` does not touch.",
+            """
+            pgregistry.plan(8, extra=[Mode("last", over=("data", "pipe"), where={"pipe": -1})])
+            pgregistry.plan(8, extra=[Mode("last", over=(), where={"nettest": 0})])
             """,
         ),
         Refusal(

@@ -24,6 +24,8 @@ PLANS = {
     "within, permuted": lambda: pgregistry.plan(16, within=[5, 1, 9, 3], tensor=2, nettest=3),
     "at": lambda: extras(8, Mode("ends", over=Axis("ring", 4), at=(0, -1))),
     "at nothing": lambda: extras(8, Mode("ends", over=Axis("ring", 4), at=9)),
+    "where": lambda: pgregistry.plan(8, pipe=4, extra=[Mode("m", over="data", where={"pipe": -1}, at=0)]),
+    "where nothing": lambda: pgregistry.plan(8, pipe=4, extra=[Mode("m", over="data", where={"tensor": 3})]),
     "ragged": lambda: extras(8, Mode("near", over=RAGGED), Mode("far", over="far")),
     "ragged at": lambda: extras(8, Mode("near", over=RAGGED, at=(1, -1)), Mode("far", over="far", at=-1)),
     "ragged within": lambda: extras(9, Mode("far", over=RAGGED.outer, at=-1), within=range(1, 9)),
@@ -82,6 +84,15 @@ def test_the_document_says_within_and_what_a_mode_says_only_where_they_are_said(
     assert document["within"] == [0, 1]
     (tensor,) = [mode for mode in document["modes"] if mode["name"] == "tensor"]
     assert list(tensor)[-3:] == ["groups", "backend", "cpu"]
+
+
+def test_where_is_in_the_document_as_merged_positions_and_as_it_was_declared() -> None:
+    asked = Mode("m", over="data", where={"tensor": 0, "pipe": -1})
+    (m,) = [
+        mode for mode in of_plan(pgregistry.plan(16, tensor=2, pipe=4, extra=[asked]))["modes"] if mode["name"] == "m"
+    ]
+    assert (m["layout"], m["where"], m["where_names"]) == ([[2, 8]], [[8, 1, 6]], {"tensor": 0, "pipe": -1})
+    assert m["groups"] == [[6, 14]]
 
 
 def test_a_listed_mode_has_no_layout_and_a_ragged_one_its_full_size() -> None:

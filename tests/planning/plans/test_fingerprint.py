@@ -70,6 +70,31 @@ def test_the_fingerprint_does_not_cover_how_the_same_groups_are_nested_or_named(
     assert one.fingerprint == two.fingerprint
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        Mode("m", over="data", where={"pipe": 1, "tensor": 0}),
+        Mode("m", over="data", where={"tensor": -2, "pipe": -1}),
+        Mode("m", over="data", where={"near": 2}),
+        Mode("m", over="zero1", where={"near": -2}),
+    ],
+    ids=str,
+)
+def test_the_fingerprint_does_not_cover_how_the_same_place_is_said(said: Mode) -> None:
+    near = Split(("pipe", "tensor"), inner="near", size=4)
+    keywords = {"tensor": 2, "pipe": 2, "extra": [Mode("near", over=near), said]}
+    plan = pgregistry.plan(16, **keywords)
+    assert list(plan["m"].groups) == [(2, 6, 10, 14)]
+    assert alone(plan) == alone(
+        pgregistry.plan(16, tensor=2, pipe=2, extra=[Mode("m", over="data", where={"pipe": 1, "tensor": 0})])
+    )
+
+
+def test_each_rank_alone_at_a_position_is_one_position_of_groups() -> None:
+    one, other = Mode("m", over="pipe", at=-1), Mode("m", over=(), where={"pipe": 3})
+    assert alone(pgregistry.plan(16, pipe=4, extra=[one])) == alone(pgregistry.plan(16, pipe=4, extra=[other]))
+
+
 @pytest.mark.parametrize("at", [(0, 3), (-1, 0), (0, 9, 3), (3, 0)])
 def test_the_fingerprint_does_not_cover_how_the_same_positions_are_said(at: tuple[int, ...]) -> None:
     ends = extras(8, Mode("m", over=Axis("ring", 4), at=(0, -1)))
@@ -213,7 +238,8 @@ def said(draw: st.DrawFn) -> Plan:
         ]
         over = draw(st.lists(st.sampled_from(axes), unique=True))
         rest = [Mode(f"mode of {axis.name}", over=axis) for axis in axes if axis not in over]
-        plan = extras(8, Mode("m", over=over, at=at), *rest)
+        where = {axis.name: draw(st.integers(-2, 1)) for axis in axes if axis not in over and draw(st.booleans())}
+        plan = extras(8, Mode("m", over=over, at=at, where=where), *rest)
         return replace(plan, planned=tuple(mode for mode in plan.planned if mode.name == "m"))
     if way == "split":
         split = Split(WORLD, inner="near", outer="far", size=draw(st.integers(1, 9)), ragged=True)
