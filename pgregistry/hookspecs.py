@@ -32,7 +32,7 @@ def pgregistry_modes() -> Iterable[Mode]:  # type: ignore[empty-body]
 
         @hookimpl
         def pgregistry_modes():
-            yield Mode("context", over=Axis("context", inside=("data", "pipe"), outside="tensor"))
+            yield Mode("sequence", over=Axis("sequence", inside=("data", "pipe"), outside="tensor"))
     """
 
 
@@ -45,8 +45,8 @@ def pgregistry_check(plan: Plan) -> Iterable[str]:  # type: ignore[empty-body]
 
         @hookimpl
         def pgregistry_check(plan):
-            if plan.sizes["context"] > 8:
-                yield f"context = {plan.sizes['context']} is more than the kernels support (8)."
+            if plan.sizes["sequence"] > 8:
+                yield f"sequence = {plan.sizes['sequence']} is more than the kernels support (8)."
 
     Args:
         plan: All modes with their groups, and `plan.sizes`.
@@ -62,7 +62,7 @@ def pgregistry_process_group_options(mode: str, backend: str | None) -> Mapping[
 
         @hookimpl
         def pgregistry_process_group_options(mode, backend):
-            if mode == "context" and backend == "nccl":
+            if mode == "sequence" and backend == "nccl":
                 return {"is_high_priority_stream": True}
 
     Args:
@@ -81,7 +81,7 @@ def pgregistry_ready(context: ParallelContext) -> None:
 
         @hookimpl
         def pgregistry_ready(context):
-            torch.distributed.barrier(context["context"].group)
+            torch.distributed.barrier(context["sequence"].group)
 
     Args:
         context: The context that `init()` returns.
@@ -98,7 +98,7 @@ def pgregistry_commands(cli: click.Group) -> None:
         @hookimpl
         def pgregistry_commands(cli):
             @cli.command()
-            def context():
+            def longest():
                 "Print the longest sequence that fits."
 
     Args:

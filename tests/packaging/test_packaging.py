@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_core_and_the_plugins_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"pgregistry_data.py", "pgregistry/py.typed", "pgregistry/cli/__init__.py"} <= set(names)
-    assert {"pgregistry_pytest.py", "pgregistry/cli/plugins/template/module.py.in"} <= set(names)
+    assert {"pgregistry_pytest.py", "pgregistry/cli/plugins/template/hooks.py.in"} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names if not name.startswith("pgregistry")} == set()
 
 

@@ -210,6 +210,14 @@ def test_an_import_of_torch_is_told_in_a_folder_of_any_name(
     assert f"{folder}/acme_plugin.py:4: import torch" in said
 
 
+def test_a_plugin_may_annotate_its_arguments_with_public_names(plugin: Any) -> None:
+    hooks = "from pgregistry import Mesh, ParallelContext, Plan\n\ndef groups(mesh: Mesh):\n    return []\n\n"
+    hooks += "@hookimpl\ndef pgregistry_check(plan: Plan):\n    return []\n\n"
+    hooks += "@hookimpl\ndef pgregistry_ready(context: ParallelContext) -> None:\n    pass\n"
+    subject = plugin(modes("yield Mode('acme', groups=groups)", before=hooks), worlds=(2,))
+    assert wrong(subject, "it_imports_no_torch") == []
+
+
 def test_a_plugin_that_fails_on_real_ranks_is_told_with_the_rank(plugin: Any) -> None:
     ready = (
         "@hookimpl\ndef pgregistry_ready(context):\n    if context.rank == 2:\n        raise RuntimeError('no disk')\n"

@@ -6,6 +6,7 @@ import importlib.util
 import keyword
 import logging
 import re
+from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final
 import click
 
 from pgregistry.cli.options import trace_option
-from pgregistry.errors import ConfigError, PgregistryError, Problems
+from pgregistry.errors import ConfigError, PgregistryError, Problems, listing
 from pgregistry.planning.references import default_sizes
 from pgregistry.registry.manager import Registry
 from pgregistry.settings.options import RESERVED
@@ -25,34 +26,77 @@ log = logging.getLogger("pgregistry.cli")
 
 #: The longest name: with a longer one, a line of a file would be too long.
 LONGEST: Final = 24
-#: The files of a project, each with its template.
+#: The files of a project, each with its templates.
 FILES: Final = {
-    "pyproject.toml": "pyproject.toml.in",
-    "pgregistry_$name.py": "module.py.in",
-    "tests/test_$name.py": "test.py.in",
-    "README.md": "README.md.in",
+    "pyproject.toml": ("pyproject.toml.in",),
+    "pgregistry_$name.py": ("$kind.py.in", "hooks.py.in"),
+    "tests/test_$name.py": ("test.py.in",),
+    "README.md": ("README.md.in",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of project: what its mode is, and its groups at 8 ranks with tensor=2, and at size 2 if it has a size."""
+
+    about: str
+    groups: str
+    sized: bool = True
+
+
+STAYS: Final = "Being installed is all it takes; without a size it is 1, and nobody's ranks move."
+KINDS: Final = {
+    "split": Kind(
+        f"it splits the data axis, and neighbours along it are together. {STAYS}", "[(0, 2), (1, 3), (4, 6), (5, 7)]"
+    ),
+    "axis": Kind(
+        f"it is a factor of the world, between pipe and tensor, so data gets smaller. {STAYS}",
+        "[(0, 2), (1, 3), (4, 6), (5, 7)]",
+    ),
+    "groups": Kind(
+        "a function lists its groups, which are opposite ranks of a data group. Being installed is all it takes.",
+        "[(0, 6), (1, 7), (2, 4), (3, 5)]",
+        sized=False,
+    ),
 }
 
 
 @click.command("new")
 @click.argument("name")
+@click.option("--split", is_flag=True, help="Split the data axis (the default).")
+@click.option("--axis", is_flag=True, help="Add an axis of its own.")
+@click.option("--groups", is_flag=True, help="List groups with a function, for what axes cannot say.")
 @trace_option
-def new_command(name: str, trace: bool | None) -> None:
-    """Write a plugin project called NAME into a new folder here."""
+def new_command(name: str, trace: bool | None, **kinds: bool) -> None:
+    """Write a plugin project called NAME into a new folder here.
+
+    Its module declares a mode, and has each other hook as a comment.
+    """
+    chosen = [kind for kind, given in kinds.items() if given]
+    if len(chosen) > 1:
+        raise click.UsageError(f"Choose one of {listing(f'--{kind}' for kind in chosen)}.")
     with tracing(trace):
         _check_name(name)
-    folder = Path(f"pgregistry-{name.replace('_', '-')}")
+    kind = chosen[0] if chosen else "split"
+    folder, made = Path(f"pgregistry-{name.replace('_', '-')}"), KINDS[kind]
     if folder.exists():
         raise ConfigError(f"{folder} exists already. Choose another name, or move the folder.")
     words = {
         "name": name,
+        "kind": kind,
         "distribution": folder.name,
         "title": "".join(word.title() for word in name.split("_")),
         "version": ".".join(version("pgregistry").split(".")[:2]),
+        "about": made.about,
+        "groups": made.groups,
+        "size": f", {name}=2" if made.sized else "",
+        "word": f" {name}=2" if made.sized else "",
     }
-    for file, template in FILES.items():
+    templates = resources.files("pgregistry.cli.plugins") / "template"
+    for file, parts in FILES.items():
         path = folder / Template(file).substitute(words)
-        text = (resources.files("pgregistry.cli.plugins") / "template" / template).read_text(encoding="utf-8")
+        names = (Template(part).substitute(words) for part in parts)
+        text = "".join((templates / part).read_text(encoding="utf-8") for part in names)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(Template(text).substitute(words), encoding="utf-8")

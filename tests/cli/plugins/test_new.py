@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pgregistry
 from pgregistry.cli import run
+from pgregistry.registry.loading import HOOKS
 from pgregistry.testing.properties import PROPERTIES
 
 ROOT = Path(__file__).parents[3]
@@ -38,6 +42,7 @@ def pgregistry_modes():
         (["check", "--all"], 2, "No such option"),
         (["new"], 2, "Missing argument 'NAME'"),
         (["new", "a", "b"], 2, "unexpected extra argument"),
+        (["new", "a", "--axis", "--groups"], 2, "Choose one of --axis and --groups."),
     ],
 )
 def test_what_cannot_be_asked(words: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,9 +124,37 @@ def test_a_folder_that_cannot_be_written_is_an_error(here: Path, capsys: pytest.
     assert "pgregistry-ring/pyproject.toml cannot be written: No such file or directory." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["a", "a_name_of_twenty_4_chars"])
-def test_what_new_writes_is_formatted_and_linted_by_default_and_as_here(name: str, here: Path) -> None:
-    assert run(["new", name]) == 0
+KINDS = ["split", "axis", "groups"]
+
+
+def uncommented(module: str) -> str:
+    """Return a module with each hook that is there as a comment, and the import that these need."""
+    head, mark, hooks = module.partition("# from pgregistry import")
+    lines = [line.removeprefix("#").removeprefix(" ") for line in f"{mark}{hooks}".splitlines()]
+    imported, *rest = lines
+    return head.replace("\nfrom pgregistry", f"\nimport click\n{imported}\nfrom pgregistry", 1) + "\n".join([*rest, ""])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_project_of_each_kind_has_its_groups_and_every_hook_as_a_comment(
+    kind: str, here: Path, distribution: Callable[..., Path]
+) -> None:
+    assert run(["new", "ring", f"--{kind}"]) == 0
+    module = Path("pgregistry-ring/pgregistry_ring.py").read_text()
+    tests: dict[str, Any] = {}
+    exec(Path("pgregistry-ring/tests/test_ring.py").read_text(), tests)
+    distribution("pgregistry-ring", {"ring": "pgregistry_ring"}, {"pgregistry_ring.py": module})
+    tests["test_the_groups_are_those_of_the_table"]()
+    before = pgregistry.plan(8, tensor=2)
+    distribution("pgregistry-ring", {"ring": "pgregistry_ring"}, {"pgregistry_ring.py": uncommented(module)})
+    assert set(re.findall(r"^def (pgregistry_\w+)", uncommented(module), re.MULTILINE)) == set(HOOKS)
+    assert pgregistry.plan(8, tensor=2).fingerprint == before.fingerprint
+    assert run(["ring"]) == 0
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a", "split"), *(("a_name_of_twenty_4_chars", kind) for kind in KINDS)])
+def test_what_new_writes_is_formatted_and_linted_by_default_and_as_here(name: str, kind: str, here: Path) -> None:
+    assert run(["new", name, f"--{kind}"]) == 0
     (project,) = here.iterdir()
     for options in (["--isolated"], ["--config", str(ROOT / "pyproject.toml")]):
         for words in (["check"], ["format", "--check"]):
@@ -142,11 +175,15 @@ def environment(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_what_new_writes_installs_and_passes_its_tests_types_and_check_without_an_edit(
-    here: Path, tmp_path: Path
+@pytest.mark.parametrize(("kind", "hooks"), [*((kind, False) for kind in KINDS), ("split", True)])
+def test_what_new_writes_installs_and_passes_its_tests_types_and_check(
+    kind: str, hooks: bool, here: Path, tmp_path: Path
 ) -> None:
-    assert run(["new", "ring"]) == 0
+    assert run(["new", "ring", f"--{kind}"]) == 0
     python, project = environment(tmp_path / "environment"), here / "pgregistry-ring"
+    if hooks:
+        file = project / "pgregistry_ring.py"
+        file.write_text(uncommented(file.read_text()))
 
     def module(*words: str, folder: Path = project) -> str:
         done = subprocess.run([python, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=110)
@@ -158,5 +195,5 @@ def test_what_new_writes_installs_and_passes_its_tests_types_and_check_without_a
     assert f"{len(PROPERTIES) + 1} passed" in module("pytest", "-q", "-p", "no:cacheprovider")
     module("mypy", str(project), folder=ROOT)  # strict, like here, with what `make lint` has cached
     assert module("pgregistry", "check", "ring").startswith("ring (pgregistry-ring 0.1.0)\n  ok ")
-    plan = module("pgregistry", "plan", "8", "tensor=2", "ring=2", "--mode", "ring")
-    assert "0: 0 2\n1: 1 3\n2: 4 6\n3: 5 7\n" in plan
+    plan = module("pgregistry", "plan", "8", "tensor=2", *["ring=2"] * (kind != "groups"), "--mode", "ring")
+    assert ("0: 0 6\n1: 1 7\n2: 2 4\n3: 3 5\n" if kind == "groups" else "0: 0 2\n1: 1 3\n2: 4 6\n3: 5 7\n") in plan
