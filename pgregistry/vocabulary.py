@@ -88,7 +88,8 @@ class Split:
         inner: The name of the inner part, a size that the user can set.
         outer: The name of the outer part, likewise. At least one of the two has a name.
         size: The default of `inner`, or of `outer` if only that has a name: a number,
-            `FULL` (all), `HOST` (as many as one host has ranks) or the name of another size.
+            `FULL` (all), the name of another size, or `HOST` (`DOMAIN`), at which the inner part
+            is what lies inside one host (one domain). It is 1 if no equal split gives another.
         ragged: Allow a short last inner group, and a size above the whole, which is one group.
             The parts of a ragged split cannot be split again.
 
@@ -102,7 +103,7 @@ class Split:
     inner: Part
     outer: Part
     of: tuple[Reference, ...]
-    size: int | str | Special
+    size: int | str | Special | None
     ragged: bool
 
     def __init__(
@@ -110,7 +111,7 @@ class Split:
         of: OneOrMore,
         inner: str | None = None,
         outer: str | None = None,
-        size: int | str | Special = 1,
+        size: int | str | Special | None = None,
         ragged: bool = False,
     ) -> None:
         what = f"Split({shown(of)})"
@@ -121,19 +122,23 @@ class Split:
                 values.check_size_name(name, what)
         if inner == outer:
             raise PluginError(f"{what} has inner={inner!r} and outer={outer!r}; its parts must have different names.")
-        values.check_default_size(size, (FULL, HOST), what)
+        if size is not None:
+            values.check_default_size(size, (FULL, HOST, DOMAIN), what)
         self.of = _references(of, what)
         if not self.of:
             raise PluginError(f"{what} must split something: an axis, a part or WORLD.")
         self.size = size
         self.ragged = values.check_flag("ragged", ragged, what)
+        if self.ragged and size in (HOST, DOMAIN) and self.of != (WORLD,):
+            raise PluginError(f"{what} has size={size!r} and ragged=True; it must split WORLD then.")
         self.inner = Part(self, "inner", inner)
         self.outer = Part(self, "outer", outer)
 
     def _key(self) -> tuple[object, ...]:
-        return (self.of, self.inner.name, self.outer.name, self.size, self.ragged)
+        return (frozenset(map(_identity, self.of)), self.inner.name, self.outer.name, self.ragged)
 
     def __eq__(self, other: object) -> bool:
+        """Return True if the other is the same declaration: `size`, its default, may be given in one of them alone."""
         return isinstance(other, Split) and self._key() == other._key()
 
     def __hash__(self) -> int:
@@ -142,7 +147,8 @@ class Split:
     def __repr__(self) -> str:
         of = self.of[0] if len(self.of) == 1 else self.of
         named = "".join(f", {part.side}={part.name!r}" for part in (self.inner, self.outer) if part.name)
-        return f"Split({of!r}{named}, size={self.size!r}{', ragged=True' * self.ragged})"
+        size = "" if self.size is None else f", size={self.size!r}"
+        return f"Split({of!r}{named}{size}{', ragged=True' * self.ragged})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +261,11 @@ class Mode:
     def declares(self) -> tuple[Reference, ...]:
         """Return the references of the mode: what it is over, what it is `where`, or what sizes `groups` reads."""
         return self.sizes if self.over is None else (*self.over, *self.where)
+
+
+def _identity(reference: Reference) -> object:
+    """Return the name of an axis or a named part, else what tells a reference from others."""
+    return reference.name or reference if isinstance(reference, Axis | Part) else reference
 
 
 def _references(over: OneOrMore, what: str) -> tuple[Reference, ...]:

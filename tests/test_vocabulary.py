@@ -62,7 +62,7 @@ DECLARATIONS = [
     (lambda: Axis("ring", FULL), "Axis('ring') has size=FULL; it must be a number from 1, REST or the name of a size."),
     (
         lambda: Split("ring", inner="near", size=REST),
-        "Split('ring') has size=REST; it must be a number from 1, FULL, HOST or the name of a size.",
+        "Split('ring') has size=REST; it must be a number from 1, FULL, HOST, DOMAIN or the name of a size.",
     ),
     (
         lambda: Split("ring"),

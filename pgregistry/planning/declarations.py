@@ -12,7 +12,7 @@ from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, 
 from pgregistry.planning.references import default_size, label, named, walk
 from pgregistry.registry.plugin import Plugin
 from pgregistry.values import shown
-from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special
+from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Declarations:
             of all such orders the smallest by name.
         axes: By name.
         parts: The named parts of splits, by name.
-        owners: The mode that declares each axis and named part: the first of its plugin.
+        owners: The mode that declares each axis and named part: of equal splits the first that gives the size.
         uses: For each mode the other modes that declare what it is over, with the names of that.
     """
 
@@ -58,6 +58,10 @@ class Declarations:
         if isinstance(reference, str):
             return self.axes.get(reference) or self.parts[reference]
         return reference
+
+    def default_size(self, split: Split) -> int | str | Special:
+        """Return the size of a split that one of its declarations gives; 1 if none does."""
+        return default_size(self.parts[split.inner.name or label(split.outer)])
 
     def independent(self, a: Reference, b: Reference) -> bool:
         """Return True if two references vary independently: other axes, or parts of one chain of splits."""
@@ -162,8 +166,13 @@ def _add(together: Declarations, item: Reference, by: DeclaredMode, problems: Pr
                 together.axes[name] = what
             else:
                 together.parts[name] = what
-        elif known != what or together.owners[name].plugin != by.plugin:
+        elif known != what or (isinstance(what, Axis) and together.owners[name].plugin != by.plugin):
             problems.add(_declared_twice(f"size {name!r}", together.owners[name], by))
+        elif isinstance(what, Part) and isinstance(known, Part) and what.split.size not in (None, known.split.size):
+            if known.split.size is not None:
+                problems.add(_two_sizes(known, together.owners[name], what, by))
+            else:
+                together.owners[name], together.parts[name] = by, what
 
 
 def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> PluginError:
@@ -173,6 +182,12 @@ def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> Plu
     way_out = f"Uninstall one, or leave one out with {listing((f'disable=[{name!r}]' for name in names), 'or')}"
     text = f"{what} is declared by {first.plugin} and by {second.plugin}.\n{way_out}; "
     return PluginError(f"{text}to use what another plugin declares, refer to it by name.", plugin=second.plugin.name)
+
+
+def _two_sizes(first: Part, owner: DeclaredMode, second: Part, by: DeclaredMode) -> PluginError:
+    sizes = f"size={first.split.size!r} by {owner} and with size={second.split.size!r} by {by}"
+    way_out = "Leave size= out in all but one; to use what another mode declares, refer to it by name"
+    return PluginError(f"{label(first)!r} is declared with {sizes}.\n{way_out}.", plugin=by.plugin.name)
 
 
 def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping[str, str], problems: Problems) -> None:

@@ -6,26 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, islice
 from types import MappingProxyType
 
-from pgregistry.errors import ConfigError, PluginError, Problems, describe, did_you_mean, listing
+from pgregistry.errors import ConfigError, PluginError, describe, did_you_mean, listing
 from pgregistry.layouts.groups import Groups, ListedGroups, laid_out
-from pgregistry.layouts.layout import (
-    Factors,
-    Layout,
-    Ragged,
-    coordinate,
-    cut,
-    cuts,
-    merge,
-    outer_sizes,
-    pin,
-    run_counts,
-    whole,
-)
+from pgregistry.layouts.layout import Layout, coordinate, merge, pin
 from pgregistry.planning.declarations import Declarations, DeclaredMode
 from pgregistry.planning.references import label, walk
-from pgregistry.settings.merge import Settings, Sizes
+from pgregistry.planning.sizes.cuts import Cuts
 from pgregistry.values import shown, whole_number
-from pgregistry.vocabulary import WORLD, Axis, Mode, OneOrMore, Part, Reference, Split
+from pgregistry.vocabulary import WORLD, Axis, Mode, OneOrMore, Part, Reference
 
 
 class Mesh:
@@ -45,28 +33,46 @@ class Mesh:
         sizes: The size of every axis and named part.
     """
 
-    def __init__(
-        self, world_size: int, declarations: Declarations, order: Sequence[str], sizes: Sizes, settings: Settings
-    ) -> None:
-        self.world_size = world_size
-        self.sizes: Mapping[str, int] = MappingProxyType({name: size.value for name, size in sizes.items()})
-        self._values = sizes
+    def __init__(self, cuts: Cuts, declarations: Declarations) -> None:
+        self.world_size = cuts.positions
+        self.sizes: Mapping[str, int] = MappingProxyType({name: one.value for name, one in cuts.values.items()})
+        self._cuts = cuts
         self._declarations = declarations
-        self._settings = settings
-        self._parts: dict[Axis | Part, tuple[Factors, Ragged | None]] = {}
-        stride = 1
-        for name in reversed(order):
-            self._parts[declarations.axes[name]] = merge([(self.sizes[name], stride)]), None
-            stride *= self.sizes[name]
 
     @property
     def ranks_per_host(self) -> int:
-        """Return how many ranks one host has.
+        """Return how many ranks each host has, of those that the plan lives on.
 
         Raises:
-            ConfigError: if neither the user nor the launcher set it.
+            ConfigError: if hosts are not known, or differ.
         """
-        return self._settings.host_size().value
+        known = self._cuts.hosts
+        if known.within is None and known.hosts is None and known.ranks_per_host:
+            return known.ranks_per_host
+        lengths = sorted(set(map(len, self.hosts)))
+        if len(lengths) > 1:
+            raise ConfigError(f"A mode needs hosts of equally many ranks, but they have {listing(lengths)}.")
+        return lengths[0]
+
+    @property
+    def hosts(self) -> Sequence[tuple[int, ...]]:
+        """Return the ranks of each host, of those that the plan lives on.
+
+        >>> import pgregistry
+        >>> def leaders(mesh: pgregistry.Mesh) -> list[list[int]]:
+        ...     return [[host[0] for host in mesh.hosts]]
+        >>> leader = pgregistry.Mode("leaders", groups=leaders)
+        >>> pgregistry.plan(8, hosts="0-2;3-7", extra=[leader])["leaders"].groups
+        <1 group: (0, 3)>
+
+        Raises:
+            ConfigError: if hosts are not known.
+        """
+        hosts = self._cuts.hosts.positions
+        if hosts is None:
+            way_out = "give ranks_per_host=8 or hosts=, or let the launcher set LOCAL_WORLD_SIZE"
+            raise ConfigError(f"A mode needs the number of ranks on each host, which is not known: {way_out}.")
+        return hosts
 
     def coordinate(self, axis: str, rank: int) -> int:
         """Return the position of a rank along an axis or a named part.
@@ -82,7 +88,7 @@ class Mesh:
             raise ConfigError(f"rank {shown(rank)} is out of range; the plan has ranks 0 to {self.world_size - 1}.")
         (reference,) = Mode("coordinate", over=[axis]).over or ()
         self._check_declared([reference])
-        factors, ragged = self._factors(reference)
+        factors, ragged = self._cuts.factors(reference)
         return coordinate(factors, rank) if ragged is None else ragged.digits(rank)[1]
 
     def groups(self, over: OneOrMore) -> Groups:
@@ -102,7 +108,7 @@ class Mesh:
 
     def layout(self, mode: Mode) -> Layout:
         """Return the groups of a mode that is over axes, in closed form."""
-        parts = [self._factors(reference) for reference in mode.over or ()]
+        parts = [self._cuts.factors(reference) for reference in mode.over or ()]
         factors = [factor for regular, _ in parts for factor in regular]
         runs = [ragged for _, ragged in parts if ragged]
         if len(runs) == 2 and runs[0].stride == runs[1].stride:  # both parts of one split: all of it
@@ -110,84 +116,20 @@ class Mesh:
             runs = []
         if len(runs) > 1:
             raise PluginError(f"mode {mode.name!r} is over two ragged splits, which have no closed form; use groups=.")
-        where = pin((self._factors(name)[0], position) for name, position in mode.where.items())
+        where = pin((self._cuts.factors(name)[0], position) for name, position in mode.where.items())
         return Layout(self.world_size, merge(factors), runs[0] if runs else None, mode.at, where)
-
-    def check_splits(self, problems: Problems) -> None:
-        """Add one error for each split whose size does not fit."""
-        for part in self._declarations.parts.values():
-            with problems.collecting():
-                self._factors(part)
 
     def _check_declared(self, references: Iterable[Reference]) -> None:
         """Raise PluginError for what no mode declares, and for another axis or split of a declared name."""
         found = list(walk(references))
         for item in found:
-            if item is not WORLD and label(item) not in self.sizes and item not in self._parts:
+            if item is not WORLD and label(item) not in self.sizes and item not in self._cuts:
                 raise PluginError(f"no mode declares {label(item)!r}. {did_you_mean(label(item), self.sizes)}")
         for item in found:
-            if isinstance(item, Axis | Part) and item not in self._parts:
+            if isinstance(item, Axis | Part) and item not in self._cuts:
                 name, declared = label(item), self._declarations.find(label(item))
                 what = f"{item!r} is not {declared!r}, which a mode declares as {name!r}"
                 raise PluginError(f"{what}; use the name {name!r} to refer to it.")
-
-    def _factors(self, reference: Reference) -> tuple[Factors, Ragged | None]:
-        found = self._declarations.find(reference)
-        if not isinstance(found, Axis | Part):
-            return merge([(self.world_size, 1)]), None
-        if isinstance(found, Part) and found not in self._parts:
-            self._cut(found.split)
-        return self._parts[found]
-
-    def _cut(self, split: Split) -> None:
-        """Compute both parts of a split."""
-        of = merge(factor for reference in split.of for factor in self._factors(reference)[0])
-        size, given = self._inner_size(split, of), self._settings.sizes
-        outer: Factors = ()
-        if split.ragged and size > whole(of):
-            inner = of
-        elif split.ragged and whole(of) % size and len(of) == 1:
-            for part in (split.outer, split.inner):
-                self._parts[part] = (), Ragged(whole(of), size, of[0][1], part.side)
-            return
-        elif parts := cut(of, size):
-            outer, inner = parts
-        elif split.inner.name is None or (split.outer.name in given and split.inner.name not in given):
-            raise self._does_not_fit(split.outer, whole(of), outer_sizes(of))
-        else:
-            raise self._does_not_fit(split.inner, whole(of), cuts(of))
-        self._parts[split.outer], self._parts[split.inner] = (outer, None), (inner, None)
-
-    def _inner_size(self, split: Split, of: Factors) -> int:
-        inner, outer, total, given = split.inner, split.outer, whole(of), self._settings.sizes
-        size = self.sizes[inner.name] if inner.name else -(-total // self.sizes[label(outer)])
-        if outer.name and (outer.name in given or not inner.name):
-            groups = self.sizes[outer.name]
-            if (-(-total // size) if split.ragged else total / size) != groups:
-                if inner.name not in given:
-                    fitting = run_counts(total) if split.ragged and len(of) == 1 else outer_sizes(of)
-                    raise self._does_not_fit(outer, total, fitting)
-                product = f"{outer.name} × {inner.name} = {groups} × {size} = {groups * size}"
-                sizes = f"\n  {self._size(outer)}\n  {self._size(inner)}"
-                raise ConfigError(f"{product} is not {self._total(outer, total)}.{sizes}")
-        return size
-
-    def _does_not_fit(self, part: Part, total: int, fitting: Sequence[int]) -> ConfigError:
-        of = self._total(part, total)
-        divides = total % self.sizes[label(part)] == 0
-        why = f"cuts {of} where none of its axes can be cut" if divides else f"does not divide {of}"
-        return ConfigError(f"{self._size(part)} {why}.\n  {part.name} could be {listing(fitting, 'or')}.")
-
-    def _size(self, part: Part) -> str:
-        """Return `zero1 = 3 (keyword)`."""
-        value = self._values[label(part)]
-        return f"{part.name} = {value.value} ({value.origin})"
-
-    def _total(self, part: Part, total: int) -> str:
-        """Return what a part is of: `data × tensor = 12 (what is left and keyword)`."""
-        names = [label(reference) for reference in part.split.of]
-        origins = dict.fromkeys(self._values[name].origin for name in names if name in self._values)
-        return f"{' × '.join(names)} = {total}" + (f" ({listing(origins)})" if origins else "")
 
 
 def checked_groups(one: DeclaredMode, mesh: Mesh) -> Groups:

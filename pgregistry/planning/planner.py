@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 from pgregistry.layouts.groups import laid_out
+from pgregistry.layouts.hosts import Hosts
 from pgregistry.layouts.placement import place
 from pgregistry.planning.declarations import Declarations, DeclaredMode, declare
 from pgregistry.planning.explanation import log_axes, log_extra, log_modes
@@ -18,14 +19,18 @@ from pgregistry.planning.nesting import check_order, nest
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.references import label
-from pgregistry.planning.sizes import resolve
+from pgregistry.planning.sizes.cuts import Cuts
+from pgregistry.planning.sizes.resolver import Resolver
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin
 from pgregistry.registry.requirements import check_requirements
+from pgregistry.settings.launcher import LAUNCHERS
 from pgregistry.settings.merge import MODE_SETTINGS, Sizes
 from pgregistry.settings.options import RESERVED
 from pgregistry.values import LARGEST, shown, whole_number
 
+#: Variables in which launchers give the number of ranks on each host.
+LAUNCHED: Final = frozenset(names.ranks_per_host for names in LAUNCHERS)
 #: The plugin of the modes in `extra=`.
 EXTRA = Plugin("extra")
 
@@ -114,24 +119,38 @@ class Planner:
         if self._settings.unreadable:
             self.problems.raise_any()
         positions = self._world_size if self._ranks is None else len(self._ranks)
-        sizes: Sizes = {}
+        axes: Sizes = {}
         with self.problems.collecting():
-            sizes = resolve(positions, declarations, self._settings)
+            hosts = self._hosts()
+            axes = Resolver(positions, declarations, self._settings, hosts).axes()
         self.problems.raise_any()
-        order = nest(declarations, sizes, self._settings.order, self.problems)
-        log_axes(order, sizes, declarations, self._settings.order)
+        order = nest(declarations, axes, self._settings.order, self.problems)
+        log_axes(order, axes, declarations, self._settings.order)
         self.problems.raise_any()
-        mesh = Mesh(positions, declarations, order, sizes, self._settings)
-        mesh.check_splits(self.problems)
+        cuts = Cuts(positions, declarations, order, axes, self._settings, hosts)
+        cuts.check(self.problems)
         self.problems.raise_any()
+        mesh = Mesh(cuts, declarations)
         planned = tuple(self._planned_modes(declarations, mesh))
         self.problems.raise_any()
         options = self._process_group_options(planned)
         planned = tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned)
-        plan = Plan(self._world_size, order, sizes, self._ranks, planned)
+        plan = Plan(
+            self._world_size, order, cuts.values, self._ranks, planned, hosts.each, hosts.ranks, hosts.hosts_per_domain
+        )
         self._check_plan(plan)
         self.problems.raise_any()
         return plan
+
+    def _hosts(self) -> Hosts:
+        """Return the hosts, as far as they are known."""
+        settings = self._settings
+        given = {name: getattr(settings, name) for name in ("ranks_per_host", "hosts", "hosts_per_domain")}
+        if settings.hosts and settings.ranks_per_host and settings.ranks_per_host.origin in LAUNCHED:
+            del given["ranks_per_host"]  # the launcher says less than the user
+        values = {name: one.value for name, one in given.items() if one}
+        origins = {name: one.origin for name, one in given.items() if one}
+        return Hosts(self._world_size, **values, within=self._ranks, origins=origins)
 
     def _declared_modes(self) -> Iterator[DeclaredMode]:
         for plugin in self.registry.active:

@@ -41,8 +41,9 @@ def named(reference: Reference) -> dict[str, Axis | Part]:
 
 
 def default_size(item: Axis | Part) -> int | str | Special:
-    """Return the size that the author of an axis or a split gave it."""
-    return item.size if isinstance(item, Axis) else item.split.size
+    """Return the size that the author of an axis or a split gave it; 1 if there is none."""
+    size = item.size if isinstance(item, Axis) else item.split.size
+    return 1 if size is None else size
 
 
 def default_sizes(modes: Iterable[Mode]) -> dict[str, int | str]:
@@ -61,5 +62,11 @@ def default_sizes(modes: Iterable[Mode]) -> dict[str, int | str]:
 
 
 def declared_sizes(modes: Iterable[Mode]) -> dict[str, Axis | Part]:
-    """Return the axes and named parts that modes declare, by name."""
-    return {name: one for mode in modes for item in walk(mode.declares) for name, one in named(item).items()}
+    """Return the axes and named parts that modes declare, by name; of equal splits the one that gives the size."""
+    declared: dict[str, Axis | Part] = {}
+    for mode in modes:
+        for item in walk(mode.declares):
+            for name, one in named(item).items():
+                if name not in declared or (isinstance(one, Part) and one.split.size is not None):
+                    declared[name] = one
+    return declared

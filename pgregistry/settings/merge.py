@@ -69,13 +69,6 @@ class Settings:
     unreadable: tuple[str, ...] = ()
     mentioned: Mapping[str, str] = field(default_factory=dict)
 
-    def host_size(self) -> ConfigValue[int]:
-        """Return `ranks_per_host`; raise ConfigError if it is not known."""
-        if self.ranks_per_host is None:
-            way_out = "give ranks_per_host=8, or let the launcher set LOCAL_WORLD_SIZE"
-            raise ConfigError(f"A mode needs the number of ranks on each host, which is not known: {way_out}.")
-        return self.ranks_per_host
-
 
 def read_settings(
     problems: Problems,

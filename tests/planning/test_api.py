@@ -34,7 +34,7 @@ def test_no_plugin_no_environment_and_no_file_counts(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert plan_modes(6, MODES, columns=3).sizes["columns"] == 3
     assert plan_modes(6, MODES).sizes["columns"] == 1
-    with pytest.raises(ConfigError, match="A mode needs the number of ranks on each host"):
+    with pytest.raises(ConfigError, match="host = HOST must know how many ranks each host has"):
         plan_modes(8, [Mode("host", over=Split(WORLD, inner="host", size=HOST))])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pgregistry.errors import ConfigError, did_you_mean
@@ -22,6 +22,9 @@ class PlanContents:
     values: Sizes
     ranks: tuple[int, ...] | None
     planned: tuple[PlannedMode, ...]
+    ranks_per_host: int | None = None
+    hosts: Sequence[tuple[int, ...]] | None = None
+    hosts_per_domain: int | None = None
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:

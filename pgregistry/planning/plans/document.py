@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from pgregistry.errors import ConfigError
 from pgregistry.layouts.groups import ListedGroups, laid_out
+from pgregistry.layouts.hosts import Hosts
 from pgregistry.layouts.layout import Layout, Ragged, merge
 from pgregistry.layouts.placement import place
 from pgregistry.planning.plans.contents import PlanContents
@@ -50,6 +51,12 @@ def of_plan(
     document: dict[str, Any] = {"schema": SCHEMA, "world_size": plan.world_size, "order": list(plan.order)}
     if plan.ranks is not None:
         document["within"] = list(plan.ranks)
+    if plan.ranks_per_host is not None:
+        document["ranks_per_host"] = plan.ranks_per_host
+    if isinstance(plan.hosts, tuple):  # else they are neighbours
+        document["hosts"] = [list(host) for host in plan.hosts]
+    if plan.hosts_per_domain is not None:
+        document["hosts_per_domain"] = plan.hosts_per_domain
     document["sizes"] = {name: {"size": one.value, "from": one.origin} for name, one in sorted(plan.values.items())}
     document["fingerprint"] = plan.fingerprint
     every = groups == "all" or (groups == "small" and plan.world_size <= LISTED)
@@ -118,7 +125,9 @@ def to_plan(text: str, kind: type[P]) -> P:
         ranks = None if within is None else tuple(within)
         sizes = {name: ConfigValue(one["size"], one["from"]) for name, one in document["sizes"].items()}
         planned = tuple(_to_mode(entry, world_size, ranks) for entry in document["modes"])
-        plan = kind(world_size, tuple(document["order"]), sizes, ranks, planned)
+        hosts = _to_hosts(document)
+        order = tuple(document["order"])
+        plan = kind(world_size, order, sizes, ranks, planned, hosts.each, hosts.ranks, hosts.hosts_per_domain)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(f"This is not the JSON of a plan: {type(error).__name__}: {error}.") from error
     if plan.fingerprint != (written := document["fingerprint"]):
@@ -135,6 +144,12 @@ def _check_unchanged(document: dict[str, Any]) -> None:
     if written != (found := _checksum(document)):
         text = f"it has checksum {shown(written)}, but its contents have {found!r}"
         raise ConfigError(f"This plan was changed after it was written: {text}. {AGAIN}")
+
+
+def _to_hosts(document: dict[str, Any]) -> Hosts:
+    listed, *numbers = (document.get(key) for key in ("hosts", "ranks_per_host", "hosts_per_domain"))
+    hosts = None if listed is None else tuple(map(tuple, listed))
+    return Hosts(document["world_size"], numbers[0], hosts, numbers[1])
 
 
 def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | None) -> PlannedMode:

@@ -27,6 +27,9 @@ class Plan(PlanContents):
         values: The size of every axis and named part, with its origin.
         ranks: The ranks that the plan lives on, in the order of `within`; None for all ranks.
         planned: The modes, in the order in which they are built.
+        ranks_per_host: How many ranks each host has; None if that is not known, or differs.
+        hosts: The ranks of each host, a sequence; None if they are not known.
+        hosts_per_domain: How many hosts each domain has; None if that is not known.
         fingerprint: Equal for equal groups that are declared alike. Nesting, origins of sizes
             and versions of plugins do not change it.
     """

@@ -60,14 +60,17 @@ def test_a_split_of_size_host_has_the_ranks_of_one_host() -> None:
 
 def test_a_split_of_size_host_needs_to_know_how_many_ranks_a_host_has() -> None:
     assert refusal(ConfigError, 8, Mode("near", over=Split(WORLD, inner="near", size=HOST))) == (
-        "A mode needs the number of ranks on each host, which is not known: give ranks_per_host=8, "
-        "or let the launcher set LOCAL_WORLD_SIZE."
+        "near = HOST must know how many ranks each host has: give ranks_per_host=8 or hosts=, "
+        "or let the launcher set LOCAL_WORLD_SIZE; or set near to a number."
     )
 
 
 def test_a_host_that_does_not_divide_the_world_is_refused() -> None:
     text = refusal(ConfigError, 8, Mode("near", over=Split(WORLD, inner="near", size=HOST)), ranks_per_host=3)
-    assert text == "near = 3 (ranks_per_host, keyword) does not divide world = 8.\n  near could be 1, 2, 4 or 8."
+    assert text == (
+        "near = HOST must have an equal share on each host, but hosts of 3 ranks (ranks_per_host, keyword) "
+        "hold unequal shares of world = 8.\n  near could be 1, 2, 4 or 8."
+    )
 
 
 def test_only_the_outer_part_may_have_a_name_and_the_size_is_then_its() -> None:

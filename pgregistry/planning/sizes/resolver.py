@@ -6,55 +6,83 @@ from collections.abc import Callable
 from math import prod
 
 from pgregistry.errors import ConfigError, PluginError, listing
+from pgregistry.layouts.hosts import Hosts
 from pgregistry.layouts.layout import divisors
 from pgregistry.planning.declarations import Declarations
 from pgregistry.planning.references import label
 from pgregistry.settings.merge import DEFAULT, LEFT, ConfigValue, Settings, Sizes
-from pgregistry.vocabulary import HOST, REST, WORLD, Part, Reference, Special
+from pgregistry.vocabulary import FULL, REST, WORLD, Part, Reference, Special, Split
 
 
-def resolve(world_size: int, declarations: Declarations, settings: Settings) -> dict[str, ConfigValue[int]]:
-    """Return the size of every axis and named part.
+class Resolver:
+    """Computes each size when it is first needed, because sizes refer to one another.
 
-    `Mesh` checks whether a split can be cut at its size, since that depends on the nesting order.
-
-    Raises:
-        ConfigError: if sizes do not fit the world, with the sizes that would.
-        PluginError: if sizes depend on each other in a cycle.
+    Args:
+        positions: How many ranks the plan lives on.
+        declarations: The axes and splits.
+        settings: The sizes that are given.
+        hosts: The hosts, for parts that are cut at a level.
+        axes: The sizes of axes, if they are known.
+        cut: Returns the size of a part that is cut at a level. None before axes are nested.
     """
-    resolver = _Resolver(world_size, declarations, settings)
-    sizes = {name: resolver.size(name) for name in declarations.size_names()}
-    axes = _large({name: sizes[name] for name in sorted(declarations.axes)})
-    exactly = any(axis.size is REST for axis in declarations.axes.values())
-    if not _fits(_product(axes), world_size, exactly):
-        raise ConfigError(_does_not_fit(axes, world_size, exactly) + _hint(axes, world_size, exactly))
-    return sizes
 
-
-class _Resolver:
-    """Computes each size when it is first needed, because sizes refer to one another."""
-
-    def __init__(self, world_size: int, declarations: Declarations, settings: Settings) -> None:
-        self._world_size = world_size
+    def __init__(
+        self,
+        positions: int,
+        declarations: Declarations,
+        settings: Settings,
+        hosts: Hosts,
+        *,
+        axes: Sizes | None = None,
+        cut: Callable[[Part], int] | None = None,
+    ) -> None:
+        self.hosts = hosts
+        self._world_size = positions
         self._declarations = declarations
         self._settings = settings
-        self._known: dict[str, ConfigValue[int]] = {}
+        self._cut = cut
+        self._known: dict[str, ConfigValue[int]] = dict(axes or {})
         self._pending: list[str] = []
+        self._broken: PluginError | None = None
+
+    def axes(self) -> Sizes:
+        """Return the size of every axis.
+
+        Raises:
+            ConfigError: if sizes do not fit the world, with the sizes that would.
+            PluginError: if sizes depend on each other in a cycle, or on a split at a level.
+        """
+        sizes = {name: self.size(name) for name in sorted(self._declarations.axes)}
+        large, exactly = _large(sizes), any(axis.size is REST for axis in self._declarations.axes.values())
+        if not _fits(_product(large), self._world_size, exactly):
+            text = _does_not_fit(large, self._world_size, exactly)
+            raise ConfigError(text + _hint(large, self._world_size, exactly))
+        return sizes
 
     def size(self, name: str) -> ConfigValue[int]:
-        """Return the size of one name."""
+        """Return the size of one name. Whether a split can be cut there depends on the nesting order: `Mesh` knows."""
         if given := self._settings.sizes.get(name):
             return given
         if name not in self._known:
-            if name in self._pending:
-                raise self._cycle(name)
+            if self._broken or name in self._pending:
+                self._broken = self._broken or self._cycle(name)
+                raise self._broken
             self._pending.append(name)
-            if axis := self._declarations.axes.get(name):
-                self._known[name] = self._default(axis.size, lambda: self._rest(name))
-            else:
-                self._known[name] = self._part(self._declarations.parts[name])
-            self._pending.pop()
+            try:
+                if axis := self._declarations.axes.get(name):
+                    self._known[name] = self._default(axis.size, lambda: self._rest(name))
+                else:
+                    self._known[name] = self._part(self._declarations.parts[name])
+            finally:
+                self._pending.pop()
         return self._known[name]
+
+    def level(self, split: Split) -> Special | None:
+        """Return HOST or DOMAIN if a split is cut there, and at no number."""
+        size, names = self._declarations.default_size(split), {split.inner.name, split.outer.name}
+        if not isinstance(size, Special) or size is FULL or split.ragged or names & self._settings.sizes.keys():
+            return None
+        return size
 
     def _cycle(self, name: str) -> PluginError:
         rest = [name for name, axis in self._declarations.axes.items() if axis.size is REST]
@@ -67,9 +95,6 @@ class _Resolver:
     def _default(self, size: int | str | Special, all_of_it: Callable[[], int]) -> ConfigValue[int]:
         if isinstance(size, str):
             return ConfigValue(self.size(size).value, f"size of {size}")
-        if size is HOST:
-            host = self._settings.host_size()
-            return ConfigValue(host.value, f"ranks_per_host, {host.origin}")
         if isinstance(size, Special):
             return ConfigValue(all_of_it(), LEFT if size is REST else DEFAULT)
         return ConfigValue(size, DEFAULT)
@@ -84,9 +109,23 @@ class _Resolver:
 
     def _part(self, part: Part) -> ConfigValue[int]:
         by_default = part.side == "inner" or part.other.name is None
-        if by_default and part.other.name not in self._settings.sizes:
-            return self._default(part.split.size, lambda: self._whole(part.split.of))
-        return ConfigValue(self._beside(part), LEFT)
+        if not by_default or part.other.name in self._settings.sizes:
+            return ConfigValue(self._beside(part), LEFT)
+        size = self._declarations.default_size(part.split)
+        if isinstance(size, Special) and size is not FULL:
+            return self._at_level(part, size)
+        return self._default(size, lambda: self._whole(part.split.of))
+
+    def _at_level(self, part: Part, level: Special) -> ConfigValue[int]:
+        name, ragged = label(part), part.split.ragged
+        share, origin = self.hosts.share(level, name, ragged=ragged)
+        if ragged:
+            return ConfigValue(share if part.side == "inner" else -(-self._world_size // share), origin)
+        if self._cut is None:
+            needs = " needs ".join(self._pending)
+            rule = f"is cut at {level!r} when axes are nested, so no axis can take its size from it"
+            raise PluginError(f"{needs}, but {name} {rule}. Set {listing(self._pending, 'or')} to a number.")
+        return ConfigValue(self._cut(part), origin)
 
     def _beside(self, part: Part) -> int:
         """Return what the other part leaves; a ragged end counts as one."""

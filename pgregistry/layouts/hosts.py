@@ -1,0 +1,145 @@
+"""The hosts of a run: which ranks are on each, and how many of them are a domain, as far as that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pgregistry.errors import ConfigError
+from pgregistry.layouts.groups import Groups, laid_out
+from pgregistry.layouts.layout import Layout, Ragged
+from pgregistry.layouts.levels import run_length
+from pgregistry.values import shown
+from pgregistry.vocabulary import DOMAIN, Special
+
+#: Hosts of which an error shows the ranks.
+SHOWN = 3
+
+
+def neighbours(world_size: int, ranks_per_host: int) -> Groups:
+    """Return hosts of neighbouring ranks, as many on each; the last may have fewer.
+
+    >>> neighbours(8, 3)
+    <3 groups: (0, 1, 2), (3, 4, 5), (6, 7)>
+    """
+    size = min(ranks_per_host, world_size)
+    if world_size % size:
+        return laid_out(Layout(world_size, (), Ragged(world_size, size, 1, "inner")))
+    return laid_out(Layout(world_size, ((size, 1),) if size > 1 else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The hosts of a run.
+
+    >>> hosts = Hosts(8, ranks_per_host=4, within=(0, 1, 4, 5), origins={"ranks_per_host": "keyword"})
+    >>> hosts.positions, hosts.share(Special.HOST, "shard")
+    (((0, 1), (2, 3)), (2, 'ranks_per_host, keyword'))
+
+    Attributes:
+        world_size: The number of ranks.
+        ranks_per_host: The number of ranks on each host.
+        hosts: The ranks of each host. They count in place of `ranks_per_host`.
+        hosts_per_domain: The number of hosts in each domain.
+        within: The ranks that the plan lives on, in this order; None for all.
+        origins: Where these values come from.
+    """
+
+    world_size: int
+    ranks_per_host: int | None = None
+    hosts: tuple[tuple[int, ...], ...] | None = None
+    hosts_per_domain: int | None = None
+    within: tuple[int, ...] | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError if `hosts` leaves ranks out, or contradicts `ranks_per_host`."""
+        if self.hosts is None:
+            return
+        given = f"hosts ({self.origins.get('hosts', '')})"
+        if missing := sorted({*range(self.world_size)} - {rank for host in self.hosts for rank in host}):
+            rule = f"must have each rank from 0 to {self.world_size - 1} once"
+            raise ConfigError(f"{given} {rule}; rank {missing[0]} is in none, the first of {len(missing)} such ranks.")
+        if self.ranks_per_host is not None and self.ranks_per_host != self.each:
+            other = f"ranks_per_host = {self.ranks_per_host} ({self.origins.get('ranks_per_host', '')})"
+            raise ConfigError(f"{given} and {other} must not contradict each other. Remove one.")
+
+    @property
+    def each(self) -> int | None:
+        """Return how many ranks every host has; None if that is not known, or differs."""
+        if self.hosts is None:
+            return self.ranks_per_host
+        lengths = set(map(len, self.hosts))
+        return lengths.pop() if len(lengths) == 1 else None
+
+    @property
+    def ranks(self) -> Sequence[tuple[int, ...]] | None:
+        """Return the ranks of each host; None if they are not known."""
+        if self.hosts is not None or self.ranks_per_host is None:
+            return self.hosts
+        return neighbours(self.world_size, self.ranks_per_host)
+
+    @property
+    def positions(self) -> Sequence[tuple[int, ...]] | None:
+        """Return the positions of the plan on each host that has some; None if they are not known."""
+        if self.within is None or self.ranks is None:
+            return self.ranks
+        positions: dict[int, list[int]] = {}
+        for position, host in enumerate(self._hosts()):
+            positions.setdefault(host, []).append(position)
+        return tuple(tuple(positions[host]) for host in sorted(positions))
+
+    def share(self, level: Special, what: str, *, ragged: bool = False) -> tuple[int, str]:
+        """Return how many positions of the plan each host, or each domain, has, and where that comes from.
+
+        Args:
+            level: HOST or DOMAIN.
+            what: The part that is cut at this level, for errors.
+            ragged: Allow fewer on the last.
+
+        Raises:
+            ConfigError: if that is not known, or positions of a host are not neighbours, or not equally many.
+        """
+        if self.ranks is None:
+            way_out = "give ranks_per_host=8 or hosts=, or let the launcher set LOCAL_WORLD_SIZE"
+            rule = "must know how many ranks each host has"
+            raise ConfigError(f"{what} = {level!r} {rule}: {way_out}; or set {what} to a number.")
+        if level is DOMAIN and self.hosts_per_domain is None:
+            rule = "must know how many hosts each domain has"
+            raise ConfigError(f"{what} = {level!r} {rule}: give hosts_per_domain=4, or set {what} to a number.")
+        together = self.hosts_per_domain or 1 if level is DOMAIN else 1
+        name = "hosts_per_domain" if level is DOMAIN else "ranks_per_host" if self.hosts is None else "hosts"
+        origin = f"{name}, {self.origins.get(name, '')}"
+        if self.hosts is None and self.within is None:
+            return (self.ranks_per_host or 1) * together, origin
+        units = [host // together for host in self._hosts()]
+        if (share := run_length(units, ragged=ragged)) is None:
+            raise self._uneven(f"{what} = {level!r}", what, units)
+        return share, origin
+
+    def _hosts(self) -> list[int]:
+        """Return the index of the host of each position."""
+        ranks = range(self.world_size) if self.within is None else self.within
+        if self.hosts is None:
+            return [rank // (self.ranks_per_host or 1) for rank in ranks]
+        host = {rank: index for index, host in enumerate(self.hosts) for rank in host}
+        return [host[rank] for rank in ranks]
+
+    def _uneven(self, given: str, what: str, units: Sequence[int]) -> ConfigError:
+        """Return the error for hosts or domains whose ranks are interleaved, or not equally many."""
+        there: dict[int, list[int]] = {}
+        for rank, unit in zip(self.within or range(self.world_size), units, strict=True):
+            there.setdefault(unit, []).append(rank)
+        ranks = [there[unit] for unit in sorted(there)]
+        few = [f"({' '.join(map(str, one[:8]))}{' …' * (len(one) > 8)})" for one in ranks[:SHOWN]]
+        name = "ranks_per_host" if self.hosts is None else "hosts"
+        have = f"have {', '.join(few)}{', …' * (len(ranks) > SHOWN)} ({name}, {self.origins.get(name, '')})"
+        way_out = f"Set {what} to a number"
+        if len(set(map(len, ranks))) == 1:
+            order = [rank for one in ranks for rank in one]
+            way_out += f", or bring them together: within={order if len(order) <= 64 else shown(order)}"
+        noun = f"{given.rpartition(' ')[2].lower()}s"
+        return ConfigError(
+            f"{given}: {noun} must hold equally many of the plan's ranks, one after another in their order, but they "
+            f"{have}.\n  {way_out}."
+        )

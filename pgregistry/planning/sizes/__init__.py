@@ -1,0 +1,1 @@
+"""The sizes of axes and parts, and the cuts of splits into factors of the world."""
