@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from pgregistry.errors import ConfigError
+from pgregistry.errors import ConfigError, format_ranks
 from pgregistry.layouts.groups import Groups, laid_out
 from pgregistry.layouts.layout import Layout, Ragged
 from pgregistry.layouts.levels import run_length
 from pgregistry.values import shown
 from pgregistry.vocabulary import DOMAIN, Special
 
-#: Hosts of which an error shows the ranks.
-SHOWN = 3
+#: Hosts, and ranks, that an error shows.
+SHOWN: Final = 3
 
 
 def neighbours(world_size: int, ranks_per_host: int) -> Groups:
@@ -58,8 +59,8 @@ class Hosts:
             return
         given = f"hosts ({self.origins.get('hosts', '')})"
         if missing := sorted({*range(self.world_size)} - {rank for host in self.hosts for rank in host}):
-            rule = f"must have each rank from 0 to {self.world_size - 1} once"
-            raise ConfigError(f"{given} {rule}; rank {missing[0]} is in none, the first of {len(missing)} such ranks.")
+            few = f"{format_ranks(missing[:SHOWN])}{', …' * (len(missing) > SHOWN)}"
+            raise ConfigError(f"{given} must have each rank from 0 to {self.world_size - 1} once; no host has {few}.")
         if self.ranks_per_host is not None and self.ranks_per_host != self.each:
             other = f"ranks_per_host = {self.ranks_per_host} ({self.origins.get('ranks_per_host', '')})"
             raise ConfigError(f"{given} and {other} must not contradict each other. Remove one.")

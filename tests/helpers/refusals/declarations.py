@@ -13,12 +13,13 @@ DECLARATIONS = Section(
             the world.""",
             """
             import pgregistry
-            from pgregistry import FULL, REST, WORLD, Axis, Mode, Split
+            from pgregistry import FULL, HOST, REST, WORLD, Axis, Mode, Split
             Axis("my axis")
             Axis("context", size=0)
             Axis("context", inside=5)
             Split("data")
             Split("data", inner="expert", outer="expert")
+            Split("data", inner="expert", size=HOST, ragged=True)
             Split((), inner="expert")
             """,
         ),
@@ -46,6 +47,11 @@ DECLARATIONS = Section(
             pgregistry.plan(8, extra=[Mode("tensor", over="data")])
             pgregistry.plan(8, extra=[Mode("mine", over=Axis("mine")), Mode("ours", over=Axis("mine", size=2))])
             """,
+        ),
+        Refusal(
+            "Equal splits give two sizes.",
+            "Splits equal in `of`, names and `ragged` are one declaration. All but one leave `size` out.",
+            'pgregistry.plan(8, extra=[Mode("copies", over=Split("data", inner="zero1", size=2).outer)])',
         ),
         Refusal(
             "A mode is over an axis or part that is not declared.",

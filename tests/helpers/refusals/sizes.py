@@ -54,9 +54,49 @@ SIZES = Section(
             """,
         ),
         Refusal(
-            "The number of ranks per host is not known,",
-            "and a mode needs it. Launchers set it; without a launcher, pass it.",
-            'pgregistry.plan(8, extra=[Mode("host", over=Split(WORLD, inner="host", size=HOST))])',
+            "The number of ranks per host, or of hosts per domain, is not known,",
+            "and a split at `HOST` or `DOMAIN` needs it. Launchers set the first; without a launcher, pass it.",
+            """
+            from pgregistry import DOMAIN
+            shard = Mode("shard", over=Split("data", inner="shard", outer="replicate", size=HOST))
+            pgregistry.plan(8, extra=[shard])
+            rack = Mode("rack", over=Split(WORLD, inner="rack", size=DOMAIN))
+            pgregistry.plan(8, ranks_per_host=4, extra=[rack])
+            leaders = Mode("leaders", groups=lambda mesh: [[host[0] for host in mesh.hosts]])
+            pgregistry.plan(8, extra=[leaders])
+            pgregistry.plan(8, hosts="0-2;3-7", extra=[Mode("m", groups=lambda mesh: [range(mesh.ranks_per_host)])])
+            """,
+        ),
+        Refusal(
+            "Hosts would hold unequal shares of a split at `HOST`.",
+            """The inner part is what lies inside one host, and all inner groups have one size. Choose other sizes of
+            the axes, or a number for either part: its groups may cross hosts then.""",
+            "pgregistry.plan(12, tensor=2, ranks_per_host=3, extra=[shard])",
+        ),
+        Refusal(
+            "Ranks of a host are not neighbours, or hosts have unequal numbers of them.",
+            "A split at `HOST` needs equal hosts, one after another. `within=` can bring the ranks of a host together.",
+            """
+            pgregistry.plan(4, hosts="0,2;1,3", extra=[shard])
+            pgregistry.plan(8, ranks_per_host=4, within=[0, 1, 2, 4], extra=[shard])
+            """,
+        ),
+        Refusal(
+            "`hosts` leaves ranks out, has some twice, or contradicts `ranks_per_host`.",
+            "It must be the ranks of each host.",
+            """
+            pgregistry.plan(8, hosts=[[0, 1, 2, 3], [4, 5, 6]])
+            pgregistry.plan(8, hosts="0-4;4-7")
+            pgregistry.plan(8, hosts="0-3;4-7", ranks_per_host=2)
+            """,
+        ),
+        Refusal(
+            "An axis takes its size from a part at `HOST`,",
+            "which is known only when axes are nested.",
+            """
+            context = Mode("context", over=Axis("context", size="shard", inside="data"))
+            pgregistry.plan(8, ranks_per_host=4, extra=[shard, context])
+            """,
         ),
         Refusal(
             "Two axes take what is left.",
