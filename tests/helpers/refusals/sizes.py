@@ -83,10 +83,12 @@ SIZES = Section(
         ),
         Refusal(
             "`hosts` leaves ranks out, has some twice, or contradicts `ranks_per_host`.",
-            "It must be the ranks of each host.",
+            "It must be the ranks of each host: lists, text, JSON, or the path of a JSON file.",
             """
             pgregistry.plan(8, hosts=[[0, 1, 2, 3], [4, 5, 6]])
             pgregistry.plan(8, hosts="0-4;4-7")
+            pgregistry.plan(8, hosts="hosts.json")
+            pgregistry.plan(8, hosts="[[0, 1, 2")
             pgregistry.plan(8, hosts="0-3;4-7", ranks_per_host=2)
             """,
         ),
