@@ -61,6 +61,17 @@ def check_size_name(name: object, what: str) -> None:
         raise PluginError(f"{what}: {shown(name)} cannot name a size; it must {rule}.")
 
 
+def check_parts(inner: object, outer: object, what: str) -> None:
+    """Raise PluginError if these cannot name the parts of a split."""
+    if inner is None and outer is None:
+        raise PluginError(f"{what} must name its inner or its outer part, as in inner='zero1'.")
+    for name in (inner, outer):
+        if name is not None:
+            check_size_name(name, what)
+    if inner == outer:
+        raise PluginError(f"{what} has inner={inner!r} and outer={outer!r}; its parts must have different names.")
+
+
 def check_default_size(size: object, special: tuple[object, ...], what: str) -> None:
     """Raise PluginError if `size` is not a number, the name of another size or one of `special`."""
     named = isinstance(size, str) and bool(size)

@@ -115,13 +115,7 @@ class Split:
         ragged: bool = False,
     ) -> None:
         what = f"Split({shown(of)})"
-        if inner is None and outer is None:
-            raise PluginError(f"{what} must name its inner or its outer part, as in inner='zero1'.")
-        for name in (inner, outer):
-            if name is not None:
-                values.check_size_name(name, what)
-        if inner == outer:
-            raise PluginError(f"{what} has inner={inner!r} and outer={outer!r}; its parts must have different names.")
+        values.check_parts(inner, outer, what)
         if size is not None:
             values.check_default_size(size, (FULL, HOST, DOMAIN), what)
         self.of = _references(of, what)
