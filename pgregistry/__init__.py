@@ -19,7 +19,7 @@ from pgregistry.planning.api import plan, plan_modes
 from pgregistry.planning.mesh import Mesh
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime.contexts.context import ParallelContext
+from pgregistry.runtime.contexts.context import ParallelContext, current
 from pgregistry.runtime.contexts.handle import GroupHandle
 from pgregistry.runtime.entry import init
 from pgregistry.vocabulary import DOMAIN, FULL, HOST, REST, WORLD, Axis, Mode, Split
@@ -45,6 +45,7 @@ __all__ = [
     "PluginError",
     "Split",
     "__version__",
+    "current",
     "hookimpl",
     "init",
     "plan",

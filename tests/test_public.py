@@ -17,7 +17,7 @@ NAMES = {
     *("DOMAIN", "FULL", "HOST", "REST", "WORLD", "Axis", "Mode", "Split"),
     *("BuildError", "ConfigError", "PgregistryError", "PlanMismatch", "PluginError"),
     *("GroupHandle", "Groups", "Mesh", "ParallelContext", "Plan", "PlannedMode"),
-    *("__version__", "hookimpl", "init", "plan", "plan_modes"),
+    *("__version__", "current", "hookimpl", "init", "plan", "plan_modes"),
 }
 
 

@@ -51,6 +51,20 @@ def accelerator_backend() -> str:
     return dist.get_default_backend_for_device(device) if device else "gloo"
 
 
+def rank_device(asked: torch.device | str | int | None, local_rank: int | None) -> torch.device:
+    """Return the device of a rank: the one asked for, else the current accelerator, else the CPU.
+
+    Args:
+        asked: The device that `init` was given; without an index it is that of the local rank.
+        local_rank: The rank among those of its host, if known.
+    """
+    if asked is not None:
+        asked = torch.device(asked)
+        return asked if asked.index is not None else torch.device(asked.type, local_rank or 0)
+    device = accelerator()
+    return torch.device(device, torch.accelerator.current_device_index()) if device else torch.device("cpu")
+
+
 def tensor_device(group: dist.ProcessGroup) -> torch.device:
     """Return a device whose tensors a process group takes; the CPU if it can be."""
     devices = list(device_backends(group))

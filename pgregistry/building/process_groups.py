@@ -7,11 +7,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch.distributed as dist
 
@@ -41,6 +41,7 @@ class ProcessGroups:
         default_group: The default process group, if `init` started it.
         farewell: Called after all are destroyed without an abort.
         excepthook: The hook that torch replaced when the default process group was started.
+        state: `forked` in a child process, which must leave the process groups of its parent alone.
     """
 
     created: dict[GroupSpec, dist.ProcessGroup | None] = field(default_factory=dict)
@@ -51,10 +52,11 @@ class ProcessGroups:
     default_group: dist.ProcessGroup | None = None
     farewell: Callable[[], None] | None = None
     excepthook: Callable[..., object] | None = None
+    state: Literal["open", "closed", "forked"] = "open"
     _closing: Any = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def close(self, *, abort: bool) -> None:
-        """Destroy what `init` made, in the opposite order, and leave this object empty.
+        """Destroy what `init` made, in the opposite order, and leave this object empty. A forked child does nothing.
 
         Args:
             abort: Do not wait for collectives that are under way, and log failures instead of raising them.
@@ -62,8 +64,29 @@ class ProcessGroups:
         Raises:
             BuildError: if one could not be destroyed, after all were tried.
         """
+        if self.state == "forked":
+            return  # another thread of the parent may have held the lock when this process was forked
         with self._closing:
+            self.state = "closed"
             self._close(abort)
+
+    def made_for(self, modes: Collection[str]) -> list[dist.ProcessGroup]:
+        """Return the process groups that `init` made for some modes, or all of them, in one order on all ranks."""
+        wanted = [kind[mode] for mode in modes for kind in (self.groups, self.companions) if mode in kind]
+        made = [group for group in (self.default_group, *self.created.values()) if group is not None]
+        return [group for group in made if group in wanted or not modes]
+
+    def leave_to_parent(self) -> list[object]:
+        """Empty this object in a forked child, and return what must not be freed there: it is the parent's."""
+        held = [*self.created.values(), *self.groups.values(), *self.companions.values(), *self.kept]
+        held += [self.default_group, self.farewell]
+        if world := dist.group.WORLD:
+            held += [world, world.get_group_store()]
+        for emptied in (self.created, self.groups, self.companions, self.kept):
+            emptied.clear()
+        self.default_group = self.farewell = None
+        self.state = "forked"
+        return held
 
     def _close(self, abort: bool) -> None:
         self.groups.clear()

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound
+from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound, rank_device
 from pgregistry.building.build import Strategy, build_strategy, check_buildable
+from pgregistry.building.process_groups import ProcessGroups
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.barrier import barrier
@@ -98,6 +99,15 @@ class Attempt:
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
         return propose(plan, plugins, settings, {name: os.environ[name] for name in WIRE if name in os.environ})
+
+    def context(self, process: ProcessInfo, groups: ProcessGroups) -> ParallelContext:
+        """Return the context of a plan whose process groups exist."""
+        plan = self.plan()
+        off = {} if isinstance(self.outcome, BaseException) else self.outcome[1].off
+        device = rank_device(self.options.device, process.local_rank)
+        return ParallelContext(
+            plan, process.rank, groups, self.defaults, device=device, local_rank=process.local_rank, off=off
+        )
 
     def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore, seconds: float) -> None:
         """Call `pgregistry_ready` of every plugin, when the process groups of all ranks exist."""

@@ -8,13 +8,11 @@ import time
 import weakref
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
-from pgregistry.building.backend import gloo_environment
+from pgregistry.building.backend import gloo_environment, rank_device
 from pgregistry.building.process_groups import ProcessGroups, end_wait
 from pgregistry.coordination.abandonable import check_given_up, given_up, run_abandonable
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
@@ -47,9 +45,7 @@ def start_default_group(
     Raises:
         BuildError: on every rank, if one cannot join or does not come within `build_timeout`.
     """
-    device: Any = options.device
-    if device is not None and device.index is None:
-        device = torch.device(device.type, process.local_rank or 0)
+    device = None if options.device is None else rank_device(options.device, process.local_rank)
 
     store = PrefixStore(f"{scope.name}/world", process.store)
 

@@ -71,7 +71,7 @@ def _initialize(
             run.start_world(options, attempt.backend)
         if takes_part:
             build(plan, run.scope(), attempt.defaults, run.groups, seconds=options.build_timeout)
-        context = ParallelContext(plan, process.rank, run.groups, attempt.defaults)
+        context = run.context = attempt.context(process, run.groups)
         if takes_part:
             attempt.call_ready_hooks(context, run.scope(), options.build_timeout)
             barrier(run.scope(), options.build_timeout, "outcome")
@@ -92,6 +92,7 @@ class _Run:
         agreement: The comparison, once it has begun.
         stage: `planned` when the plans have been compared, `building` when they are equal.
         groups: The process groups so far.
+        context: The context, once they are all there.
     """
 
     process: ProcessInfo
@@ -99,6 +100,7 @@ class _Run:
     agreement: Agreement | None = None
     stage: Literal["comparing", "planned", "building"] = "comparing"
     groups: ProcessGroups = field(default_factory=ProcessGroups)
+    context: ParallelContext | None = None
     _scopes: dict[bool, ScopedStore] = field(default_factory=dict)
 
     def scope(self, *, everyone: bool = False) -> ScopedStore:
@@ -134,7 +136,8 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
         server = list(run.process.server)  # the others read here why this rank stops, also if the world is gone
         first = _announce(run, error)
         waited_for = run.waited_for
-        run.groups.close(abort=True)
+        (run.context or run.groups).close(abort=True)
+        run.context = None
         release_frames(error)
         if run.agreement is not None:
             run.agreement.leave(hosts=run.process.hosts)

@@ -2,105 +2,180 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
-from pgregistry.errors import BuildError, ConfigError, did_you_mean
+from pgregistry.errors import BuildError, ConfigError
 from pgregistry.planning.plans.dimensions import check_dimensions, root_dimensions
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.runtime.contexts.absent import Absent
 from pgregistry.runtime.contexts.device_mesh import Meshes
-from pgregistry.runtime.contexts.handle import GroupHandle
+from pgregistry.runtime.contexts.handle import GroupHandle, Membership
+from pgregistry.runtime.contexts.open_contexts import OPEN
+from pgregistry.runtime.contexts.timeouts import set_timeouts
 from pgregistry.runtime.contexts.verification import verify_handle
+from pgregistry.values import check_timeout, shown, whole_number
 
 if TYPE_CHECKING:
+    import torch
+    from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
     from pgregistry.building.process_groups import ProcessGroups
     from pgregistry.building.specs import Defaults
 
+T = TypeVar("T")
 
-_CLOSED: Final = "The context is closed, so its process groups are destroyed."
 
+class ParallelContext(Mapping[str, GroupHandle]):
+    """The process groups of a run on this rank: a mapping of the modes in which it has a group, in plan order.
 
-class ParallelContext:
-    """The process groups of a run on this rank. `init` makes it; use it in a `with` statement, or close it.
+    `init` makes it. Use it in a `with` statement, or close it; else it is closed when the process exits.
 
         with pgregistry.init(tensor=2, pipe=2) as context:
             dist.all_reduce(x, group=context["tensor"].group)
 
+    A child that is forked while a context is open can read it, but the process groups stay with the parent.
+
     Attributes:
         plan: The plan that was built.
         rank: This rank.
+        local_rank: Its rank among those of its host, or None if nobody set it.
+        device: The device of this rank: the accelerator, or the CPU without one.
         process_groups: The torch process groups of this rank, and the time that each mode took.
         defaults: The run's settings for modes that have none.
     """
 
-    def __init__(self, plan: Plan, rank: int, process_groups: ProcessGroups, defaults: Defaults) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        rank: int,
+        process_groups: ProcessGroups,
+        defaults: Defaults,
+        *,
+        device: torch.device,
+        local_rank: int | None = None,
+        off: Mapping[str, str],
+    ) -> None:
         self.plan = plan
         self.rank = rank
+        self.local_rank = local_rank
+        self.device = device
         self.process_groups = process_groups
         self.defaults = defaults
-        self._closed = False
+        self._absent = Absent(plan, rank, off)
         self._handles: Mapping[str, GroupHandle] = {
             mode.name: GroupHandle(
-                mode.name, index, ranks, ranks.index(rank), process_groups.groups, process_groups.companions
+                mode.name, plan.fingerprint, Membership(index, ranks, ranks.index(rank), process_groups)
             )
             for mode in plan.planned
             if (ranks := mode.groups.group_of(rank)) is not None and (index := mode.groups.index_of(rank)) is not None
         }
         self._meshes = Meshes(plan, rank, self._handles)
+        OPEN.add(self)
+        atexit.register(self._close_at_exit)
+
+    @property
+    def world_size(self) -> int:
+        """Return the number of ranks in the world, those outside of `within` too."""
+        return self.plan.world_size
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Return the size of every axis and named part: `plan.sizes`."""
+        return self.plan.sizes
 
     def __getitem__(self, mode: str) -> GroupHandle:
         """Return this rank's group of a mode.
 
         Raises:
-            ConfigError: if there is no such mode.
+            ConfigError: if there is no such mode, or its plugin is off.
             BuildError: if this rank is in no group of it, or the context is closed.
         """
-        handle = self.get(mode)
-        if handle is None:
-            raise BuildError(
-                f"Rank {self.rank} is in no group of mode {mode!r}. On such a rank context.get({mode!r}) returns None."
-            )
-        return handle
+        self._check_open()
+        if mode not in self:
+            raise self._absent.error(mode)
+        return self._handles[mode]
 
-    def get(self, mode: str) -> GroupHandle | None:
-        """Return this rank's group of a mode, or None on a rank that is in no group of it.
+    def __contains__(self, mode: object) -> bool:
+        self._check_open()
+        return isinstance(mode, str) and mode in self._handles
+
+    def __iter__(self) -> Iterator[str]:
+        self._check_open()
+        return iter(self._handles)
+
+    def __len__(self) -> int:
+        self._check_open()
+        return len(self._handles)
+
+    @overload
+    def get(self, mode: str, /) -> GroupHandle | None: ...
+    @overload
+    def get(self, mode: str, /, default: GroupHandle | T) -> GroupHandle | T: ...
+    def get(self, mode: str, /, default: Any = None) -> Any:
+        """Return this rank's group of a mode, or the default on a rank in no group of it, or if its plugin is off.
 
         With pipe=4 and a mode "edges" over pipe at positions 0 and -1, `get("edges")` is None on
         ranks 1 and 2.
 
         Raises:
-            ConfigError: if there is no such mode, so that a misspelt name is never taken for None.
+            ConfigError: if nobody knows the mode, so that a misspelt name is never taken for the default.
             BuildError: if the context is closed.
         """
-        if mode not in self.plan:
-            raise ConfigError(f"There is no mode {mode!r}. {did_you_mean(str(mode), self.plan.modes)}")
-        if self._closed:
-            raise BuildError(_CLOSED)
-        return self._handles.get(mode)
+        if mode in self:
+            return self._handles[mode]
+        if not self._absent.is_known(mode):
+            raise self._absent.error(mode)
+        return default
 
-    def seed(self, mode: str, *, base: int) -> int:
-        """Return a seed for random numbers: equal on ranks at one position of the mode, different along it.
+    def group(self, mode: str, default: Any = None) -> ProcessGroup | Any:
+        """Return this rank's process group of a mode, or the default where `get` returns it.
 
-        With tensor=2, ranks 0 2 4 6 share one seed of "tensor" and ranks 1 3 5 7 another, so
-        slices of a layer differ and copies of a slice do not. Seeds of two modes differ.
+        torch takes None for the whole world, so give the default only to code that takes it for no group.
+
+        Raises:
+            ConfigError: if nobody knows the mode.
+            BuildError: if the context is closed.
+        """
+        handle = self.get(mode)
+        return default if handle is None else handle.group
+
+    def seed(self, *modes: str, base: int) -> int:
+        """Return a seed for random numbers: equal on ranks at one position of these modes, different along them.
+
+        With tensor=2, ranks 0 2 4 6 share one seed of "tensor" and ranks 1 3 5 7 another, so slices of a layer differ
+        and copies of a slice do not. Without modes the seed is that of all ranks.
+
+        The modes m₁ m₂ … in alphabetical order, with positions p₁ p₂ … and largest groups of n₁ n₂ … ranks, have the
+        seed (h + (p₁·n₂ + p₂)·n₃ + …) mod 2³². The number h is the first four bytes of the BLAKE2b digest (of four
+        bytes, most significant first) of the text "base/m₁/m₂/…".
 
         Args:
-            mode: The mode along which seeds differ.
+            modes: The modes along which seeds differ, in any order.
             base: The seed of the run.
 
         Returns:
             A number from 0 to 2³² - 1, which torch, numpy and random all take.
 
         Raises:
-            ConfigError: if there is no such mode.
-            BuildError: if this rank is in no group of it.
+            ConfigError: if there is no such mode, or `base` is no whole number.
+            BuildError: if this rank is in no group of a mode, or the context is closed.
         """
-        digest = hashlib.blake2b(f"{base}/{mode}".encode(), digest_size=4).digest()
-        return (int.from_bytes(digest, "big") + self[mode].rank) % 2**32
+        number, position = whole_number(base), 0
+        if number is None:
+            raise ConfigError(f"seed() has base={shown(base)}; it must be a whole number.")
+        handles = sorted({self[mode] for mode in modes}, key=lambda handle: handle.mode)
+        for handle in handles:
+            position = position * max(self.plan[handle.mode].groups.sizes()) + handle.rank
+        text = "/".join([str(number), *(handle.mode for handle in handles)])
+        first = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+        return (first + position) % 2**32
 
     def device_mesh(self, /, *modes: str, **names: str) -> DeviceMesh:
         """Return a torch DeviceMesh with these modes as its dimensions, over their process groups.
@@ -125,8 +200,7 @@ class ParallelContext:
                 mesh.
             BuildError: if this rank is in no group of a mode, or the context is closed.
         """
-        if self._closed:
-            raise BuildError(_CLOSED)
+        self._check_usable()
         asked = check_dimensions(self.plan, modes, names)
         dimensions = root_dimensions(self.plan, asked)
         for mode in dimensions.values():
@@ -134,28 +208,86 @@ class ParallelContext:
         root = self._meshes.root(dimensions)
         return root[tuple(asked)] if asked else root
 
+    def set_timeout(self, seconds: float, *modes: str) -> None:
+        """Set the timeout of all process groups, or of those of some modes; all ranks must call it together.
+
+        A first step that compiles takes long, and later ones do not. Gloo companions have the new timeout too, and so
+        has every mode that shares one of these process groups. A world that `init` found keeps its own.
+
+        Args:
+            seconds: The timeout of collectives that begin later.
+            modes: Modes. A rank without a group of one skips it.
+
+        Raises:
+            ConfigError: if `seconds` is no timeout, or nobody knows a mode.
+            BuildError: if another rank does not come in time, a backend cannot change its timeout, or the context is
+                closed.
+        """
+        self._check_usable()
+        checked = check_timeout(seconds, "set_timeout()", "seconds", error=ConfigError)
+        if checked is None:
+            raise ConfigError("set_timeout() has seconds=None; it must be a number of seconds.")
+        for mode in modes:
+            self.get(mode)
+        set_timeouts(self.process_groups.made_for(modes), checked)
+
     def verify(self) -> None:
         """Verify every process group that this rank is in with a collective; all ranks must call it together.
 
         Each member contributes a number that only it can make. A process group that is connected to
-        other ranks, or that belongs to another mode, gives other numbers.
+        other ranks, or that belongs to another mode, gives other numbers. Those of torch's backend "fake", which
+        communicates with nobody, are left out.
 
         Raises:
             BuildError: naming the mode, the group and the first rank whose number is wrong, or if the
                 context is closed.
         """
-        for name in self.plan.modes:
-            if handle := self.get(name):
-                verify_handle(handle, self.process_groups.companions.get(name), self.plan.fingerprint)
+        self._check_usable()
+        for mode, handle in self._handles.items():
+            verify_handle(handle, self.process_groups.companions.get(mode), self.plan.fingerprint)
 
-    def close(self) -> None:
-        """Destroy exactly the process groups that `init` made. A second call finishes one that was interrupted."""
-        self._end(abort=False)
+    def as_current(self) -> AbstractContextManager[ParallelContext]:
+        """Make this context the one of `pgregistry.current()` in a `with` body, here and in autograd's threads.
 
-    def _end(self, *, abort: bool) -> None:
-        self._closed = True
+        Raises:
+            BuildError: if the context is closed.
+        """
+        self._check_open()
+        return OPEN.chosen(self)
+
+    def close(self, *, abort: bool = False) -> None:
+        """Destroy exactly the process groups that `init` made. A second call finishes one that was interrupted.
+
+        A forked child destroys nothing.
+
+        Args:
+            abort: Do not wait for collectives that are under way.
+
+        Raises:
+            BuildError: if a process group could not be destroyed, after all were tried.
+        """
+        if self.process_groups.state == "forked":
+            return
+        OPEN.remove(self)
+        atexit.unregister(self._close_at_exit)
         with self._meshes.closing():
             self.process_groups.close(abort=abort)
+
+    def _close_at_exit(self) -> None:
+        """Close the context when the process exits: threads of gloo that still run then would abort the process."""
+        self.close(abort=hasattr(sys, "last_type"))  # Python sets it when it prints an uncaught exception
+
+    def _check_open(self) -> None:
+        if self.process_groups.state == "closed":
+            raise BuildError("The context is closed, so its process groups are destroyed.")
+
+    def _check_usable(self) -> None:
+        self._check_open()
+        if self.process_groups.state == "forked":
+            raise BuildError(
+                "This process was forked from the one that has the process groups of the context, and cannot use them. "
+                "Make collectives in the parent."
+            )
 
     def __enter__(self) -> ParallelContext:
         return self
@@ -164,7 +296,39 @@ class ParallelContext:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # If the body raised, other ranks may be waiting in a collective: do not wait for them.
-        self._end(abort=kind is not None)
+        self.close(abort=kind is not None)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __copy__(self) -> ParallelContext:
+        return self
+
+    def __deepcopy__(self, _: dict[int, object]) -> ParallelContext:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError(
+            "A context cannot be pickled, for its process groups belong to this process. Pickle its handles, which "
+            "look their groups up where they are loaded, or context.plan.to_json()."
+        )
 
     def __repr__(self) -> str:
-        return f"<ParallelContext of rank {self.rank} of {self.plan.world_size}: {', '.join(self.plan.modes)}>"
+        closed = "closed " * (self.process_groups.state == "closed")
+        return f"<{closed}ParallelContext of rank {self.rank} of {self.plan.world_size}: {', '.join(self.plan.modes)}>"
+
+
+def current() -> ParallelContext:
+    """Return the current context: the last that was opened and is not closed, for code deep inside a layer.
+
+    It is that of the whole process, autograd's threads too. `with context.as_current():` chooses another one.
+
+    Raises:
+        ConfigError: if no context is open.
+    """
+    context: ParallelContext | None = OPEN.current()
+    if context is None:
+        raise ConfigError(
+            "No context is open in this process. Call pgregistry.init() before current(), and close the context after."
+        )
+    return context

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from pgregistry.errors import BuildError
 from pgregistry.planning.plans.dimensions import (
     Dimensions,
     factors_of,
@@ -64,10 +65,11 @@ class Meshes:
             return
         from pgregistry.torch_private import dtensor, group_names, root_mesh
 
-        left = {
-            group_names.NamedGroup(handle.group.group_name, handle.group.group_desc, handle.ranks)
-            for handle in self._handles.values()
-        }
+        left = set()
+        for handle in self._handles.values():
+            with suppress(BuildError):  # other code may have destroyed it
+                group = handle.group
+                left.add(group_names.NamedGroup(group.group_name, group.group_desc, handle.ranks))
         while self._roots:
             root_mesh.release(self._roots.popitem()[1])
         dtensor.forget_meshes()
