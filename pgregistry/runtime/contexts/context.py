@@ -5,17 +5,16 @@ from __future__ import annotations
 import atexit
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, NoReturn
 
 from pgregistry.errors import BuildError, ConfigError
 from pgregistry.planning.plans.dimensions import check_dimensions, root_dimensions
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime.contexts.absent import Absent
 from pgregistry.runtime.contexts.device_mesh import Meshes
-from pgregistry.runtime.contexts.handle import GroupHandle, Membership
+from pgregistry.runtime.contexts.handle_mapping import HandleMapping
 from pgregistry.runtime.contexts.open_contexts import OPEN
 from pgregistry.runtime.contexts.timeouts import set_timeouts
 from pgregistry.runtime.contexts.verification import verify_handle
@@ -23,16 +22,13 @@ from pgregistry.values import check_timeout, shown, whole_number
 
 if TYPE_CHECKING:
     import torch
-    from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
     from pgregistry.building.process_groups import ProcessGroups
     from pgregistry.building.specs import Defaults
 
-T = TypeVar("T")
 
-
-class ParallelContext(Mapping[str, GroupHandle]):
+class ParallelContext(HandleMapping):
     """The process groups of a run on this rank: a mapping of the modes in which it has a group, in plan order.
 
     `init` makes it. Use it in a `with` statement, or close it; else it is closed when the process exits.
@@ -62,20 +58,10 @@ class ParallelContext(Mapping[str, GroupHandle]):
         local_rank: int | None = None,
         off: Mapping[str, str],
     ) -> None:
-        self.plan = plan
-        self.rank = rank
+        super().__init__(plan, rank, process_groups, off)
         self.local_rank = local_rank
         self.device = device
-        self.process_groups = process_groups
         self.defaults = defaults
-        self._absent = Absent(plan, rank, off)
-        self._handles: Mapping[str, GroupHandle] = {
-            mode.name: GroupHandle(
-                mode.name, plan.fingerprint, Membership(index, ranks, ranks.index(rank), process_groups)
-            )
-            for mode in plan.planned
-            if (ranks := mode.groups.group_of(rank)) is not None and (index := mode.groups.index_of(rank)) is not None
-        }
         self._meshes = Meshes(plan, rank, self._handles)
         OPEN.add(self)
         atexit.register(self._close_at_exit)
@@ -89,62 +75,6 @@ class ParallelContext(Mapping[str, GroupHandle]):
     def sizes(self) -> dict[str, int]:
         """Return the size of every axis and named part: `plan.sizes`."""
         return self.plan.sizes
-
-    def __getitem__(self, mode: str) -> GroupHandle:
-        """Return this rank's group of a mode.
-
-        Raises:
-            ConfigError: if there is no such mode, or its plugin is off.
-            BuildError: if this rank is in no group of it, or the context is closed.
-        """
-        self._check_open()
-        if mode not in self:
-            raise self._absent.error(mode)
-        return self._handles[mode]
-
-    def __contains__(self, mode: object) -> bool:
-        self._check_open()
-        return isinstance(mode, str) and mode in self._handles
-
-    def __iter__(self) -> Iterator[str]:
-        self._check_open()
-        return iter(self._handles)
-
-    def __len__(self) -> int:
-        self._check_open()
-        return len(self._handles)
-
-    @overload
-    def get(self, mode: str, /) -> GroupHandle | None: ...
-    @overload
-    def get(self, mode: str, /, default: GroupHandle | T) -> GroupHandle | T: ...
-    def get(self, mode: str, /, default: Any = None) -> Any:
-        """Return this rank's group of a mode, or the default on a rank in no group of it, or if its plugin is off.
-
-        With pipe=4 and a mode "edges" over pipe at positions 0 and -1, `get("edges")` is None on
-        ranks 1 and 2.
-
-        Raises:
-            ConfigError: if nobody knows the mode, so that a misspelt name is never taken for the default.
-            BuildError: if the context is closed.
-        """
-        if mode in self:
-            return self._handles[mode]
-        if not self._absent.is_known(mode):
-            raise self._absent.error(mode)
-        return default
-
-    def group(self, mode: str, default: Any = None) -> ProcessGroup | Any:
-        """Return this rank's process group of a mode, or the default where `get` returns it.
-
-        torch takes None for the whole world, so give the default only to code that takes it for no group.
-
-        Raises:
-            ConfigError: if nobody knows the mode.
-            BuildError: if the context is closed.
-        """
-        handle = self.get(mode)
-        return default if handle is None else handle.group
 
     def seed(self, *modes: str, base: int) -> int:
         """Return a seed for random numbers: equal on ranks at one position of these modes, different along them.
@@ -277,10 +207,6 @@ class ParallelContext(Mapping[str, GroupHandle]):
         """Close the context when the process exits: threads of gloo that still run then would abort the process."""
         self.close(abort=hasattr(sys, "last_type"))  # Python sets it when it prints an uncaught exception
 
-    def _check_open(self) -> None:
-        if self.process_groups.state == "closed":
-            raise BuildError("The context is closed, so its process groups are destroyed.")
-
     def _check_usable(self) -> None:
         self._check_open()
         if self.process_groups.state == "forked":
@@ -297,9 +223,6 @@ class ParallelContext(Mapping[str, GroupHandle]):
     ) -> None:
         # If the body raised, other ranks may be waiting in a collective: do not wait for them.
         self.close(abort=kind is not None)
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
     def __copy__(self) -> ParallelContext:
         return self
