@@ -116,8 +116,7 @@ class Split:
     ) -> None:
         what = f"Split({shown(of)})"
         values.check_parts(inner, outer, what)
-        if size is not None:
-            values.check_default_size(size, (FULL, HOST, DOMAIN), what)
+        values.check_default_size(1 if size is None else size, (FULL, HOST, DOMAIN), what)
         self.of = _references(of, what)
         if not self.of:
             raise PluginError(f"{what} must split something: an axis, a part or WORLD.")
