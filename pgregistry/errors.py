@@ -211,5 +211,7 @@ def text_of(error: BaseException) -> str:
     """Return the text of an error, even if making it raises."""
     try:
         return clean(str(error))
-    except Exception as failure:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # of a class of anybody's
         return f"(its text raised {type(failure).__name__})"

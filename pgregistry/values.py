@@ -122,7 +122,9 @@ def whole_number(value: Any) -> int | None:
     """Return `value` as an int if it is an integer (numpy's included), else None. Bools are not integers here."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
-    except Exception:  # of a class of anybody's
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # of a class of anybody's
         return None
 
 
@@ -134,7 +136,9 @@ def exhaust(given: Iterable[T], what: str, *, error: type[PgregistryError] = Plu
     """
     try:
         taken = tuple(islice(given, MOST_ITEMS + 1))
-    except (Exception, SystemExit) as failure:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # not all is an Exception
         raise error(f"{what} raised {describe(failure)}") from failure
     if len(taken) > MOST_ITEMS:
         raise error(f"{what} yielded more than {MOST_ITEMS} items; it must end.")
@@ -147,6 +151,8 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python does not convert integers of thousands of digits
         return "a number of thousands of digits"
-    except Exception as error:  # of a class of anybody's, or nested too deeply
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of a class of anybody's, or nested too deeply
         return f"a {type(value).__name__} whose repr raises {type(error).__name__}"
     return text if len(text) <= 80 else f"{text[:40]}… ({len(text)} characters)"

@@ -10,7 +10,7 @@ from itertools import combinations
 
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
 from pgregistry.planning.references import default_size, label, named, walk
-from pgregistry.registry.plugin import Plugin
+from pgregistry.registry.plugin import Plugin, plugin_error
 from pgregistry.values import shown
 from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special, Split
 
@@ -27,7 +27,7 @@ class DeclaredMode:
 
     def error(self, text: str) -> PluginError:
         """Return the error about this mode."""
-        return PluginError(f"{self} {text}", plugin=self.plugin.name)
+        return plugin_error(f"{self} {text}", self.plugin)
 
 
 @dataclass(slots=True)
@@ -177,11 +177,11 @@ def _add(together: Declarations, item: Reference, by: DeclaredMode, problems: Pr
 
 def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> PluginError:
     if first.plugin == second.plugin:
-        return PluginError(f"{what} is declared twice by {first.plugin}.", plugin=first.plugin.name)
+        return plugin_error(f"{what} is declared twice by {first.plugin}.", first.plugin)
     names = [one.plugin.name for one in (first, second) if one.plugin.distribution]  # extra= has none to disable
     way_out = f"Uninstall one, or leave one out with {listing((f'disable=[{name!r}]' for name in names), 'or')}"
     text = f"{what} is declared by {first.plugin} and by {second.plugin}.\n{way_out}; "
-    return PluginError(f"{text}to use what another plugin declares, refer to it by name.", plugin=second.plugin.name)
+    return plugin_error(f"{text}to use what another plugin declares, refer to it by name.", first.plugin, second.plugin)
 
 
 def _two_sizes(first: Part, owner: DeclaredMode, second: Part, by: DeclaredMode) -> PluginError:

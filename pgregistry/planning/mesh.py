@@ -12,6 +12,7 @@ from pgregistry.layouts.layout import Layout, coordinate, merge, pin
 from pgregistry.planning.declarations import Declarations, DeclaredMode
 from pgregistry.planning.references import label, walk
 from pgregistry.planning.sizes.cuts import Cuts
+from pgregistry.registry.plugin import plugin_error
 from pgregistry.values import shown, whole_number
 from pgregistry.vocabulary import WORLD, Axis, Mode, OneOrMore, Part, Reference
 
@@ -162,8 +163,10 @@ def _listed(one: DeclaredMode, mesh: Mesh) -> list[tuple[object, ...]]:
         return [tuple(islice(group, most)) for group in islice(function(mesh), most)] if function else []
     except ConfigError:
         raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"{one}: its groups function raised {describe(error)}", plugin=one.plugin.name) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # not all is an Exception
+        raise plugin_error(f"{one}: its groups function raised {describe(error)}", one.plugin) from error
 
 
 def _ranks(one: DeclaredMode, given: tuple[object, ...]) -> tuple[int, ...]:

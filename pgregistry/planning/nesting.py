@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 
-from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
+from pgregistry.errors import ConfigError, Problems, did_you_mean, listing
 from pgregistry.planning.declarations import Declarations, DeclaredMode, prepared
+from pgregistry.registry.plugin import plugin_error
 from pgregistry.settings.merge import Order, Sizes
 
 
@@ -76,4 +77,5 @@ def _check_pairs(
             named = [f"{name!r} ({owners[name].plugin})" for name in (first, second)]
             text = f"Axes {named[0]} and {named[1]} are both larger than 1 and neither is inside the other."
             way_out = f"Set their order, outermost first, as in order={large}, or ask the author of one to declare"
-            problems.add(PluginError(f"{text}\n{way_out} inside= or outside=."))
+            plugins = [owners[name].plugin for name in (first, second)]
+            problems.add(plugin_error(f"{text}\n{way_out} inside= or outside=.", *plugins))

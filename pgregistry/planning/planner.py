@@ -22,7 +22,7 @@ from pgregistry.planning.references import label
 from pgregistry.planning.sizes.cuts import Cuts
 from pgregistry.planning.sizes.resolver import Resolver
 from pgregistry.registry.manager import Registry
-from pgregistry.registry.plugin import InstalledPlugin, Plugin
+from pgregistry.registry.plugin import InstalledPlugin, Plugin, plugin_error
 from pgregistry.registry.requirements import check_requirements
 from pgregistry.settings.launcher import LAUNCHERS
 from pgregistry.settings.merge import MODE_SETTINGS, Sizes
@@ -136,7 +136,15 @@ class Planner:
         options = self._process_group_options(planned)
         planned = tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned)
         plan = Plan(
-            self._world_size, order, cuts.values, self._ranks, planned, hosts.each, hosts.ranks, hosts.hosts_per_domain
+            self._world_size,
+            order,
+            cuts.values,
+            self._ranks,
+            planned,
+            hosts.each,
+            hosts.ranks,
+            hosts.hosts_per_domain,
+            off=self.registry.off,
         )
         self._check_plan(plan)
         self.problems.raise_any()
@@ -156,7 +164,7 @@ class Planner:
         for plugin in self.registry.active:
             if plugin.name in RESERVED:
                 rule = "has the name of a parameter of plan() or init(), which is reserved"
-                self.problems.add(PluginError(f"{plugin} {rule}.", plugin=plugin.name))
+                self.problems.add(plugin_error(f"{plugin} {rule}.", plugin))
             with self.problems.collecting():
                 yield from [DeclaredMode(mode, plugin) for mode in self.registry.modes(plugin)]
         yield from (DeclaredMode(mode, EXTRA) for mode in self._settings.extra)
@@ -167,7 +175,7 @@ class Planner:
         for name, owner in declarations.owners.items():
             if name in RESERVED:
                 rule = f"size {name!r} has the name of a parameter of plan() or init(), which is reserved"
-                self.problems.add(PluginError(f"{owner}: {rule}.", plugin=owner.plugin.name))
+                self.problems.add(plugin_error(f"{owner}: {rule}.", owner.plugin))
         for name, size in self._settings.sizes.items():
             self._check_known("size", name, size.origin, sizes)
         for name, origin in self._settings.mentioned.items():
@@ -179,14 +187,24 @@ class Planner:
     def _check_known(self, what: str, name: str, origin: str, known: Collection[str]) -> None:
         if name not in known:
             reason = self.registry.off.get(name)
-            hint = f": plugin {name!r} is {reason}." if reason else f". {did_you_mean(name, known)}"
+            hint = (
+                f": plugin {name!r} is {reason}."
+                if reason
+                else f". {did_you_mean(name, known)}{self.registry.missing(name)}"
+            )
             text = f"There is no {what} {name!r} ({origin}){hint}"
             self.problems.add(ConfigError(text, plugin=name if reason else None))
 
     def _planned_modes(self, declarations: Declarations, mesh: Mesh) -> Iterator[PlannedMode]:
         for one in declarations.modes:
             with self.problems.collecting():
-                yield self._planned(one, mesh)
+                try:
+                    planned = self._planned(one, mesh)
+                except PluginError as error:
+                    if error.plugin:
+                        raise
+                    raise plugin_error(str(error), one.plugin) from error
+                yield planned
 
     def _planned(self, one: DeclaredMode, mesh: Mesh) -> PlannedMode:
         mode, given = one.mode, self._settings.modes.get(one.mode.name, {})
@@ -209,7 +227,7 @@ class Planner:
                     continue
                 if giver is not None:
                     text = f"Both {giver} and {plugin} give process group options for mode {mode.name!r}"
-                    raise PluginError(f"{text}; disable one of them.", plugin=plugin.name)
+                    raise plugin_error(f"{text}; disable one of them.", giver, plugin)
                 if not isinstance(given, Mapping) or not all(map(_is_plain, given.items())):
                     rule = "it must return a mapping of names to plain values"
                     raise plugin.error(f"{hook} returned {shown(given)}; {rule}.")

@@ -1,19 +1,31 @@
 """Discovery of the installed plugins through their entry points.
 
 pluggy's own loader drops a second plugin of one name and keeps whichever the file system lists
-first. Here two of one name are an error, and a plugin that is off is not imported.
+first. Here two of one name are an error, and a plugin that is off is not imported. Each distribution is read on its
+own: one that is damaged is a plugin that fails, where it may be one of ours, and else nothing.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import logging
+import os
+import re
 from collections.abc import Iterator
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
 from typing import Final
 
+from pgregistry.errors import describe
+from pgregistry.registry.distributions import ENTRY_POINTS, InstalledDistribution, distributions, visible
 from pgregistry.registry.plugin import InstalledPlugin, Plugin
+from pgregistry.values import shown
+
+log = logging.getLogger("pgregistry.plan")
 
 ON_WHEN_INSTALLED: Final = "pgregistry"
 ON_WHEN_ENABLED: Final = "pgregistry.optional"
+GROUPS: Final = (ON_WHEN_INSTALLED, ON_WHEN_ENABLED)
+_WORD: Final = ON_WHEN_INSTALLED.encode()
 
 
 def discover() -> tuple[InstalledPlugin, ...]:
@@ -22,25 +34,87 @@ def discover() -> tuple[InstalledPlugin, ...]:
     >>> [installed.plugin.name for installed in discover() if installed.plugin.distribution == "pgregistry"][:3]
     ['data', 'dummy', 'global']
     """
-    found = []
-    for distribution in _distributions():
-        if ON_WHEN_INSTALLED not in (distribution.read_text("entry_points.txt") or ""):
-            continue  # parsing the entry points of all distributions would take longest
-        metadata = distribution.metadata  # once, because each access parses the whole file again
-        for point in distribution.entry_points:
-            if point.group in (ON_WHEN_INSTALLED, ON_WHEN_ENABLED):
-                plugin = Plugin(point.name, metadata["Name"], metadata["Version"])
-                found.append(InstalledPlugin(plugin, point, optional=point.group == ON_WHEN_ENABLED))
-    return tuple(sorted(found, key=lambda one: (one.plugin.name, one.plugin.distribution or "", one.entry_point.value)))
+    found = [plugin for one in visible(distributions()) for plugin in plugins_of(one)]
+    return tuple(sorted(found, key=lambda one: (one.plugin.name, one.plugin.distribution or "", str(one))))
 
 
-def _distributions() -> Iterator[importlib.metadata.Distribution]:
-    """Yield all distributions; of two with one name the first on the path, as Python's own `entry_points` does."""
-    seen = set[str]()
-    for distribution in importlib.metadata.distributions():
-        # `entry_points` compares this private attribute: it is the name of the folder, so that no metadata need be
-        # read. Without it the name in the metadata does nearly the same, slower.
-        name = getattr(distribution, "_normalized_name", None) or distribution.metadata["Name"]
-        if name not in seen:
-            seen.add(name)
-            yield distribution
+def plugins_of(one: InstalledDistribution, *, leftovers: bool = False) -> Iterator[InstalledPlugin]:
+    """Yield the plugins of a distribution; one that is broken stands for what cannot be read."""
+    try:
+        data = one.read(ENTRY_POINTS)
+    except Exception as error:  # of the file system, or of a finder of anybody's
+        yield from _unreadable(one, error)
+        return
+    if data is None:
+        if "pgregistry" in one.info_name and os.path.islink(f"{one.info}/{ENTRY_POINTS}"):
+            yield _broken(one, one.name, f"{one.info}/{ENTRY_POINTS} is a link to nothing")
+        return
+    if _WORD not in data and _WORD not in data.replace(b"\0", b""):
+        return  # parsing the entry points of all distributions would take longest
+    if one.leftover and not leftovers:
+        log.debug("%s is not read: pip left it behind", one.info)
+        return
+    try:
+        text = data.decode()
+        points = [point for point in _Read(one, text).entry_points if point.group in GROUPS]
+    except Exception as error:
+        yield from _malformed(one, data.decode("utf-8", "replace"), error)
+        return
+    for point in points:
+        plugin = _plugin(one, point.name)
+        yield InstalledPlugin(plugin, point, point.group == ON_WHEN_ENABLED, one, _wrong_point(point))
+
+
+class _Read(Distribution):
+    """A distribution whose entry points importlib parses, without opening a file again."""
+
+    def __init__(self, one: InstalledDistribution, text: str) -> None:
+        self._one = one
+        self._text = text
+
+    def read_text(self, filename: str) -> str | None:
+        return self._text if filename == ENTRY_POINTS else None
+
+    def locate_file(self, path: str | os.PathLike[str]) -> Path:
+        return Path(self._one.folder, path)
+
+
+def _plugin(one: InstalledDistribution, name: str) -> Plugin:
+    return Plugin(name, one.name, one.version, f"Found in {one.folder}.")
+
+
+def _broken(one: InstalledDistribution, name: str, why: str, optional: bool = False) -> InstalledPlugin:
+    name = one.info_name if name == "unknown" else name
+    return InstalledPlugin(_plugin(one, name), None, optional, one, f"cannot be read: {why}.")
+
+
+def _unreadable(one: InstalledDistribution, error: Exception) -> Iterator[InstalledPlugin]:
+    """Yield a broken plugin if the distribution may have one; its name or what it requires shows that."""
+    requires = (text.lower() for text in one.header.get("requires-dist", ()))
+    if "pgregistry" in one.info_name.lower() or any(text.startswith("pgregistry") for text in requires):
+        yield _broken(one, one.name, f"{one.info}/{ENTRY_POINTS}: {describe(error)}")
+    else:
+        log.debug("%s/%s cannot be read, and is skipped: %s", one.info, ENTRY_POINTS, describe(error))
+
+
+def _malformed(one: InstalledDistribution, text: str, error: Exception) -> Iterator[InstalledPlugin]:
+    """Yield a broken plugin for each name in our groups that can be read, or one for all of them."""
+    why, section, names = f"{one.info}/{ENTRY_POINTS}: {describe(error)}", "", []
+    for number, line in enumerate(map(str.strip, text.replace("\0", "").splitlines()), 1):
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif "=" in line and section in GROUPS:
+            names.append((line.partition("=")[0].strip(), section == ON_WHEN_ENABLED))
+        elif section and line and not line.startswith("#") and "=" not in line and isinstance(error, TypeError):
+            why = f"{one.info}/{ENTRY_POINTS}: line {number} is {shown(line)}; it must have the form NAME = MODULE"
+    for name, optional in names or [(one.name, False)]:
+        yield _broken(one, name, why, optional)
+
+
+def _wrong_point(point: EntryPoint) -> str | None:
+    """Return what is wrong with an entry point, which can be known without importing it."""
+    if re.search(r"[\s,]", point.name):
+        return "must have a name without spaces and commas, which separate names on the command line. Rename it."
+    if not re.fullmatch(r"[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?", point.value):
+        return f"must be a module, or MODULE:OBJECT, and {point.value!r} is neither."
+    return None

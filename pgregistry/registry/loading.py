@@ -3,89 +3,199 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from operator import itemgetter
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 import pluggy
 
 from pgregistry import hookspecs
 from pgregistry.errors import PluginError, describe, did_you_mean, listing
-from pgregistry.registry.plugin import InstalledPlugin
+from pgregistry.registry import advice
+from pgregistry.registry.plugin import InstalledPlugin, PluginStatus, plugin_error
+
+log = logging.getLogger("pgregistry.plan")
 
 PREFIX: Final = "pgregistry_"
 HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(PREFIX)))
+#: Marks a function as a hook; the one use of an attribute that pluggy does not document.
+MARK: Final = f"{hookspecs.PROJECT}_impl"
+#: Flags of code that takes `*` or `**`.
+VARIABLE: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+
+
+class Hooks:
+    """The hooks of a plugin, which pluggy registers in its place.
+
+    So nothing else of the plugin is looked at, and it is never compared or hashed.
+    """
+
+    def __init__(self, plugin: object, found: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:
+        self.__dict__ |= {name: function for name, (function, _) in found.items()}
+        self._plugin = plugin
+        self._options = {name: options for name, (_, options) in found.items()}
 
 
 class HookManager(pluggy.PluginManager):
-    """pluggy's manager with the hooks of pgregistry."""
+    """pluggy's manager with the hooks of pgregistry.
+
+    Attributes:
+        names: The name of each plugin by the identity of its module or object.
+    """
 
     def __init__(self) -> None:
         super().__init__(hookspecs.PROJECT)
         self.add_hookspecs(hookspecs)
+        self.names: dict[int, str] = {}
 
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
-        """Return the options of a hook implementation; None for what `hookimpl` does not mark.
-
-        pluggy looks at every name of a module so closely that this takes longest of loading it.
-        """
-        return super().parse_hookimpl_opts(plugin, name) if _marking(getattr(plugin, name, None)) else None
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        """Return the options of a hook implementation; None for anything else."""
+        return plugin._options.get(name)
 
 
-def load(installed: InstalledPlugin, manager: HookManager) -> PluginError | None:
-    """Import and register a plugin; return the error if it fails."""
-    name = installed.plugin.name
-
-    def failure(what: str) -> PluginError:
-        way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
-        return PluginError(f"{installed} {what}\n{way_out}", plugin=name)
-
+def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
+    """Import and register a plugin; return its status, with the error if it fails."""
+    point = installed.entry_point
+    if point is None or installed.broken:
+        return PluginStatus(installed, error=failure(installed, f"{installed.broken}"))
+    new, before, torch = point.module not in sys.modules, _settings(), "torch" in sys.modules
+    begun = time.perf_counter()
+    error: PluginError | None = None
     try:
-        plugin = installed.entry_point.load()
-    except (Exception, SystemExit) as error:
-        failed = failure(f"does not load: {describe(error)}")
-        failed.__cause__ = error
-        return failed
-    if inspect.isclass(plugin):
-        return failure("is a class; a plugin must be a module or an object. Did you forget the '()'?")
+        plugin = point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:  # not all that a module raises is an Exception: SystemExit, a panic in Rust
+        if isinstance(raised, PluginError) and raised.plugin == installed.plugin.name:
+            error = raised  # it made a plan, which needs it
+        else:
+            error = failure(installed, f"does not load: {describe(raised)}")
+            error.__cause__ = raised
+    seconds = time.perf_counter() - begun
+    if new and _settings() != before:
+        _undo(before)
+        log.warning("%s sets PGREGISTRY… in os.environ at import, which is undone: the user sets these.", installed)
+    error = error or register(installed, plugin, manager)
+    return PluginStatus(installed, None, error, seconds, None if torch else "torch" in sys.modules)
+
+
+def register(installed: InstalledPlugin, plugin: object, manager: HookManager) -> PluginError | None:
+    """Register a module or an object with pluggy; return the error if it is not a plugin."""
+    name, module = installed.plugin.name, installed.entry_point.module if installed.entry_point else "the module"
+    if issubclass(type(plugin), type | FunctionType):
+        kind, call = ("class" if issubclass(type(plugin), type) else "function"), getattr(plugin, "__name__", "Plugin")
+        way_out = f"Write `plugin = {call}()` in {module}, and name `{module}:plugin`."
+        return failure(installed, f"is a {kind}; a plugin must be a module or an object. {way_out}")
+    if getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False):
+        return failure(installed, "makes a plan when it is imported, which needs the plugin itself. Do it later.")
+    if (other := manager.names.get(id(plugin))) is not None:
+        same = f"plugins {other!r} and {name!r} are the same object {module}; remove one of the entry points"
+        return failure(installed, f"is there already: {same}.")
     try:
-        if wrong := _wrong_hooks(plugin):
-            return failure(wrong)
-        manager.register(plugin, name=name)
+        found = _hooks(plugin)
+        manager.register(Hooks(plugin, found), name=name)
         manager.check_pending()
-    except Exception as error:  # pluggy's validation, or an attribute of the plugin that raises
+    except PluginError as error:
+        return failure(installed, str(error))
+    except Exception as error:  # pluggy's validation
         if manager.has_plugin(name):
             manager.unregister(name=name)
-        return failure(f"is not valid: {' '.join(str(error).split())}")
+        return failure(installed, f"is not valid: {' '.join(str(error).split())}")
+    manager.names[id(plugin)] = name
     return None
 
 
-def _wrong_hooks(plugin: object) -> str | None:
-    """Return what is wrong with functions that pluggy would ignore, or of which it would call only one."""
-    found: dict[str, str] = {}
-    for name in dir(plugin):
-        value = getattr(plugin, name, None)
-        options = _marking(value)
-        if options is not None:
-            hook = options.get("specname") or name
-            if hook not in HOOKS:
-                return f"implements {hook!r}, which is not a hook. {did_you_mean(hook, HOOKS)}"
-            if kinds := [kind for kind in ("wrapper", "hookwrapper") if options.get(kind)]:
-                why = "which is not supported: each plugin is called separately. Remove it."
-                return f"implements {hook!r} with {kinds[0]}=True, {why}"
-            if hook in found:
-                rule = "A plugin must have one for each hook: make them one function."
-                return f"has two functions for {hook!r}: {found[hook]!r} and {name!r}. {rule}"
-            found[hook] = name
-        elif name.startswith(PREFIX) and inspect.isroutine(value):
-            return f"has a function {name!r} without @hookimpl. Mark it, or give it another name."
-    return None if found else f"implements no hook ({listing(HOOKS, 'or')})."
+def failure(installed: InstalledPlugin, what: str) -> PluginError:
+    """Return the error about a plugin that cannot be used: what is wrong, what may be the cause, and the way out."""
+    name = installed.plugin.name
+    way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
+    return plugin_error("\n".join((f"{installed} {what}", *advice.causes(installed), way_out)), installed.plugin)
 
 
-def _marking(value: object) -> Mapping[str, Any] | None:
-    """Return the options that `hookimpl` left on a function, None if it did not mark it.
+def _settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("PGREGISTRY")}
 
-    This is the one use of an attribute that pluggy does not document. The documented way,
-    `PluginManager.parse_hookimpl_opts`, takes 60 times as long.
+
+def _undo(before: Mapping[str, str]) -> None:
+    for name in _settings():
+        del os.environ[name]
+    os.environ.update(before)
+
+
+def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
+    """Return the marked functions of a plugin with their options, each under the name that it has there.
+
+    Raises:
+        PluginError: for a function that pluggy would ignore, or of which it would call only one.
     """
-    options = getattr(value, f"{hookspecs.PROJECT}_impl", None) if callable(value) else None
+    found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+    names: dict[str, str] = {}
+    for name, value in sorted(_attributes(plugin), key=itemgetter(0)):
+        options = _marking(value)
+        if options is None:
+            if name.startswith(PREFIX):
+                raise PluginError(f"has a function {name!r} without @hookimpl. Mark it, or give it another name.")
+            continue
+        hook = options.get("specname") or name
+        if hook not in HOOKS:
+            if options.get("optionalhook"):
+                continue  # of another version of pgregistry
+            raise PluginError(f"implements {hook!r}, which is not a hook. {did_you_mean(hook, HOOKS)}")
+        if kinds := [kind for kind in ("wrapper", "hookwrapper") if options.get(kind)]:
+            why = "which is not supported: each plugin is called separately. Remove it."
+            raise PluginError(f"implements {hook!r} with {kinds[0]}=True, {why}")
+        if hook in names:
+            rule = "A plugin must have one for each hook: make them one function."
+            raise PluginError(f"has two functions for {hook!r}: {names[hook]!r} and {name!r}. {rule}")
+        names[hook] = name
+        function = value if isinstance(plugin, ModuleType) else getattr(plugin, name)
+        _check_arguments(hook, function)
+        found[name] = function, options
+    if not found:
+        raise PluginError(f"implements no hook ({listing(HOOKS, 'or')}).")
+    return found
+
+
+def _attributes(plugin: object) -> Iterator[tuple[str, Any]]:
+    """Yield the functions of a plugin, and what else binds to an object, without running any code of the plugin.
+
+    Properties have a `__set__`, functions have none.
+    """
+    values: dict[str, Any] = {}
+    if not issubclass(type(plugin), ModuleType):
+        for kind in reversed(type(plugin).__mro__):
+            values |= vars(kind)
+    with suppress(AttributeError):  # it may have slots
+        values |= object.__getattribute__(plugin, "__dict__")
+    for name, value in values.items():
+        if isinstance(name, str) and hasattr(type(value), "__get__") and not hasattr(type(value), "__set__"):
+            yield name, value
+
+
+def _marking(value: Any) -> Mapping[str, Any] | None:
+    """Return the options that `hookimpl` left on a function, None if it did not mark it."""
+    try:
+        options = getattr(value, MARK, None) or getattr(getattr(value, "__func__", None), MARK, None)
+    except Exception:  # of a descriptor of anybody's
+        return None
     return options if isinstance(options, dict) else None
+
+
+def _check_arguments(hook: str, function: Any) -> None:
+    """Raise PluginError for arguments that pluggy would leave at their default, in silence."""
+    code = getattr(function, "__code__", None)
+    if code and not (function.__defaults__ or function.__kwdefaults__ or code.co_flags & VARIABLE):
+        return  # the usual case, without the cost of a signature
+    known = inspect.signature(getattr(hookspecs, hook)).parameters
+    for one in inspect.signature(function).parameters.values():
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) or (one.name in known and one.default is not one.empty):
+            rule = (
+                f"pluggy passes only arguments that are named and have no default; take those of ({', '.join(known)})"
+            )
+            raise PluginError(f"implements {hook!r} with the argument {str(one)!r}, but {rule}.")

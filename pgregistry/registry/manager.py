@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import pluggy
-
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing, text_of
+from pgregistry.registry.advice import hidden, known_as, nothing_installed
 from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover
+from pgregistry.registry.distributions import ENTRY_POINTS
 from pgregistry.registry.loading import HOOKS, HookManager, load
-from pgregistry.registry.plugin import InstalledPlugin, Plugin, PluginStatus
+from pgregistry.registry.plugin import InstalledPlugin, Plugin, PluginStatus, plugin_error
 from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.tracing import describe_result, log
 from pgregistry.values import shown
@@ -41,10 +41,11 @@ class Registry:
         on = {plugin.name for plugin in self.active}
         off = [status for status in statuses if status.installed.plugin.name not in on]
         self.off: Mapping[str, str] = {status.installed.plugin.name: status.reason or "failed" for status in off}
-        self._manager = manager
+        self._functions = {
+            hook: {one.plugin_name: one for one in getattr(manager.hook, hook).get_hookimpls()} for hook in HOOKS
+        }
         self._implementing = {
-            hook: {implementation.plugin_name for implementation in getattr(manager.hook, hook).get_hookimpls()}
-            for hook in HOOKS
+            hook: [plugin for plugin in self.active if plugin.name in self._functions[hook]] for hook in HOOKS
         }
 
     @classmethod
@@ -58,17 +59,17 @@ class Registry:
         on = [installed for installed in found if switched_off(installed, settings) is None]
         statuses = []
         for installed in found:
+            log.debug("%s found in %s", installed, installed.folder or "nowhere")
+            reason = switched_off(installed, settings)
+            if reason is not None:
+                status = PluginStatus(installed, reason)
+            elif error := _clash(installed, on):
+                status = PluginStatus(installed, error=error)
+            else:
+                status = load(installed, manager)
+            statuses.append(status)
             if log.isEnabledFor(logging.DEBUG):
-                distribution = installed.entry_point.dist
-                log.debug("%s found in %s", installed, distribution.locate_file("") if distribution else "nowhere")
-            reason, error = switched_off(installed, settings), None
-            if reason is None:
-                error = _clash(installed, on) or load(installed, manager)
-            statuses.append(PluginStatus(installed, reason, error))
-            if log.isEnabledFor(logging.DEBUG):
-                module = installed.entry_point.module
-                file = getattr(sys.modules.get(module), "__file__", None) or module
-                _log_below(f"failed: {error}" if error else f"off: {reason}" if reason else f"on: {file}")
+                _log_below(_became(status))
         return cls(settings, tuple(statuses), manager)
 
     def check(self, problems: Problems) -> None:
@@ -77,24 +78,31 @@ class Registry:
             if status.error:
                 problems.add(status.error)
         if not self.statuses and not self.settings.extra:
-            problems.add(PluginError(_nothing_installed()))
+            problems.add(PluginError(nothing_installed()))
         else:
             self.check_names(problems)
 
     def check_names(self, problems: Problems) -> None:
         """Add to `problems` each name in enable, disable and only that is not a plugin."""
-        known = {status.installed.plugin.name for status in self.statuses}
+        installed = [status.installed for status in self.statuses]
+        known = {name for one in installed for name in one.names}
         only = self.settings.only
         switches = {"enable": self.settings.enable, "disable": self.settings.disable}
         switches["only"] = dict.fromkeys(only.value, only.origin) if only else {}
         for switch, names in switches.items():
             for name in (name for name in names if name not in known):
-                hint = did_you_mean(name, known)
+                hint = known_as(name, installed) or did_you_mean(name, known) + hidden(name)
                 problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({names[name]}). {hint}"))
+
+    def missing(self, name: str) -> str:
+        """Return why nothing has a name, as far as it lies at what is installed; it begins with a space."""
+        if self.statuses and all(status.installed.plugin.distribution != "pgregistry" for status in self.statuses):
+            return " " + nothing_installed("None of the bundled plugins is installed")
+        return hidden(name)
 
     def implementing(self, hook: str) -> list[str]:
         """Return the names of the active plugins that implement a hook."""
-        return [plugin.name for plugin in self.active if plugin.name in self._implementing[hook]]
+        return [plugin.name for plugin in self._implementing[hook]]
 
     def call(self, plugin: Plugin, hook: str, **arguments: object) -> Any:
         """Call a hook of one plugin; return its result, a list for a generator, None if it does not implement it.
@@ -104,17 +112,16 @@ class Registry:
         Raises:
             PluginError: if the plugin raises, with its error as the cause.
         """
-        if plugin.name not in self._implementing[hook]:
+        function = self._functions[hook].get(plugin.name)
+        if function is None:
             return None
-        module = self._manager.get_plugin(plugin.name)
-        caller = self._manager.subset_hook_caller(hook, self._manager.get_plugins() - {module})
         if not log.isEnabledFor(logging.DEBUG):
-            return _result(plugin, hook, caller, arguments)
+            return _result(plugin, hook, function, arguments)
         # Texts are shown with their value; plans, contexts and command lines by name alone.
         given = (f"{key}={value!r}" if isinstance(value, str | None) else key for key, value in arguments.items())
         log.debug("%s(%s) of %s", hook, ", ".join(given), plugin)
         try:
-            result = _result(plugin, hook, caller, arguments)
+            result = _result(plugin, hook, function, arguments)
         except PgregistryError as error:
             _log_below(f"failed: {error}")
             raise
@@ -128,9 +135,8 @@ class Registry:
         Raises:
             PluginError: if a plugin raises, with its error as the cause.
         """
-        for plugin in self.active:
-            if plugin.name in self._implementing[hook]:
-                yield plugin, self.call(plugin, hook, **arguments)
+        for plugin in self._implementing[hook]:
+            yield plugin, self.call(plugin, hook, **arguments)
 
     def call_in_order(self, hook: str, order: Sequence[str], **arguments: object) -> None:
         """Call a hook without a result, first of the plugins named in `order`, then of the others by name."""
@@ -144,14 +150,14 @@ class Registry:
         Raises:
             PluginError: if it yields anything but modes, or raises.
         """
-        if plugin.name not in self._implementing["pgregistry_modes"]:
+        if plugin.name not in self._functions["pgregistry_modes"]:
             return []
         result = self.call(plugin, "pgregistry_modes")
         if isinstance(result, Mode) or not isinstance(result, Iterable):
             raise plugin.error(f"pgregistry_modes returned {shown(result)}; yield each Mode.")
         modes = list(result)
-        if wrong := [mode for mode in modes if not isinstance(mode, Mode)]:
-            raise plugin.error(f"pgregistry_modes yielded {shown(wrong[0])}, which is not a Mode.")
+        if wrong := [mode for mode in modes if not issubclass(type(mode), Mode)]:
+            raise plugin.error(f"pgregistry_modes yielded {shown(wrong[0])}, which is {_kind(wrong[0])}.")
         return modes
 
 
@@ -160,10 +166,13 @@ def switched_off(installed: InstalledPlugin, settings: Settings) -> str | None:
 
     `disable` wins over all, then `enable`; `only` replaces the plugins that are on when installed.
     """
-    name = installed.plugin.name
-    if name in settings.disable:
-        return f"disabled ({settings.disable[name]})"
+    name, enabled = installed.plugin.name, ""
     if name in settings.enable:
+        enabled = f", which wins over enable ({settings.enable[name]})"
+    for given in installed.names:
+        if given in settings.disable:
+            return f"disabled ({settings.disable[given]}){enabled}"
+    if enabled:
         return None
     if settings.only is not None:
         return None if name in settings.only.value else f"not in only ({settings.only.origin})"
@@ -178,35 +187,59 @@ def _clash(installed: InstalledPlugin, on: Sequence[InstalledPlugin]) -> PluginE
     same = [other for other in on if other.plugin.name == name]
     if len(same) == 1:
         return None
+    plugins = [other.plugin for other in same]
+    if len({(str(other), other.folder) for other in same}) == 1 and installed.distribution:
+        file = f"{installed.distribution.info}/{ENTRY_POINTS}"
+        return plugin_error(f"{installed} is there {len(same)} times; {file} must name it once.", *plugins)
     way_out = f"Uninstall all but one, or leave them out with disable=[{name!r}]."
-    return PluginError(f"{len(same)} plugins are called {name!r}: {listing(same)}.\n{way_out}", plugin=name)
+    return plugin_error(f"{len(same)} plugins are called {name!r}: {listing(same)}.\n{way_out}", *plugins)
 
 
-def _result(plugin: Plugin, hook: str, caller: pluggy.HookCaller, arguments: Mapping[str, object]) -> Any:
+def _result(plugin: Plugin, hook: str, implementation: Any, arguments: Mapping[str, object]) -> Any:
     """Call one plugin's hook; exhaust a generator here, because its errors are the plugin's."""
     try:
-        results = caller(**arguments)  # at most one; pluggy leaves None out
-        result = results[0] if results else None
+        result = implementation.function(*(arguments[name] for name in implementation.argnames))
         if isinstance(result, Iterable) and not isinstance(result, str | Mapping):
             answers = list(islice(result, MOST_ANSWERS + 1))
             if len(answers) > MOST_ANSWERS:
                 raise PluginError(f"{hook} yielded more than {MOST_ANSWERS} items; it must end.")
             return answers
+    except KeyboardInterrupt:
+        raise
     except PgregistryError as error:
+        if type(error) is PluginError and error.plugin == plugin.name:
+            raise  # the hook made a plan, in which it was called again
         kind = next(one for one in type(error).__mro__ if one.__module__ == "pgregistry")  # a plugin may have its own
+        if kind is PluginError:
+            raise plugin.error(str(error)) from error
         raise kind(f"{plugin}: {error}", ranks=error.ranks, plugin=plugin.name) from error
-    except (Exception, SystemExit) as error:
-        text = f"{plugin} raised {type(error).__name__} in {hook}: {text_of(error)}"
-        raise PluginError(text, plugin=plugin.name) from error
+    except BaseException as error:  # not all is an Exception: SystemExit, CancelledError, a panic in Rust
+        again = " (does it call plan() or init()?)" if isinstance(error, RecursionError) else ""
+        text = f"{plugin} raised {type(error).__name__} in {hook}: {text_of(error)}{again}"
+        raise plugin_error(text, plugin) from error
     return result
+
+
+def _kind(value: object) -> str:
+    """Return what takes the place of a Mode: of another copy of pgregistry, or something else."""
+    kind = type(value)
+    if kind.__name__ != Mode.__name__:
+        return "not a Mode"
+    codes = (getattr(one, "__code__", None) for one in vars(kind).values())
+    files = [code.co_filename for code in codes if code and not code.co_filename.startswith("<")]
+    other = f"a Mode of another copy of pgregistry ({files[0] if files else kind.__module__})"
+    return f"{other}. This one is {Path(__file__).parents[1]}"
+
+
+def _became(status: PluginStatus) -> str:
+    """Return what became of a plugin, for the trace."""
+    if status.error or status.reason:
+        return f"failed: {status.error}" if status.error else f"off: {status.reason}"
+    module = status.installed.entry_point.module if status.installed.entry_point else ""
+    file = getattr(sys.modules.get(module), "__file__", None) or module
+    return f"on: {file}" + (f", which imports torch, in {status.import_seconds:.2f} s" if status.imports_torch else "")
 
 
 def _log_below(text: str) -> None:
     """Log lines that belong to the line before."""
     log.debug("%s", "\n".join(f"  {line}" for line in text.splitlines()))
-
-
-def _nothing_installed() -> str:
-    folder = Path(__file__).parents[2]
-    what = f"pgregistry is imported from {folder / 'pgregistry'} without being installed"
-    return f"No mode plugins are installed. {what}; run `pip install -e {folder}`."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgregistry.errors import PluginError
+from pgregistry.registry.distributions import InstalledDistribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +15,15 @@ class Plugin:
 
     >>> print(Plugin("tensor", "pgregistry", "0.1.0"))
     plugin 'tensor', pgregistry 0.1.0
+
+    Attributes:
+        origin: A sentence on where it is from, with which errors about it end.
     """
 
     name: str
     distribution: str | None = None
     version: str | None = None
+    origin: str | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         if self.distribution is None:
@@ -27,29 +32,68 @@ class Plugin:
 
     def error(self, text: str) -> PluginError:
         """Return the error about this plugin."""
-        return PluginError(f"{self}: {text}", plugin=self.name)
+        return plugin_error(f"{self}: {text}", self)
+
+
+def plugin_error(text: str, *plugins: Plugin) -> PluginError:
+    """Return an error about plugins, of which the last is at fault; it ends with where they are from.
+
+    >>> print(plugin_error("No.", Plugin("ring", origin="Found in /site-packages.")))
+    No.
+    Found in /site-packages.
+    """
+    origins = dict.fromkeys(plugin.origin for plugin in plugins if plugin.origin)
+    return PluginError("\n".join((text, *origins)), plugin=plugins[-1].name)
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledPlugin:
-    """A plugin with its entry point; an optional one is off until it is enabled."""
+    """A plugin with its entry point.
+
+    Attributes:
+        entry_point: None if it cannot be read.
+        optional: True if it is off until it is enabled.
+        distribution: The distribution that has the entry point.
+        broken: What is wrong with the entry point, if anything is.
+    """
 
     plugin: Plugin
-    entry_point: importlib.metadata.EntryPoint
-    optional: bool
+    entry_point: importlib.metadata.EntryPoint | None
+    optional: bool = False
+    distribution: InstalledDistribution | None = field(default=None, compare=False, repr=False)
+    broken: str | None = None
 
     def __str__(self) -> str:
         point = self.entry_point
-        return f"{self.plugin} (entry point {point.group}: {point.name} = {point.value})"
+        return str(self.plugin) + (f" (entry point {point.group}: {point.name} = {point.value})" if point else "")
+
+    @property
+    def folder(self) -> str | None:
+        """Return the entry of the path that its distribution is in."""
+        return self.distribution.folder if self.distribution else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names that switch it off: also those of its distribution if its own may not be readable."""
+        if self.broken is None or self.distribution is None:
+            return (self.plugin.name,)
+        return (self.plugin.name, self.distribution.name, self.distribution.info_name)
 
 
 @dataclass(frozen=True, slots=True)
 class PluginStatus:
-    """The state of an installed plugin in this run: on, off with the reason, or failed with the error."""
+    """The state of an installed plugin in this run: on, off with the reason, or failed with the error.
+
+    Attributes:
+        import_seconds: How long importing it took here; next to nothing if it was imported before.
+        imports_torch: True if importing it imported torch, None if torch was there before.
+    """
 
     installed: InstalledPlugin
     reason: str | None = None
     error: PluginError | None = None
+    import_seconds: float | None = None
+    imports_torch: bool | None = None
 
     @property
     def name(self) -> str:

@@ -15,6 +15,8 @@ from typing import Any, Final, TypeAlias
 import pgregistry
 from pgregistry.errors import PgregistryError
 from pgregistry.planning.planner import Planner
+from pgregistry.registry import discovery
+from pgregistry.registry.distributions import distributions, visible
 
 #: The folders of pgregistry and of importlib, whose frames are not shown.
 NOT_SHOWN: Final = (Path(pgregistry.__file__).parent, Path(importlib.metadata.__file__).parents[1])
@@ -61,8 +63,8 @@ def make_plans(cases: Iterable[tuple[int, Mapping[str, Any]]], backwards: bool) 
     watch = _Watch()
     sys.meta_path.insert(0, watch)
     if backwards:
-        first = {dist.name: dist for dist in reversed(list(importlib.metadata.distributions()))}
-        importlib.metadata.distributions = lambda **_: iter(first.values())
+        found = list(visible(distributions()))
+        vars(discovery)["distributions"] = lambda: iter(found[::-1])
     plans = []
     for world, keywords in cases:
         try:

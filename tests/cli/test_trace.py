@@ -181,12 +181,13 @@ def test_a_plan_that_is_refused_is_traced_up_to_there(context: Path, capsys: pyt
 def test_a_hook_that_raises_is_told_where_it_was_asked(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PluginError), tracing(True):
         Planner.read(8, {"context": 4}).plan()
-    assert told(capsys.readouterr().err)[-2:] == [
+    assert told(capsys.readouterr().err)[-3:] == [
         "pgregistry_check(plan) of plugin 'context', pgregistry-context 0.1",
         (
             "  failed: plugin 'context', pgregistry-context 0.1 raised ZeroDivisionError in pgregistry_check: "
             "integer division or modulo by zero"
         ),
+        f"  Found in {broken}.",
     ]
 
 
@@ -195,13 +196,14 @@ def test_a_plugin_that_does_not_load_is_told_with_the_reason(
 ) -> None:
     site = distribution("pgregistry-context", {"context": "acme_context"}, {"acme_context.py": "raise OSError('no')"})
     assert cli.run(["plugins", "--trace", "--only", "context"]) == 0
-    assert told(capsys.readouterr().err)[:3] == [
+    assert told(capsys.readouterr().err)[:4] == [
         f"plugin 'context', pgregistry-context 0.1 (entry point pgregistry: context = acme_context) found in {site}",
         (
             "  failed: plugin 'context', pgregistry-context 0.1 (entry point pgregistry: context = acme_context) "
             "does not load: OSError: no"
         ),
         "  To run without it: disable=['context'], --disable context or PGREGISTRY_DISABLE=context.",
+        f"  Found in {site}.",
     ]
 
 

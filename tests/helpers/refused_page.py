@@ -58,6 +58,9 @@ disagree. `--trace` or `PGREGISTRY_TRACE=1` shows on the first rank which plugin
 
 #: What differs from run to run or from system to system, and what the page has for it.
 SYSTEMS = {
+    re.escape(tempfile.gettempdir()) + r"/\w+/(?:bundled|site)": "/home/me/.venv/lib/python3.11/site-packages",
+    re.escape(tempfile.gettempdir()) + r"/\w+/here": "/home/me/lib",
+    re.escape(str(ROOT)): "/home/me/pgregistry",
     r"127\.0\.0\.1:\d+": "127.0.0.1:29500",
     r"\bport: \d+": "port: 29500",
     r"\[Errno \d+\] Connection refused": "[Errno 111] Connection refused",
@@ -147,7 +150,7 @@ def _run(block: str, section: Section, names: dict[str, Any], sites: set[Site]) 
         return _fenced("console", "\n".join(results))
     if block.startswith("[") or shells.file_name(block):
         return _fenced("toml" if block.startswith("[") or ".toml\n" in block else "python", block)
-    return _fenced("python", "\n".join(_python(block, names)).replace(str(ROOT), "/home/me/pgregistry"))
+    return _fenced("python", everywhere("\n".join(_python(block, names))))
 
 
 def _command(command: str, section: Section, sites: set[Site]) -> str:
@@ -162,9 +165,14 @@ def _command(command: str, section: Section, sites: set[Site]) -> str:
         code, printed = shells.run_command(command)
         assert code != 0, f"{command} is not refused: {printed}"
     assert printed, f"{command} prints nothing"
+    return everywhere(printed).rstrip()
+
+
+def everywhere(text: str) -> str:
+    """Return a text as it would be on any system."""
     for pattern, one in SYSTEMS.items():
-        printed = re.sub(pattern, one, printed)
-    return printed.rstrip()
+        text = re.sub(pattern, one, text)
+    return text
 
 
 def _noting_script(source: str) -> tuple[str, set[Site]]:

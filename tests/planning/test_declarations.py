@@ -171,7 +171,8 @@ def test_the_order_of_names_is_that_of_code_points_in_any_locale() -> None:
 
 
 def test_an_extra_mode_of_a_name_that_is_taken_is_refused() -> None:
-    said, advice = plan_refusal(PluginError, 8, Mode("tensor", over=())).split("\n")
+    said, advice, found = plan_refusal(PluginError, 8, Mode("tensor", over=())).split("\n")
     assert said == "mode 'tensor' is declared by plugin 'tensor', pgregistry 0.1.0 and by plugin 'extra'."
     assert "disable=['tensor']" in advice
+    assert found.startswith("Found in ")
     assert "disable=['extra']" not in advice  # which would be refused: no plugin is called so

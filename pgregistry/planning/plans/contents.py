@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pgregistry.errors import ConfigError, did_you_mean
@@ -26,6 +26,7 @@ class PlanContents:
     hosts: Sequence[tuple[int, ...]] | None = None
     hosts_per_domain: int | None = None
     fingerprint: str = field(init=False)
+    off: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         identity = json.dumps([self.world_size, [mode.identity() for mode in self.planned]])
@@ -53,6 +54,8 @@ class PlanContents:
         for mode in self.planned:
             if mode.name == name:
                 return mode
+        if isinstance(name, str) and name in self.off:
+            raise ConfigError(f"The plan has no mode {name!r}: plugin {name!r} is {self.off[name]}.", plugin=name)
         hint = did_you_mean(name if isinstance(name, str) else shown(name), self.modes)
         raise ConfigError(f"The plan has no mode {shown(name)}. {hint}")
 

@@ -30,6 +30,7 @@ class Plan(PlanContents):
         ranks_per_host: How many ranks each host has; None if that is not known, or differs.
         hosts: The ranks of each host, a sequence; None if they are not known.
         hosts_per_domain: How many hosts each domain has; None if that is not known.
+        off: Why a plugin is off or failed, by its name; not part of the document.
         fingerprint: Equal for equal groups that are declared alike. Nesting, origins of sizes
             and versions of plugins do not change it.
     """

@@ -11,9 +11,10 @@ INSTALLATION = Section(
             "The package was copied, or is only on `PYTHONPATH`. Entry points come from an installation.",
             """
             # hidden
-            import importlib.metadata, pgregistry
+            import pgregistry
+            from pgregistry.registry import discovery
             from unittest.mock import patch
-            nothing = patch.object(importlib.metadata, "distributions", lambda **_: iter(()))
+            nothing = patch.object(discovery, "distributions", lambda: iter(()))
             nothing.start()
             """,
             "pgregistry.plan(8)",
@@ -100,6 +101,15 @@ PLUGINS = Section(
                 return []
             """,
             """
+            # pgregistry_open.py
+            from pgregistry import hookimpl
+
+
+            @hookimpl
+            def pgregistry_check(*given):
+                yield
+            """,
+            """
             # pgregistry_idle.py
             MODES = ()
             """,
@@ -111,6 +121,7 @@ PLUGINS = Section(
             more = "pgregistry_more"
             around = "pgregistry_around"
             twice = "pgregistry_twice"
+            open = "pgregistry_open"
             idle = "pgregistry_idle"
             kind = "pgregistry:Mode"
             wrong = "pgregistry_wrong"
@@ -124,6 +135,7 @@ PLUGINS = Section(
             $ pgregistry plan 8 --only more
             $ pgregistry plan 8 --only around
             $ pgregistry plan 8 --only twice
+            $ pgregistry plan 8 --only open
             $ pgregistry plan 8 --only idle
             $ pgregistry plan 8 --only kind
             """,

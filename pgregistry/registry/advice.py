@@ -1,0 +1,137 @@
+"""What may be the cause if a plugin fails, or a name is not known: how the distributions are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgregistry.errors import listing
+from pgregistry.registry.discovery import GROUPS, plugins_of
+from pgregistry.registry.distributions import (
+    ENTRY_POINTS,
+    InstalledDistribution,
+    core_version,
+    distributions,
+    normalized,
+)
+from pgregistry.registry.plugin import InstalledPlugin
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A distribution of which a plugin does not count, or may not.
+
+    Attributes:
+        key: The normalized name of the distribution.
+        plugins: The names of these plugins.
+        why: A sentence.
+    """
+
+    key: str | None
+    plugins: tuple[str, ...]
+    why: str
+
+
+def passed_over() -> Iterator[PassedOver]:
+    """Yield the distributions whose plugins do not count: hidden by one of the same name, or left behind by pip."""
+    first: dict[str | None, InstalledDistribution] = {}
+    for one in distributions():
+        over = first.setdefault(one.key, one) if one.key is not None else one
+        plugins = tuple(plugin.plugin.name for plugin in plugins_of(one, leftovers=True))
+        if one.leftover and plugins:
+            yield PassedOver(one.key, plugins, f"{one.info} was left behind by pip and does not count; delete it.")
+        elif over is not one and os.path.realpath(over.info) != os.path.realpath(one.info):
+            if plugins or any(plugins_of(over)):
+                stale = "; delete the one that is stale" if over.info.endswith(".egg-info") else ""
+                yield PassedOver(one.key, plugins, f"{over.info} comes first on the path and hides {one.info}{stale}.")
+        elif over is one:
+            yield from _misspelt(one)
+
+
+def _misspelt(one: InstalledDistribution) -> Iterator[PassedOver]:
+    """Yield what has an entry point group that looks like ours."""
+    try:
+        text = (one.read(ENTRY_POINTS) or b"").decode()
+    except Exception:  # discovery names it
+        return
+    for group in re.findall(r"^\[(pgregistry(?:[._-](?:plugins?|optionals?|modes?))?)\]", text, re.IGNORECASE | re.M):
+        if group not in GROUPS:
+            rule = f"the groups are {' and '.join(GROUPS)}"
+            yield PassedOver(
+                one.key, (), f"{one.info}/{ENTRY_POINTS} has the group {group!r}, which does not count; {rule}."
+            )
+
+
+def causes(installed: InstalledPlugin) -> list[str]:
+    """Return what may be the cause if a plugin fails, a sentence each."""
+    if (one := installed.distribution) is None:
+        return []
+    found = [over.why for over in passed_over() if over.key == one.key]
+    if unmet := _unmet(one):
+        found.append(f"It requires {unmet}, but pgregistry {core_version()} is installed.")
+    if file := _file(installed):
+        found.append(f"Its module is {file}.")
+    return found
+
+
+def _unmet(one: InstalledDistribution) -> str | None:
+    """Return what a distribution requires of pgregistry, if the one that runs is another version."""
+    from packaging.requirements import InvalidRequirement, Requirement  # costs 20 ms, needed rarely
+    from packaging.version import InvalidVersion
+
+    for text in one.header.get("requires-dist", ()):
+        try:
+            requirement = Requirement(text)
+            if normalized(requirement.name) != "pgregistry" or "extra" in str(requirement.marker or ""):
+                continue
+            if not requirement.specifier.contains(core_version(), prereleases=True):
+                return str(requirement)
+        except (InvalidRequirement, InvalidVersion):
+            continue
+    return None
+
+
+def _file(installed: InstalledPlugin) -> str | None:
+    """Return the file of a plugin's module if it does not lie where the distribution does."""
+    point = installed.entry_point
+    if point is None or installed.broken:
+        return None
+    try:
+        spec = importlib.util.find_spec(point.module.partition(".")[0])
+    except (ImportError, AttributeError, ValueError):
+        return None
+    file = spec.origin if spec else None
+    inside = file is None or os.path.abspath(file).startswith(os.path.join(installed.folder or "", ""))
+    return None if inside else file
+
+
+def known_as(name: str, plugins: Iterable[InstalledPlugin]) -> str | None:
+    """Return the plugins that a distribution or module of this name has, as a sentence."""
+    points = [(one.plugin, one.entry_point.module) for one in plugins if one.entry_point and not one.broken]
+    for same in (lambda text: text == name, lambda text: normalized(text) == normalized(name)):
+        for kind, named in (
+            ("Distribution", [(plugin.name, plugin.distribution) for plugin, _ in points if plugin.distribution]),
+            ("Module", [(plugin.name, module) for plugin, module in points]),
+        ):
+            if has := [(plugin, of) for plugin, of in named if of and same(of)]:
+                noun = "plugin" if len(has) == 1 else "plugins"
+                return f"{kind} {has[0][1]} has the {noun} {listing(repr(plugin) for plugin, _ in has)}."
+    return None
+
+
+def hidden(name: str) -> str:
+    """Return why a plugin of this name does not count, behind a space; nothing if there is none."""
+    return "".join(f" {one.why}" for one in passed_over() if name in one.plugins)
+
+
+def nothing_installed(what: str = "No mode plugins are installed") -> str:
+    """Return that the core runs without its metadata, and what to do."""
+    folder = Path(__file__).parents[2]
+    where = f"pgregistry is imported from {folder / 'pgregistry'} without being installed"
+    if (folder / "pyproject.toml").exists():
+        return f"{what}. {where}; run `pip install -e {folder}`."
+    return f"{what}. {where}: it is a copy without its metadata, which names its plugins; run `pip install pgregistry`."

@@ -1,0 +1,203 @@
+"""Distributions on the path, as `importlib.metadata` finds them, but read one by one and only as far as needed.
+
+A folder is listed once, and of a distribution one file is opened. What else there is, zip files and finders of
+others, is left to importlib.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from importlib.machinery import PathFinder
+from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
+from typing import Any, Final
+
+log = logging.getLogger("pgregistry.plan")
+
+ENTRY_POINTS: Final = "entry_points.txt"
+UNKNOWN: Final = "unknown"
+#: A file of metadata is read up to this many bytes: it may be a device, or another program's by mistake.
+LONGEST: Final = 1 << 22
+_CHUNK: Final = 1 << 16
+#: A pipe that nobody writes to does not block.
+_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class InstalledDistribution:
+    """The metadata of a distribution, of which nothing is read until it is asked for.
+
+    Attributes:
+        info: The path of its metadata, such as `/site-packages/pgregistry_ring-0.1.dist-info`.
+    """
+
+    def __init__(self, info: str, key: str | None, foreign: Distribution | None = None) -> None:
+        self.info = info
+        self._key = key
+        self._foreign = foreign
+
+    @property
+    def key(self) -> str | None:
+        """Return the normalized name, by which one distribution hides another; None if it has no name."""
+        return self._key or (None if self.name == UNKNOWN else normalized(self.name))
+
+    @property
+    def folder(self) -> str:
+        """Return the entry of the path that it was found in."""
+        return os.path.dirname(os.path.abspath(self.info))
+
+    @property
+    def info_name(self) -> str:
+        """Return the name of the folder of its metadata."""
+        return os.path.basename(self.info.rstrip("/"))
+
+    @property
+    def leftover(self) -> bool:
+        """Return True for a folder that pip renamed to delete it, and could not delete."""
+        return self.info_name.startswith("~")
+
+    @cached_property
+    def header(self) -> dict[str, list[str]]:
+        """Return the fields of its metadata by name in lower case; nothing if they cannot be read."""
+        for file in ("METADATA", "PKG-INFO", ""):  # an old egg-info is a file itself
+            try:
+                data = self.read(file, most=_CHUNK)
+            except Exception as error:
+                log.debug("%s of %s cannot be read: %s", file, self.info, error)
+                continue
+            if data:
+                return _header(data.decode("utf-8", "replace"))
+        return {}
+
+    @property
+    def name(self) -> str:
+        """Return its name, or `unknown`."""
+        return self.header.get("name", [""])[0] or UNKNOWN
+
+    @property
+    def version(self) -> str:
+        """Return its version, or `unknown`."""
+        return self.header.get("version", [""])[0] or UNKNOWN
+
+    def read(self, file: str, most: int = LONGEST) -> bytes | None:
+        """Return what a file of its metadata holds, at most so many bytes; None if there is no such file.
+
+        Raises:
+            Exception: whatever the finder of another raises; an OSError of a folder's file.
+        """
+        if self._foreign is not None:
+            text = self._foreign.read_text(file)
+            return None if text is None else text.encode("utf-8", "surrogatepass")[:most]
+        try:
+            opened = os.open(f"{self.info}/{file}" if file else self.info, _FLAGS)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            data = chunk = os.read(opened, _CHUNK)
+            while len(chunk) == _CHUNK and len(data) < most:
+                data += (chunk := os.read(opened, _CHUNK))
+        finally:
+            os.close(opened)
+        if len(data) > LONGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return data
+
+
+def distributions() -> Iterator[InstalledDistribution]:
+    """Yield all distributions, also those that another one of the same name hides, in the order of importlib."""
+    for finder in sys.meta_path:
+        search = getattr(finder, "find_distributions", None)
+        if search is not None and finder is PathFinder:
+            for entry in dict.fromkeys(os.fspath(entry) for entry in sys.path if isinstance(entry, str | os.PathLike)):
+                yield from _in_folder(entry)
+        elif search is not None:
+            yield from _found_by(search, DistributionFinder.Context())
+
+
+def visible(found: Iterable[InstalledDistribution]) -> Iterator[InstalledDistribution]:
+    """Yield of all distributions of one name the first."""
+    seen = set[str | None]()
+    for one in found:
+        key = one.key
+        if key is None or key not in seen:
+            seen.add(key)
+            yield one
+
+
+def normalized(name: str) -> str:
+    """Return the name of a distribution in the one spelling of importlib.
+
+    >>> normalized("Pgregistry-Ring.v2")
+    'pgregistry_ring_v2'
+    """
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def core_version() -> str:
+    """Return the version of pgregistry, `unknown` for a copy without metadata."""
+    return next((one.version for one in visible(distributions()) if one.key == "pgregistry"), UNKNOWN)
+
+
+def _in_folder(entry: str) -> Iterator[InstalledDistribution]:
+    try:
+        children = os.listdir(entry or ".")
+    except NotADirectoryError:
+        children = None
+    except (OSError, ValueError) as error:  # importlib skips it too
+        if not isinstance(error, FileNotFoundError):
+            log.debug("%s cannot be listed: %s", entry, error)
+        return
+    if children is None or entry.lower().endswith(".egg"):
+        yield from _found_by(MetadataPathFinder.find_distributions, DistributionFinder.Context(path=[entry]))
+        return
+    before = os.path.join(entry, "")
+    for child in children:
+        if child[-5:].lower() == "-info" and child[-10:].lower().endswith((".dist-info", ".egg-info")):
+            yield InstalledDistribution(before + child, _key_of_folder(child))
+
+
+def _key_of_folder(child: str) -> str | None:
+    """Return the normalized name that a folder such as `Ring-0.1.dist-info` has."""
+    if not child.endswith((".dist-info", ".egg-info")):
+        return None
+    name = child.rpartition(".")[0].partition("-")[0].lower()
+    if "." in name or "__" in name:
+        name = normalized(name) if name.strip(".") else ""
+    return name or None
+
+
+def _found_by(search: Callable[..., Iterable[Distribution]], context: object) -> Iterator[InstalledDistribution]:
+    try:
+        for one in search(context):
+            yield InstalledDistribution(*_place(one), one)
+    except Exception as error:  # of a finder of anybody's
+        log.debug("%r raised %s: %s", search, type(error).__name__, error)
+
+
+def _place(one: Any) -> tuple[str, str | None]:
+    """Return where a distribution lies, and its normalized name, of which importlib has no public form."""
+    try:
+        info = str(getattr(one, "_path", None) or one.locate_file(""))
+    except Exception:
+        info = repr(one)
+    try:
+        return info, one._normalized_name or None
+    except Exception:  # without a name, or in a class of anybody's
+        return info, None
+
+
+def _header(text: str) -> dict[str, list[str]]:
+    """Return the fields up to the first empty line, as the e-mail format of metadata has them."""
+    fields: dict[str, list[str]] = {}
+    for line in re.split(r"\r\n?|\n", text):
+        if line[:1] in (" ", "\t"):
+            continue  # of a field that is not needed
+        name, colon, value = line.partition(":")
+        if not colon or " " in name:
+            break
+        fields.setdefault(name.lower(), []).append(value.strip())
+    return fields
