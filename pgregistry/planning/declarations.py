@@ -187,7 +187,7 @@ def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> Plu
 def _two_sizes(first: Part, owner: DeclaredMode, second: Part, by: DeclaredMode) -> PluginError:
     sizes = f"size={first.split.size!r} by {owner} and with size={second.split.size!r} by {by}"
     way_out = "Leave size= out in all but one; to use what another mode declares, refer to it by name"
-    return PluginError(f"{label(first)!r} is declared with {sizes}.\n{way_out}.", plugin=by.plugin.name)
+    return plugin_error(f"{label(first)!r} is declared with {sizes}.\n{way_out}.", owner.plugin, by.plugin)
 
 
 def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping[str, str], problems: Problems) -> None:
