@@ -22,7 +22,7 @@ from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.contexts.context import ParallelContext, current
 from pgregistry.runtime.contexts.handle import GroupHandle
 from pgregistry.runtime.entry import init
-from pgregistry.vocabulary import DOMAIN, FULL, HOST, REST, WORLD, Axis, Mode, Split
+from pgregistry.vocabulary import DOMAIN, FULL, HOST, REST, WORLD, Axis, Mode, Setting, Split
 
 __all__ = [
     "DOMAIN",
@@ -43,6 +43,7 @@ __all__ = [
     "PlanMismatch",
     "PlannedMode",
     "PluginError",
+    "Setting",
     "Split",
     "__version__",
     "current",

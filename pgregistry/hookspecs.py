@@ -1,4 +1,4 @@
-"""The five hooks that a plugin can implement. Each is optional; arguments are passed by name.
+"""The six hooks that a plugin can implement. Each is optional; arguments are passed by name.
 
 An implementation may leave out arguments that it does not need. `pgregistry.hookimpl` marks it. A
 marked function whose name is not a hook is an error, and so are two functions for one hook.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pgregistry.planning.plans.plan import Plan
     from pgregistry.runtime.contexts.context import ParallelContext
-    from pgregistry.vocabulary import Mode
+    from pgregistry.vocabulary import Mode, Setting
 
 PROJECT: Final = "pgregistry"
 hookspec: Final = pluggy.HookspecMarker(PROJECT)
@@ -33,6 +33,19 @@ def pgregistry_modes() -> Iterable[Mode]:  # type: ignore[empty-body]
         @hookimpl
         def pgregistry_modes():
             yield Mode("sequence", over=Axis("sequence", inside=("data", "pipe"), outside="tensor"))
+    """
+
+
+@hookspec
+def pgregistry_settings() -> Iterable[Setting]:  # type: ignore[empty-body]
+    """Declare the settings of this plugin: values that are not sizes, which users give as they give sizes.
+
+    Called once for every plan, on every rank and in tools that run on none, before `pgregistry_modes`. It
+    must yield the same settings everywhere. Ranks agree on the values, which the fingerprint covers.
+
+        @hookimpl
+        def pgregistry_settings():
+            yield Setting("ring_backend", "safe", choices=("fast", "safe"), help="The kernels of ring attention.")
     """
 
 

@@ -9,7 +9,8 @@ import keyword
 import operator
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any, Final, TypeVar
+from math import isfinite
+from typing import Any, Final, TypeGuard, TypeVar
 
 from pgregistry.errors import PgregistryError, PluginError, describe
 
@@ -17,6 +18,9 @@ from pgregistry.errors import PgregistryError, PluginError, describe
 LONGEST: Final = 366 * 24 * 3600
 #: The largest world, size and position: beyond it the arithmetic of groups is no longer fast.
 LARGEST: Final = 1 << 40
+#: Characters of a text that is a setting, and the largest number with a fraction.
+MOST_TEXT: Final = 1000
+LARGEST_FLOAT: Final = 1e300
 #: Items of a list above which it counts as endless.
 MOST_ITEMS: Final = 1 << 22
 
@@ -33,9 +37,14 @@ def check_timeout(
     """
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0.001 <= timeout <= LONGEST:
+    if not is_seconds(timeout):
         raise error(f"{what} has {name}={shown(timeout)}; it must be a number of seconds from 0.001 to {LONGEST}.")
     return float(timeout)
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Return True if a value is a number of seconds that torch can keep."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0.001 <= value <= LONGEST
 
 
 def check_backend(backend: object, what: str, *, error: type[PgregistryError] = PluginError) -> str | None:
@@ -54,11 +63,29 @@ def check_flag(key: str, value: object, what: str) -> bool:
     return value
 
 
-def check_size_name(name: object, what: str) -> None:
+def check_size_name(name: object, what: str, kind: str = "size") -> None:
     """Raise PluginError if users could not write the name as a keyword argument."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         rule = "be an identifier and not a keyword of Python, because users write it as an argument (tensor=2)"
-        raise PluginError(f"{what}: {shown(name)} cannot name a size; it must {rule}.")
+        raise PluginError(f"{what}: {shown(name)} cannot name a {kind}; it must {rule}.")
+
+
+def check_mode(
+    name: object, over: object, kept: Mapping[str, object], groups: object, sizes: object, what: str
+) -> None:
+    """Raise PluginError if a mode has no name for one line, or arguments that contradict each other."""
+    if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
+        raise PluginError(f"{what} must have a name that can be printed on one line, without spaces around it.")
+    if (over is None) == (groups is None):
+        raise PluginError(f"{what} needs exactly one of over= and groups=.")
+    if groups is not None and not callable(groups):
+        raise PluginError(f"{what} has groups={shown(groups)}; it must be a function of the mesh.")
+    if groups is None and sizes != ():
+        raise PluginError(f"{what} must not have both sizes= and over=; over= declares its own sizes.")
+    for key, given in kept.items():
+        if groups is not None and given is not None:
+            way_out = "the function itself can return only those ranks"
+            raise PluginError(f"{what} must not have both {key}= and groups=; {way_out}.")
 
 
 def check_parts(inner: object, outer: object, what: str) -> None:
@@ -126,6 +153,51 @@ def whole_number(value: Any) -> int | None:
         raise
     except BaseException:  # of a class of anybody's
         return None
+
+
+def is_plain_option(key: object, value: object) -> bool:
+    """Return True if a backend option is a name with a value that JSON has."""
+    plain = isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str | None)
+    return isinstance(key, str) and plain
+
+
+def typed_like(value: object, default: Any) -> Any:
+    """Return a setting's value in the type of its default, or None if it has another type.
+
+    >>> typed_like(2, 0.5), typed_like(2, 1), typed_like(True, 1), typed_like("fast", "slow"), typed_like(2, "slow")
+    (2.0, 2, None, 'fast', None)
+    """
+    if isinstance(default, bool) or isinstance(value, bool):
+        return value if isinstance(default, bool) and isinstance(value, bool) else None
+    if isinstance(default, str):
+        return str(value) if isinstance(value, str) and value.isprintable() and len(value) <= MOST_TEXT else None
+    if isinstance(default, int):
+        number = whole_number(value)
+        return number if number is not None and abs(number) <= LARGEST else None
+    if isinstance(value, int | float) and abs(value) <= LARGEST_FLOAT:
+        return float(value)
+    return None
+
+
+def check_setting(name: object, default: Any, choices: object, about: object) -> tuple[Any, ...] | None:
+    """Return the choices of a setting, in the type of its default."""
+    what = f"Setting({shown(name)})"
+    check_size_name(name, what, "setting")
+    if not isinstance(default, str | bool | int | float) or typed_like(default, default) is None:
+        rule = f"a printable text of at most {MOST_TEXT} characters, True, False or a number"
+        raise PluginError(f"{what} has default={shown(default)}; it must be {rule}.")
+    if not isinstance(about, str):
+        raise PluginError(f"{what} has help={shown(about)}; it must be text.")
+    if choices is None:
+        return None
+    given = exhaust(choices, f"{what}: choices") if isinstance(choices, Iterable) else ()
+    typed = tuple(typed_like(one, default) for one in given)
+    if not typed or None in typed or isinstance(choices, str):
+        kind = type(default).__name__
+        raise PluginError(f"{what} has choices={shown(choices)}; it must be a list of values of type {kind}.")
+    if default not in typed:
+        raise PluginError(f"{what} has default={shown(default)}; it must be one of its choices {shown(typed)}.")
+    return typed
 
 
 def exhaust(given: Iterable[T], what: str, *, error: type[PgregistryError] = PluginError) -> tuple[T, ...]:

@@ -1,9 +1,7 @@
-"""The vocabulary in which a plugin declares its modes: Axis, Split and Mode.
+"""The vocabulary in which a plugin declares its modes and settings: Axis, Split, Mode and Setting.
 
-**A group is the set of ranks that agree on everything except what the mode is over**, so a mode
-stays right if another plugin adds an axis.
-
-Everything here is plain data; `plan` computes groups from all modes together.
+**A group is the set of ranks that agree on everything except what the mode is over**, so a mode stays right if
+another plugin adds an axis. Everything here is plain data; `plan` computes groups from all modes together.
 """
 
 from __future__ import annotations
@@ -49,10 +47,8 @@ class Axis:
 
     Args:
         name: The name of the axis and of the size that a user sets (`context=2`).
-        size: The default: a number, `REST` (what the other axes leave), or the name of
-            another axis or split whose size this one takes.
-        inside: The axes that this one nests in (ranks of this axis lie closer together).
-        outside: The axes that this one nests around.
+        size: The default: a number, `REST` (what the other axes leave), or the name of another size.
+        inside, outside: The axes that this one nests in (its ranks lie closer together), and those around which.
     """
 
     name: str
@@ -79,23 +75,20 @@ class Axis:
 class Split:
     """An axis, several axes, a part or the world, seen as outer × inner.
 
-    Inner positions are adjacent: of data positions 0 1 2 3, `Split("data", inner="zero1")` at
-    zero1=2 makes the inner groups 0 1 | 2 3 and the outer ones 0 2 | 1 3. A split that is
-    given as a part means its inner part.
+    Inner positions are adjacent: of data positions 0 1 2 3, `Split("data", inner="zero1")` at zero1=2 makes the inner
+    groups 0 1 | 2 3 and the outer ones 0 2 | 1 3. A split that is given as a part means its inner part.
 
     Args:
         of: An axis name, a part, `WORLD`, or a tuple of these (taken in nesting order).
-        inner: The name of the inner part, a size that the user can set.
-        outer: The name of the outer part, likewise. At least one of the two has a name.
-        size: The default of `inner`, or of `outer` if only that has a name: a number,
-            `FULL` (all), the name of another size, or `HOST` (`DOMAIN`), at which the inner part
-            is what lies inside one host (one domain). It is 1 if no equal split gives another.
-        ragged: Allow a short last inner group, and a size above the whole, which is one group.
-            The parts of a ragged split cannot be split again.
+        inner, outer: The names of the parts, sizes that the user can set. At least one of the two has a name.
+        size: The default of `inner`, or of `outer` if only that has a name: a number, `FULL` (all), the name of
+            another size, or `HOST` (`DOMAIN`), at which the inner part is what lies inside one host (one domain). It
+            is 1 if no equal split gives another.
+        ragged: Allow a short last inner group, and a size above the whole, which is one group. The parts of a ragged
+            split cannot be split again.
 
     Attributes:
-        inner: The inner `Part`.
-        outer: The outer `Part`.
+        inner, outer: Both `Part`s.
     """
 
     __slots__ = ("inner", "of", "outer", "ragged", "size")
@@ -176,18 +169,16 @@ class Mode:
 
     Args:
         name: The key in `context["model"]`.
-        over: What varies inside a group: one or a tuple of axes, parts and `WORLD`, as objects
-            (which declares them) or by name. `()` is each rank alone.
-        at: Keep only these positions of each group, as in `at=(0, -1)`. Positions out of range
-            are dropped. The ranks left out are in no group of this mode.
+        over: What varies inside a group: one or a tuple of axes, parts and `WORLD`, as objects (which declares them)
+            or by name. `()` is each rank alone.
+        at: Keep only these positions of each group, as in `at=(0, -1)`; those out of range are dropped.
         where: Keep only the ranks at these positions of axes and named parts, as in `where={"pipe": -1}`; `over`
             must not touch them. A position that is not there leaves the mode without groups.
         groups: A function of the `Mesh` that returns rank lists, instead of `over`. A process group has the order
             of its list.
         after: Modes that come before this one in the execution order, if they exist.
         dedicated: Refuse to share a process group with a mode that has the same ranks.
-        backend: The torch backend of its process groups; None for the run's.
-        timeout: The timeout of its process groups in seconds; None for the run's.
+        backend, timeout: The torch backend of its process groups, and their timeout in seconds; None for the run's.
         cpu: Add a gloo process group beside one of another backend; None for the run's choice.
         sizes: Axes and splits whose sizes `groups` reads; this declares them, as `over` would.
 
@@ -222,18 +213,7 @@ class Mode:
         sizes: OneOrMore = (),
     ) -> None:
         what = f"Mode({shown(name)})"
-        if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
-            raise PluginError(f"{what} must have a name that can be printed on one line, without spaces around it.")
-        if (over is None) == (groups is None):
-            raise PluginError(f"{what} needs exactly one of over= and groups=.")
-        if groups is not None and not callable(groups):
-            raise PluginError(f"{what} has groups={shown(groups)}; it must be a function of the mesh.")
-        if groups is None and sizes != ():
-            raise PluginError(f"{what} must not have both sizes= and over=; over= declares its own sizes.")
-        for key, given in (("at", at), ("where", where)):
-            if groups is not None and given is not None:
-                way_out = "the function itself can return only those ranks"
-                raise PluginError(f"{what} must not have both {key}= and groups=; {way_out}.")
+        values.check_mode(name, over, {"at": at, "where": where}, groups, sizes, what)
         fields: dict[str, Any] = {
             "name": name,
             "over": None if over is None else _references(over, what),
@@ -259,6 +239,30 @@ class Mode:
 def _identity(reference: Reference) -> object:
     """Return the name of an axis or a named part, else what tells a reference from others."""
     return reference.name or reference if isinstance(reference, Axis | Part) else reference
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value of a plugin that is not a size, as `pgregistry_settings` yields it.
+
+    >>> Setting("ring_backend", "safe", choices=("fast", "safe")).choices
+    ('fast', 'safe')
+
+    Args:
+        name: The name that users write, as in `ring_backend="fast"`.
+        default: The value if none is given; its type is the setting's: text, a flag or a number.
+        choices: The values that it can have; None for all of its type.
+        help: One sentence for people.
+    """
+
+    name: str
+    default: str | bool | int | float
+    choices: tuple[str | bool | int | float, ...] | None = None
+    help: str = ""
+
+    def __post_init__(self) -> None:
+        choices = values.check_setting(self.name, self.default, self.choices, self.help)
+        object.__setattr__(self, "choices", choices)
 
 
 def _references(over: OneOrMore, what: str) -> tuple[Reference, ...]:

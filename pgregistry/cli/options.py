@@ -13,8 +13,8 @@ import click
 
 from pgregistry.cli.words import ORIGIN
 from pgregistry.errors import PgregistryError, PlanMismatch, Problems
-from pgregistry.settings.options import NUMBERS, OPTIONS, TEXT_OPTIONS
-from pgregistry.settings.sources import assignments, toml_value
+from pgregistry.settings.options import OPTIONS, TEXT_OPTIONS
+from pgregistry.settings.sources import assignments, parameter
 
 log = logging.getLogger("pgregistry.cli")
 
@@ -28,25 +28,38 @@ trace_option: Final = click.option(
 
 
 def option(name: str) -> Callable[[F], F]:
-    """Return the click option for one parameter of `pgregistry.plan`."""
+    """Return the click option for one parameter of `pgregistry.plan` or `pgregistry.init`."""
     one = next(one for one in OPTIONS if one.name == name)
-    return click.option(f"--{name.replace('_', '-')}", metavar=one.metavar, multiple=one.repeatable, help=one.help)
+    words = f"--{(one.typed or name).replace('_', '-')}"
+    if one.metavar is None:
+        return click.option(words, name, is_flag=True, default=None, help=one.help)
+    return click.option(words, name, metavar=one.metavar, multiple=one.typed is not None, help=one.help)
 
 
-def plan_options(command: F) -> F:
-    """Add `--trace` and the parameters of `pgregistry.plan` to a command."""
-    command = trace_option(command)
-    for name in reversed(TEXT_OPTIONS):
-        command = option(name)(command)
-    return command
+#: Options of a command that shows a plan: all but those of a run.
+OF_PLAN: Final = tuple(
+    name for name in TEXT_OPTIONS if name not in ("device", "agree_timeout", "build_timeout", "expect")
+)
+
+
+def plan_options(*names: str) -> Callable[[F], F]:
+    """Return what adds `--trace`, and the options of these names, to a command."""
+
+    def add(command: F) -> F:
+        command = trace_option(command)
+        for name in reversed(names):
+            command = option(name)(command)
+        return command
+
+    return add
 
 
 def command_line(pairs: Iterable[tuple[str, str]], options: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """Return NAME=SIZE pairs and options as keywords of `pgregistry.plan`; an empty option counts as not given."""
+    """Return NAME=SIZE pairs and options as keywords of `pgregistry.init`; an empty option counts as not given."""
     values = assignments(pairs, ORIGIN, problems)
     for name, given in options.items():
         text = ",".join(given) if isinstance(given, tuple) else given
-        values[name] = toml_value(text) if name in NUMBERS and text else text or None
+        values[name] = parameter(name, text) if isinstance(text, str) and text else text or None
     return values
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.settings.options import RESERVED, split_parameters
+from pgregistry.settings.options import NAMES, OF_INIT, keywords
 from pgregistry.settings.sources import reserved
 from pgregistry.settings.tracing import tracing
 from pgregistry.values import check_names, shown
@@ -23,14 +23,15 @@ def plan(
     enable: Sequence[str] = (),
     disable: Sequence[str] = (),
     only: Sequence[str] | None = None,
+    plugins: Iterable[object] = (),
     config: str | None = None,
     extra: Iterable[Mode] = (),
-    within: Iterable[int] | None = None,
+    within: Iterable[int] | str | None = None,
     ranks_per_host: int | None = None,
     hosts: Iterable[Iterable[int]] | str | None = None,
     hosts_per_domain: int | None = None,
     require: Sequence[str] = (),
-    **sizes: Any,
+    **sizes_and_settings: Any,
 ) -> Plan:
     """Plan every group of every mode, for any world size, on any machine, without torch.
 
@@ -44,6 +45,7 @@ def plan(
         enable: Plugins to switch on beside those that are on when installed.
         disable: Plugins to leave out; they are not imported.
         only: The plugins to use, and no others.
+        plugins: Plugins that are not installed: modules, objects, or their names, as `"lab.modes"`.
         config: A TOML file with the same names.
         extra: Modes that no plugin declares.
         within: Plan on these ranks only, in this order; the sizes divide their number.
@@ -51,16 +53,19 @@ def plan(
         hosts: The ranks of each host, if hosts are not equally many neighbours.
         hosts_per_domain: How many hosts one domain has, for modes that need it.
         require: Distributions that must be installed, as in `"pgregistry-expert>=1"`.
-        **sizes: Sizes by name (`tensor=2`), or `zero1={"size": 2, "dedicated": True}` with
-            any of size, backend, timeout (seconds), cpu and dedicated.
+        **sizes_and_settings: Sizes and settings by name (`tensor=2`), or `zero1={"size": 2, "dedicated": True}`
+            with any of size, backend, timeout (seconds), cpu, dedicated and options.
 
     Raises:
         ConfigError: with everything that is wrong with the values, and the valid ones.
         PluginError: if a plugin does not load, or its declarations are invalid.
     """
-    keywords, _ = split_parameters(locals())
+    given, problems = keywords(locals()), Problems()
+    for name in sorted(given.keys() & {*OF_INIT, "world_size"}):
+        problems.add(ConfigError(f"{name!r} (keyword) is a parameter of init(), not of plan()."))
+        del given[name]
     with tracing():
-        return Planner.read(world_size, keywords).plan()
+        return Planner.read(world_size, given, problems=problems).plan()
 
 
 def plan_modes(
@@ -105,13 +110,13 @@ def plan_modes(
     if not modes or not all(isinstance(mode, Mode) for mode in modes):
         raise PluginError(f"plan_modes() has modes={shown(modes)}; it must be one Mode or more.")
     problems = Problems()
-    for name in sorted(RESERVED & sizes.keys()):
+    for name in sorted(NAMES & sizes.keys()):
         problems.add(reserved(name, "argument"))
     problems.raise_any()
-    keywords = {name: size for name, size in sizes.items() if size is not None}
-    keywords |= {"extra": modes, "order": order, "within": within, "ranks_per_host": ranks_per_host}
-    keywords |= {"hosts": hosts, "hosts_per_domain": hosts_per_domain}
-    plan = Planner.read(world_size, keywords, environ={}, installed=(), problems=problems, origin="argument").plan()
+    given = {name: size for name, size in sizes.items() if size is not None}
+    given |= {"extra": modes, "order": order, "within": within, "ranks_per_host": ranks_per_host}
+    given |= {"hosts": hosts, "hosts_per_domain": hosts_per_domain}
+    plan = Planner.read(world_size, given, environ={}, installed=(), problems=problems, origin="argument").plan()
     if keep is None:
         return plan
     kept = set(check_names("keep", keep, "plan_modes()"))

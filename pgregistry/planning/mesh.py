@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, islice
 from types import MappingProxyType
+from typing import Any
 
 from pgregistry.errors import ConfigError, PluginError, describe, did_you_mean, listing
 from pgregistry.layouts.groups import Groups, ListedGroups, laid_out
@@ -13,6 +14,7 @@ from pgregistry.planning.declarations import Declarations, DeclaredMode
 from pgregistry.planning.references import label, walk
 from pgregistry.planning.sizes.cuts import Cuts
 from pgregistry.registry.plugin import plugin_error
+from pgregistry.settings.merge import ConfigValue
 from pgregistry.values import shown, whole_number
 from pgregistry.vocabulary import WORLD, Axis, Mode, OneOrMore, Part, Reference
 
@@ -32,11 +34,13 @@ class Mesh:
     Attributes:
         world_size: How many ranks the plan has.
         sizes: The size of every axis and named part.
+        settings: The value of every setting that plugins declare.
     """
 
-    def __init__(self, cuts: Cuts, declarations: Declarations) -> None:
+    def __init__(self, cuts: Cuts, declarations: Declarations, settings: Mapping[str, ConfigValue[Any]]) -> None:
         self.world_size = cuts.positions
         self.sizes: Mapping[str, int] = MappingProxyType({name: one.value for name, one in cuts.values.items()})
+        self.settings: Mapping[str, Any] = MappingProxyType({name: one.value for name, one in settings.items()})
         self._cuts = cuts
         self._declarations = declarations
 

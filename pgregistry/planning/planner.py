@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from math import isfinite
 from typing import Any, Final
 
-from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean
+from pgregistry.errors import ConfigError, PluginError, Problems
 from pgregistry.layouts.groups import laid_out
 from pgregistry.layouts.hosts import Hosts
 from pgregistry.layouts.placement import place
@@ -21,13 +20,15 @@ from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.references import label
 from pgregistry.planning.sizes.cuts import Cuts
 from pgregistry.planning.sizes.resolver import Resolver
+from pgregistry.registry.declared_settings import check_clashes, declared_settings
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin, plugin_error
 from pgregistry.registry.requirements import check_requirements
 from pgregistry.settings.launcher import LAUNCHERS
-from pgregistry.settings.merge import MODE_SETTINGS, Sizes
+from pgregistry.settings.merge import Settings, Sizes
+from pgregistry.settings.named import MODE_SETTINGS, OPTION, DeclaredNames, read_named
 from pgregistry.settings.options import RESERVED
-from pgregistry.values import LARGEST, shown, whole_number
+from pgregistry.values import LARGEST, is_plain_option, shown, whole_number
 
 #: Variables in which launchers give the number of ranks on each host.
 LAUNCHED: Final = frozenset(names.ranks_per_host for names in LAUNCHERS)
@@ -52,7 +53,7 @@ class Planner:
         self.problems = problems
         self._world_size = world_size
         self._settings = registry.settings
-        self._backend = backend
+        self._backend = backend or (run.value if (run := registry.settings.run.get("backend")) else None)
         self._ranks = self._settings.within.value if self._settings.within else None
 
     @classmethod
@@ -67,6 +68,7 @@ class Planner:
         backend: str | None = None,
         problems: Problems | None = None,
         origin: str = "keyword",
+        settings: Settings | None = None,
     ) -> Planner:
         """Read the settings from every source, load the plugins, and return the planner of both.
 
@@ -79,6 +81,7 @@ class Planner:
             backend: The run's default backend, for `pgregistry_process_group_options`.
             problems: Earlier errors, to raise together with those of the plan.
             origin: What errors and the plan call the keywords.
+            settings: The settings, if they are read already.
 
         Raises:
             ConfigError: if `world_size` is not the size of a world.
@@ -91,20 +94,31 @@ class Planner:
             problems.raise_any()
         number = number or 1
         sources = {"keywords": keywords, "command_line": command_line, "environ": environ, "origin": origin}
-        registry = Registry.read(problems, installed, world_size=number, **sources)
+        registry = Registry.read(problems, installed, settings, world_size=number, **sources)
         return cls(number, registry, problems, backend)
 
     @cached_property
     def declarations(self) -> Declarations:
-        """The axes, splits and modes of all plugins; names in the settings are checked against them."""
+        """The axes, splits and modes of all plugins; what is given by name is read as they declare it."""
         self.registry.check(self.problems)
         check_requirements(self._settings, self.problems)
         if any(status.error for status in self.registry.statuses):
             self.problems.raise_any()  # the declarations of the failed plugins are unknown
         log_extra(self._settings.extra)
+        settings = declared_settings(self.registry, self.problems)
         declarations = declare(tuple(self._declared_modes()), self.registry.off, self.problems)
         log_modes(declarations)
-        self._check_names(declarations)
+        self._check_reserved(declarations)
+        owners = {name: str(owner) for name, owner in declarations.owners.items()} if settings else {}
+        names = DeclaredNames(
+            sizes=declarations.size_names(),
+            modes=[one.mode.name for one in declarations.modes],
+            settings={name: (one.setting, str(one)) for name, one in settings.items()},
+            off=self.registry.off,
+            missing=self.registry.missing,
+        )
+        check_clashes(settings, owners, names.modes, self.problems)
+        self._settings = read_named(self._settings, names, self.problems)
         check_order(declarations, self._settings.order, self.problems)
         return declarations
 
@@ -130,7 +144,7 @@ class Planner:
         cuts = Cuts(positions, declarations, order, axes, self._settings, hosts)
         cuts.check(self.problems)
         self.problems.raise_any()
-        mesh = Mesh(cuts, declarations)
+        mesh = Mesh(cuts, declarations, self._settings.values)
         planned = tuple(self._planned_modes(declarations, mesh))
         self.problems.raise_any()
         options = self._process_group_options(planned)
@@ -144,6 +158,7 @@ class Planner:
             hosts.each,
             hosts.ranks,
             hosts.hosts_per_domain,
+            setting_values=self._settings.values,
             off=self.registry.off,
         )
         self._check_plan(plan)
@@ -169,31 +184,11 @@ class Planner:
                 yield from [DeclaredMode(mode, plugin) for mode in self.registry.modes(plugin)]
         yield from (DeclaredMode(mode, EXTRA) for mode in self._settings.extra)
 
-    def _check_names(self, declarations: Declarations) -> None:
-        """Add each name in the settings that no plugin declares, and each declared name that is reserved."""
-        sizes, modes = declarations.size_names(), [one.mode.name for one in declarations.modes]
+    def _check_reserved(self, declarations: Declarations) -> None:
         for name, owner in declarations.owners.items():
             if name in RESERVED:
                 rule = f"size {name!r} has the name of a parameter of plan() or init(), which is reserved"
                 self.problems.add(plugin_error(f"{owner}: {rule}.", owner.plugin))
-        for name, size in self._settings.sizes.items():
-            self._check_known("size", name, size.origin, sizes)
-        for name, origin in self._settings.mentioned.items():
-            if name not in modes:
-                self._check_known("size", name, origin, sizes)
-        for name, table in self._settings.modes.items():
-            self._check_known("mode", name, next(iter(table.values())).origin, modes)
-
-    def _check_known(self, what: str, name: str, origin: str, known: Collection[str]) -> None:
-        if name not in known:
-            reason = self.registry.off.get(name)
-            hint = (
-                f": plugin {name!r} is {reason}."
-                if reason
-                else f". {did_you_mean(name, known)}{self.registry.missing(name)}"
-            )
-            text = f"There is no {what} {name!r} ({origin}){hint}"
-            self.problems.add(ConfigError(text, plugin=name if reason else None))
 
     def _planned_modes(self, declarations: Declarations, mesh: Mesh) -> Iterator[PlannedMode]:
         for one in declarations.modes:
@@ -212,6 +207,7 @@ class Planner:
         groups = checked_groups(one, mesh) if layout is None else laid_out(layout)
         over = tuple(label(reference) for reference in mode.over or ())
         settings = {key: given[key].value if key in given else getattr(mode, key) for key in MODE_SETTINGS}
+        settings["origins"] = {key: value.origin for key, value in given.items()}
         return PlannedMode(
             mode.name, one.plugin, over, layout, place(groups, self._ranks), where=mode.where, **settings
         )
@@ -228,10 +224,13 @@ class Planner:
                 if giver is not None:
                     text = f"Both {giver} and {plugin} give process group options for mode {mode.name!r}"
                     raise plugin_error(f"{text}; disable one of them.", giver, plugin)
-                if not isinstance(given, Mapping) or not all(map(_is_plain, given.items())):
+                if not isinstance(given, Mapping) or not all(is_plain_option(*option) for option in given.items()):
                     rule = "it must return a mapping of names to plain values"
                     raise plugin.error(f"{hook} returned {shown(given)}; {rule}.")
                 giver, options[mode.name] = plugin, dict(given)
+        for name, table in self._settings.modes.items():  # the run's options replace those of plugins, key by key
+            for key in (key for key in table if key.startswith(OPTION)):
+                options.setdefault(name, {})[key.removeprefix(OPTION)] = table[key].value
         return options
 
     def _check_plan(self, plan: Plan) -> None:
@@ -244,10 +243,3 @@ class Planner:
             if not texts:
                 text = f"pgregistry_check returned {shown(reasons)}; it must yield one sentence for each reason."
                 self.problems.add(plugin.error(text))
-
-
-def _is_plain(option: tuple[object, object]) -> bool:
-    """Return True if a backend option is a name with a value that JSON has."""
-    key, value = option
-    plain = isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str | None)
-    return isinstance(key, str) and plain

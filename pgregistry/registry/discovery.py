@@ -1,4 +1,4 @@
-"""Discovery of the installed plugins through their entry points.
+"""Discovery of plugins: the installed ones through their entry points, and those that `plugins=` names.
 
 pluggy's own loader drops a second plugin of one name and keeps whichever the file system lists
 first. Here two of one name are an error, and a plugin that is off is not imported. Each distribution is read on its
@@ -13,11 +13,13 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
-from pgregistry.errors import describe
+from pgregistry.errors import ConfigError, Problems, describe
 from pgregistry.registry.distributions import ENTRY_POINTS, InstalledDistribution, distributions, visible
 from pgregistry.registry.plugin import InstalledPlugin, Plugin
+from pgregistry.settings.merge import Settings
 from pgregistry.values import shown
 
 log = logging.getLogger("pgregistry.plan")
@@ -35,7 +37,42 @@ def discover() -> tuple[InstalledPlugin, ...]:
     ['data', 'dummy', 'global']
     """
     found = [plugin for one in visible(distributions()) for plugin in plugins_of(one)]
-    return tuple(sorted(found, key=lambda one: (one.plugin.name, one.plugin.distribution or "", str(one))))
+    return tuple(sorted(found, key=_place))
+
+
+def with_named(
+    found: tuple[InstalledPlugin, ...], settings: Settings, problems: Problems
+) -> tuple[InstalledPlugin, ...]:
+    """Return the installed plugins and those that `plugins=` names, sorted by name.
+
+    The name of a plugin that is not installed is the last word of its module without `pgregistry_`. For an
+    object it is that of the module of its class.
+    """
+    named = []
+    for one in settings.plugins:
+        given = None if isinstance(one.value, str) else one.value
+        text = one.value if given is None else _module_of(given)
+        if given is None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?", text):
+            rule = "must be a module or MODULE:OBJECT, as lab.modes or lab.modes:plugin"
+            problems.add(ConfigError(f"plugins: {shown(text)} ({one.origin}) {rule}."))
+            continue
+        name = text.partition(":")[0].rpartition(".")[2].removeprefix("pgregistry_")
+        origin = f"Named by plugins = {text} ({one.origin})."
+        point = EntryPoint(name, text, "plugins")
+        named.append(InstalledPlugin(Plugin(name, origin=origin), point, named_by=one.origin, given=given))
+    return tuple(sorted((*found, *named), key=_place)) if named else found
+
+
+def _module_of(given: object) -> str:
+    """Return the name of a module, or the class of another object."""
+    if isinstance(given, ModuleType):
+        return given.__name__
+    kind = given if isinstance(given, type) else type(given)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _place(one: InstalledPlugin) -> tuple[str, str, str]:
+    return one.plugin.name, one.plugin.distribution or "", str(one)
 
 
 def plugins_of(one: InstalledDistribution, *, leftovers: bool = False) -> Iterator[InstalledPlugin]:

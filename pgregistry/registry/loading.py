@@ -64,6 +64,8 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
     point = installed.entry_point
     if point is None or installed.broken:
         return PluginStatus(installed, error=failure(installed, f"{installed.broken}"))
+    if installed.given is not None:
+        return PluginStatus(installed, error=register(installed, installed.given, manager))
     new, before, torch = point.module not in sys.modules, _settings(), "torch" in sys.modules
     begun = time.perf_counter()
     error: PluginError | None = None
@@ -115,6 +117,8 @@ def failure(installed: InstalledPlugin, what: str) -> PluginError:
     """Return the error about a plugin that cannot be used: what is wrong, what may be the cause, and the way out."""
     name = installed.plugin.name
     way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
+    if installed.named_by:
+        way_out = f"plugins= must name what every rank can import. {way_out}"
     return plugin_error("\n".join((f"{installed} {what}", *advice.causes(installed), way_out)), installed.plugin)
 
 

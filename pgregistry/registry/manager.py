@@ -7,18 +7,20 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing, text_of
 from pgregistry.registry.advice import hidden, known_as, nothing_installed
-from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover
+from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover, with_named
 from pgregistry.registry.distributions import ENTRY_POINTS
 from pgregistry.registry.loading import HOOKS, HookManager, load
 from pgregistry.registry.plugin import InstalledPlugin, Plugin, PluginStatus, plugin_error
 from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.tracing import describe_result, log
 from pgregistry.values import shown
-from pgregistry.vocabulary import Mode
+from pgregistry.vocabulary import Mode, Setting
+
+T = TypeVar("T")
 
 #: Answers to one hook above which they count as endless.
 MOST_ANSWERS: Final = 1 << 14
@@ -49,13 +51,19 @@ class Registry:
         }
 
     @classmethod
-    def read(cls, problems: Problems, found: tuple[InstalledPlugin, ...] | None = None, **sources: Any) -> Registry:
+    def read(
+        cls,
+        problems: Problems,
+        found: tuple[InstalledPlugin, ...] | None = None,
+        settings: Settings | None = None,
+        **sources: Any,
+    ) -> Registry:
         """Read the settings of these sources, as `read_settings` does, and load the plugins that they leave on.
 
         Plugins that fail are kept in `statuses`.
         """
-        settings, manager = read_settings(problems, **sources), HookManager()
-        found = discover() if found is None else found
+        settings, manager = settings or read_settings(problems, **sources), HookManager()
+        found = with_named(discover() if found is None else found, settings, problems)
         on = [installed for installed in found if switched_off(installed, settings) is None]
         statuses = []
         for installed in found:
@@ -150,21 +158,32 @@ class Registry:
         Raises:
             PluginError: if it yields anything but modes, or raises.
         """
-        if plugin.name not in self._functions["pgregistry_modes"]:
+        return self._declared(plugin, "pgregistry_modes", Mode)
+
+    def settings_of(self, plugin: Plugin) -> list[Setting]:
+        """Return the settings that a plugin declares.
+
+        Raises:
+            PluginError: if it yields anything but settings, or raises.
+        """
+        return self._declared(plugin, "pgregistry_settings", Setting)
+
+    def _declared(self, plugin: Plugin, hook: str, kind: type[T]) -> list[T]:
+        if plugin.name not in self._functions[hook]:
             return []
-        result = self.call(plugin, "pgregistry_modes")
-        if isinstance(result, Mode) or not isinstance(result, Iterable):
-            raise plugin.error(f"pgregistry_modes returned {shown(result)}; yield each Mode.")
-        modes = list(result)
-        if wrong := [mode for mode in modes if not issubclass(type(mode), Mode)]:
-            raise plugin.error(f"pgregistry_modes yielded {shown(wrong[0])}, which is {_kind(wrong[0])}.")
-        return modes
+        result = self.call(plugin, hook)
+        if isinstance(result, kind) or not isinstance(result, Iterable):
+            raise plugin.error(f"{hook} returned {shown(result)}; yield each {kind.__name__}.")
+        declared = list(result)
+        if wrong := [one for one in declared if not issubclass(type(one), kind)]:
+            raise plugin.error(f"{hook} yielded {shown(wrong[0])}, which is {_kind(wrong[0], kind.__name__)}.")
+        return declared
 
 
 def switched_off(installed: InstalledPlugin, settings: Settings) -> str | None:
     """Return why a plugin is off in this run, with the origin; None if it is on.
 
-    `disable` wins over all, then `enable`; `only` replaces the plugins that are on when installed.
+    `disable` wins over all, then `enable` and `plugins`; `only` replaces the plugins that are on when installed.
     """
     name, enabled = installed.plugin.name, ""
     if name in settings.enable:
@@ -172,7 +191,7 @@ def switched_off(installed: InstalledPlugin, settings: Settings) -> str | None:
     for given in installed.names:
         if given in settings.disable:
             return f"disabled ({settings.disable[given]}){enabled}"
-    if enabled:
+    if enabled or installed.named_by is not None:
         return None
     if settings.only is not None:
         return None if name in settings.only.value else f"not in only ({settings.only.origin})"
@@ -192,6 +211,8 @@ def _clash(installed: InstalledPlugin, on: Sequence[InstalledPlugin]) -> PluginE
         file = f"{installed.distribution.info}/{ENTRY_POINTS}"
         return plugin_error(f"{installed} is there {len(same)} times; {file} must name it once.", *plugins)
     way_out = f"Uninstall all but one, or leave them out with disable=[{name!r}]."
+    if any(other.named_by is not None for other in same):
+        way_out = f"Rename the module in plugins=, whose last word names the plugin, or leave {name!r} out of plugins=."
     return plugin_error(f"{len(same)} plugins are called {name!r}: {listing(same)}.\n{way_out}", *plugins)
 
 
@@ -220,14 +241,14 @@ def _result(plugin: Plugin, hook: str, implementation: Any, arguments: Mapping[s
     return result
 
 
-def _kind(value: object) -> str:
-    """Return what takes the place of a Mode: of another copy of pgregistry, or something else."""
+def _kind(value: object, name: str) -> str:
+    """Return what takes the place of a Mode or a Setting: of another copy of pgregistry, or something else."""
     kind = type(value)
-    if kind.__name__ != Mode.__name__:
-        return "not a Mode"
+    if kind.__name__ != name:
+        return f"not a {name}"
     codes = (getattr(one, "__code__", None) for one in vars(kind).values())
     files = [code.co_filename for code in codes if code and not code.co_filename.startswith("<")]
-    other = f"a Mode of another copy of pgregistry ({files[0] if files else kind.__module__})"
+    other = f"a {name} of another copy of pgregistry ({files[0] if files else kind.__module__})"
     return f"{other}. This one is {Path(__file__).parents[1]}"
 
 

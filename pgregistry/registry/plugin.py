@@ -48,13 +48,15 @@ def plugin_error(text: str, *plugins: Plugin) -> PluginError:
 
 @dataclass(frozen=True, slots=True)
 class InstalledPlugin:
-    """A plugin with its entry point.
+    """A plugin with its entry point, or one that `plugins=` names.
 
     Attributes:
-        entry_point: None if it cannot be read.
+        entry_point: None if it cannot be read. For an object that `plugins=` has, its class.
         optional: True if it is off until it is enabled.
         distribution: The distribution that has the entry point.
         broken: What is wrong with the entry point, if anything is.
+        named_by: The origin of the `plugins=` that names it; None for an installed one.
+        given: The module or object itself, if `plugins=` has one.
     """
 
     plugin: Plugin
@@ -62,9 +64,13 @@ class InstalledPlugin:
     optional: bool = False
     distribution: InstalledDistribution | None = field(default=None, compare=False, repr=False)
     broken: str | None = None
+    named_by: str | None = None
+    given: object = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         point = self.entry_point
+        if point and self.named_by:
+            return f"{self.plugin} (plugins = {point.value}, {self.named_by})"
         return str(self.plugin) + (f" (entry point {point.group}: {point.name} = {point.value})" if point else "")
 
     @property

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
@@ -55,17 +54,18 @@ class Attempt:
         command_line: Mapping[str, Any] | None,
     ) -> Attempt:
         """Plan, and keep whatever planning raises, an interrupt too."""
-        backend = accelerator_backend()
+        backend, problems = accelerator_backend(), Problems()
         ranks: Sequence[int] = range(process.world_size)
         outcome: tuple[Plan, Registry] | BaseException
         try:
             _check_nothing_goes_on()
-            within = _ranks(keywords.get("within"), process.world_size)
-            keywords = {**keywords, "within": within}
-            ranks = _taking_part(within, process.world_size)
-            options = options.checked()
+            world_size = process.world_size
+            settings = read_settings(problems, keywords=keywords, command_line=command_line, world_size=world_size)
+            ranks = sorted(settings.within.value) if settings.within else ranks
+            with problems.collecting():
+                options = InitOptions.of(settings)
             backend = options.backend or (default_group_backend() if dist.is_initialized() else backend)
-            planner = Planner.read(process.world_size, keywords, command_line=command_line, backend=backend)
+            planner = Planner.read(world_size, {}, settings=settings, backend=backend, problems=problems)
             outcome = planner.plan(), planner.registry
             check_buildable(outcome[0], _strategy(process, options))
         except BaseException as error:
@@ -134,16 +134,3 @@ def _strategy(process: ProcessInfo, options: InitOptions) -> Strategy:
 def _exact(seconds: float | None) -> str:
     """Return a timeout with all its digits: ranks with timeouts that differ at all share groups in other ways."""
     return "torch's default" if seconds is None else f"{repr(seconds).removesuffix('.0')} s"
-
-
-def _ranks(within: object, world_size: int) -> object:
-    """Return `within` as a tuple, read once; of an endless one as much as shows that it is too long."""
-    if isinstance(within, Iterable) and not isinstance(within, str):
-        return tuple(islice(within, world_size + 1))
-    return within
-
-
-def _taking_part(within: object, world_size: int) -> Sequence[int]:
-    """Return the ranks that compare a plan. If there is no plan, these are where the others look for this rank."""
-    settings = read_settings(Problems(), keywords={"within": within}, environ={}, world_size=world_size)
-    return sorted(settings.within.value) if settings.within else range(world_size)

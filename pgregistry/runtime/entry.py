@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgregistry.runtime.contexts.context import ParallelContext
-from pgregistry.settings.options import split_parameters
+from pgregistry.settings.options import keywords
 from pgregistry.vocabulary import Mode
 
 if TYPE_CHECKING:
@@ -19,20 +20,22 @@ def init(
     enable: Sequence[str] = (),
     disable: Sequence[str] = (),
     only: Sequence[str] | None = None,
+    plugins: Iterable[object] = (),
     config: str | None = None,
     extra: Iterable[Mode] = (),
-    within: Iterable[int] | None = None,
+    within: Iterable[int] | str | None = None,
     ranks_per_host: int | None = None,
     hosts: Iterable[Iterable[int]] | str | None = None,
     hosts_per_domain: int | None = None,
     require: Sequence[str] = (),
+    expect: str | os.PathLike[str] | None = None,
     backend: str | None = None,
     device: torch.device | str | int | None = None,
     timeout: float | None = None,
-    cpu: bool = False,
-    agree_timeout: float = 300,
-    build_timeout: float = 300,
-    **sizes: Any,
+    cpu: bool | None = None,
+    agree_timeout: float | None = None,
+    build_timeout: float | None = None,
+    **sizes_and_settings: Any,
 ) -> ParallelContext:
     """Make the process groups of every mode, on every rank of the world.
 
@@ -43,10 +46,11 @@ def init(
             dist.all_reduce(x, group=context["tensor"].group)
 
     Args:
-        order: As for `plan`, like all up to `require`, and the sizes.
+        order: As for `plan`, like all up to `require`, and the sizes and settings.
         enable: Plugins to switch on.
         disable: Plugins to leave out.
         only: The plugins to use, and no others.
+        plugins: Plugins that are not installed.
         config: A TOML file with the same names.
         extra: Modes that no plugin declares.
         within: Ranks that the plan lives on.
@@ -54,13 +58,16 @@ def init(
         hosts: The ranks of each host.
         hosts_per_domain: The number of hosts in one domain.
         require: Distributions that must be installed.
+        expect: The plan that it must be.
         backend: The torch backend of modes that name none. None is that of the accelerator, or gloo without one.
         device: Bind the default process group to this device (torch's `device_id`).
         timeout: The timeout of process groups whose mode gives none, in seconds.
-        cpu: Give every mode a gloo process group beside one of another backend.
-        agree_timeout: How long ranks may take to come, in seconds.
-        build_timeout: How long the build may take, in seconds.
-        **sizes: Sizes by name, as `tensor=2`.
+        cpu: Give every mode a gloo process group beside one of another backend; False by default.
+        agree_timeout: How long ranks may take to come, in seconds; 300 by default.
+        build_timeout: How long the build may take, in seconds; 300 by default.
+        **sizes_and_settings: Sizes and settings by name, as `tensor=2`.
+
+    None stands for a value that the command line, the environment or a file may give.
 
     Raises:
         ConfigError: if the sizes, names or files given cannot work.
@@ -69,7 +76,5 @@ def init(
         BuildError: if torch could not make a process group.
     """
     from pgregistry.runtime.initialize import initialize
-    from pgregistry.runtime.process import InitOptions
 
-    keywords, options = split_parameters(locals())
-    return initialize(keywords, InitOptions(**options))
+    return initialize(keywords(locals()))

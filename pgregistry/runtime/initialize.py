@@ -26,12 +26,7 @@ from pgregistry.settings.tracing import tracing
 _RUNNING: Final = threading.RLock()
 
 
-def initialize(
-    keywords: Mapping[str, Any],
-    options: InitOptions,
-    *,
-    command_line: Mapping[str, Any] | None = None,
-) -> ParallelContext:
+def initialize(keywords: Mapping[str, Any], *, command_line: Mapping[str, Any] | None = None) -> ParallelContext:
     """Do what `init` does, with the settings of a command line too; only the first rank traces.
 
     Raises:
@@ -43,7 +38,8 @@ def initialize(
             "ranks could not tell the two apart."
         )
     try:
-        wait_for_given_up(options.patience() / 2)  # the other ranks wait for this one as long as that, and longer
+        options = InitOptions.before_reading(keywords, command_line)
+        wait_for_given_up(options.agree_timeout / 2)  # the other ranks wait for this one as long as that, and longer
         process = find_process(options)
         with tracing(None if process.rank == 0 else False):
             return _initialize(process, keywords, options, command_line)
@@ -58,7 +54,7 @@ def _initialize(
     options, run = attempt.options, _Run(process, attempt.ranks)
     takes_part = process.rank in attempt.ranks
     with _announcing_failure(run):
-        run.agreement = Agreement(run.scope(), attempt.proposal(process), options.patience())
+        run.agreement = Agreement(run.scope(), attempt.proposal(process), options.agree_timeout)
         if takes_part:
             run.agreement.reach()
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,9 +13,10 @@ import torch.distributed as dist
 from pgregistry.coordination.rendezvous import connect
 from pgregistry.coordination.store.connections import LostError, StoreClient, second_connection
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import ConfigError, PlanMismatch
+from pgregistry.errors import ConfigError, PlanMismatch, Problems
 from pgregistry.settings import launcher
-from pgregistry.values import LONGEST, check_backend, check_timeout, shown
+from pgregistry.settings.merge import ConfigValue, Settings, read_settings
+from pgregistry.values import shown
 
 #: The process that hosts the store of a world that was there, in words.
 ANOTHER: Final = "another process"
@@ -32,44 +33,38 @@ class InitOptions:
     agree_timeout: float = 300
     build_timeout: float = 300
 
-    def patience(self) -> float:
-        """Return `agree_timeout`, or the default if that is invalid: a rank that fails takes part all the same."""
-        valid = isinstance(self.agree_timeout, int | float) and 0 < self.agree_timeout <= LONGEST
-        return self.agree_timeout if valid else 300
-
-    def checked(self) -> InitOptions:
+    @staticmethod
+    def of(settings: Settings) -> InitOptions:
         """Return the options in the one form in which ranks compare them.
 
         Raises:
-            ConfigError: if a value is invalid.
+            ConfigError: if the device is none of torch.
         """
-        seconds = {
-            name: check_timeout(getattr(self, name), "init()", name, error=ConfigError)
-            for name in ("timeout", "agree_timeout", "build_timeout")
-        }
-        for name, value in seconds.items():
-            if value is None and name != "timeout":
-                raise ConfigError(f"init() has {name}=None; it must be a number of seconds.")
-        if not isinstance(self.cpu, bool):
-            raise ConfigError(f"init() has cpu={shown(self.cpu)}; it must be True or False.")
-        return InitOptions(
-            backend=check_backend(self.backend, "init()", error=ConfigError),
-            device=self._device(),
-            cpu=self.cpu,
-            **seconds,  # type: ignore[arg-type]  # the two that cannot be None are not
-        )
+        given = {name: one.value for name, one in settings.run.items() if name != "expect"}
+        if device := settings.run.get("device"):
+            given["device"] = _device(device)
+        return InitOptions(**given)
 
-    def _device(self) -> torch.device | None:
-        """Return the device to bind the default process group to; the CPU binds nothing."""
-        if self.device is None:
-            return None
-        try:
-            device = torch.device(self.device)
-        except (RuntimeError, TypeError) as error:
-            raise ConfigError(
-                f"device = {shown(self.device)} is not a torch device: {str(error).splitlines()[0]}"
-            ) from error
-        return None if device.type == "cpu" else device
+    @staticmethod
+    def before_reading(keywords: Mapping[str, Any], command_line: Mapping[str, Any] | None) -> InitOptions:
+        """Return the options with only `agree_timeout`: a rank whose settings are wrong takes part all the same."""
+        keywords, typed = (
+            {name: source[name] for name in ("config", "agree_timeout") if name in source}
+            for source in (keywords, command_line or {})
+        )
+        settings = read_settings(Problems(), keywords=keywords, command_line=typed)
+        given = settings.run.get("agree_timeout")
+        return InitOptions(agree_timeout=given.value) if given else InitOptions()
+
+
+def _device(given: ConfigValue[Any]) -> torch.device | None:
+    """Return the device to bind the default process group to; the CPU binds nothing."""
+    try:
+        device = torch.device(given.value)
+    except (RuntimeError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise ConfigError(f"device = {shown(given.value)} ({given.origin}) must be a torch device: {why}") from error
+    return None if device.type == "cpu" else device
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +142,7 @@ def find_process(options: InitOptions) -> ProcessInfo:
             f"No launcher has set the rank of this process (known: {known}; others may set RANK and WORLD_SIZE).\n"
             "Start it with torchrun --nproc-per-node N …, or call torch.distributed.init_process_group first."
         )
-    connection = connect(launch, os.environ, options.patience())
+    connection = connect(launch, os.environ, options.agree_timeout)
     return ProcessInfo(
         rank=launch.rank,
         world_size=launch.world_size,

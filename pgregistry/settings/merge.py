@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from pgregistry.errors import ConfigError, Problems, did_you_mean
-from pgregistry.settings.options import PLAN_OPTIONS, RESERVED, TEXT_OPTIONS
-from pgregistry.settings.ranks import read_hosts
+from pgregistry.errors import Problems
+from pgregistry.settings.options import NAMES, OF_INIT, RESERVED, TEXT_OPTIONS
+from pgregistry.settings.parameters import read_parameter
 from pgregistry.settings.sources import Source, from_environment, from_file, reserved
-from pgregistry.values import LARGEST, check_backend, check_timeout, exhaust, shown, whole_number
+from pgregistry.values import LARGEST
 from pgregistry.vocabulary import Mode
 
 T = TypeVar("T")
 
-MODE_SETTINGS: Final = ("backend", "timeout", "cpu", "dedicated")
 #: Origins of sizes that no source gives.
 LEFT: Final = "what is left"
 DEFAULT: Final = "plugin default"
@@ -31,6 +29,15 @@ class ConfigValue(Generic[T]):
     origin: str
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that is given by name: of a size, a setting or a mode, which is not known before plugins are loaded."""
+
+    name: str
+    value: Any
+    origin: str
+
+
 Sizes: TypeAlias = Mapping[str, ConfigValue[int]]
 Order: TypeAlias = ConfigValue[tuple[str, ...]] | None
 
@@ -40,34 +47,40 @@ class Settings:
     """Everything that was given, from the highest source first: keywords, command line, environment, file.
 
     Attributes:
+        given: What is given by name. `read_named` makes `sizes`, `values` and `modes` of it.
         sizes: By size name.
-        modes: By mode name: backend, timeout (seconds), cpu and dedicated.
+        values: By the name of a plugin's `Setting`; those that are not given have their default.
+        modes: By mode name: backend, timeout (seconds), cpu, dedicated, and options as `options.NAME`.
         order: Axes, outermost first.
         enable, disable, require: Names (requirements) with their origin, from all sources together.
+        plugins: Plugins that are not installed, as modules or objects, from all sources together.
         only: From the highest source that gives it.
         ranks_per_host: Number of ranks on each host.
         hosts: The ranks of each host.
         hosts_per_domain: Number of hosts in each domain.
         within: The ranks that the plan lives on, in this order. None for all ranks in ascending order.
         extra: Modes given as objects.
-        unreadable: Names of sizes whose value is not a size.
-        mentioned: Sizes given as None or {}, with their origin.
+        run: The parameters of `init()` alone, by name, as far as they are given.
+        unreadable: Names of sizes and settings whose value is not one.
     """
 
+    given: tuple[Given, ...] = ()
     sizes: Sizes = field(default_factory=dict)
+    values: Mapping[str, ConfigValue[Any]] = field(default_factory=dict)
     modes: Mapping[str, Mapping[str, ConfigValue[Any]]] = field(default_factory=dict)
     order: Order = None
     enable: Mapping[str, str] = field(default_factory=dict)
     disable: Mapping[str, str] = field(default_factory=dict)
     require: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[ConfigValue[Any], ...] = ()
     only: ConfigValue[tuple[str, ...]] | None = None
     ranks_per_host: ConfigValue[int] | None = None
     hosts: ConfigValue[tuple[tuple[int, ...], ...]] | None = None
     hosts_per_domain: ConfigValue[int] | None = None
     within: ConfigValue[tuple[int, ...]] | None = None
     extra: tuple[Mode, ...] = ()
+    run: Mapping[str, ConfigValue[Any]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
-    mentioned: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_settings(
@@ -79,11 +92,11 @@ def read_settings(
     origin: str = "keyword",
     world_size: int = LARGEST,
 ) -> Settings:
-    """Merge all sources, and add to `problems` each value that cannot be read.
+    """Merge all sources, and add to `problems` each parameter that cannot be read.
 
-    >>> settings = read_settings(Problems(), keywords={"pipe": 2}, environ={"PGREGISTRY": "pipe=4 tensor=2"})
-    >>> settings.sizes["pipe"], settings.sizes["tensor"]
-    (ConfigValue(value=2, origin='keyword'), ConfigValue(value=2, origin='PGREGISTRY'))
+    >>> settings = read_settings(Problems(), keywords={"cpu": True}, environ={"PGREGISTRY_TIMEOUT": "60"})
+    >>> settings.run["cpu"], settings.run["timeout"]
+    (ConfigValue(value=True, origin='keyword'), ConfigValue(value=60.0, origin='PGREGISTRY_TIMEOUT'))
 
     Args:
         problems: Where to add what is wrong.
@@ -91,10 +104,10 @@ def read_settings(
         command_line: The same names as typed by the user.
         environ: Environment variables; None for those of this process.
         origin: What errors and the plan call the keywords.
-        world_size: The number of ranks, if known: ranks in `within` must be below it.
+        world_size: The number of ranks, if known: ranks in `within` and `hosts` must be below it.
     """
     sources = [
-        Source(keywords or {}, origin, PLAN_OPTIONS, {}),
+        Source(keywords or {}, origin, NAMES, {}),
         Source(command_line or {}, "command line", frozenset(TEXT_OPTIONS), {}),
         from_environment(os.environ if environ is None else environ, problems),
     ]
@@ -111,145 +124,44 @@ class _Merger:
     """Takes values from the highest source to the lowest: of two values for one name the first counts."""
 
     def __init__(self, problems: Problems, world_size: int) -> None:
-        self.fields: dict[str, Any] = {"unreadable": ()}
-        self.fields |= {name: {} for name in ("sizes", "modes", "enable", "disable", "require", "mentioned")}
+        self.fields: dict[str, Any] = {name: {} for name in ("enable", "disable", "require", "run")}
+        self.fields |= {"given": (), "plugins": ()}
         self._problems = problems
         self._world_size = world_size
 
     def merge(self, source: Source, name: str, value: Any) -> None:
         """Take one value of a source."""
         origin = source.origin_of(name)
-        if name in RESERVED and (value is None or name not in source.options):
-            if value is not None:
+        if name not in NAMES or name not in RESERVED:  # a parameter that came later yields to a plugin's name
+            if name != "world_size":
+                self.fields["given"] += (Given(name, value, origin),)
+            elif value is not None:
                 self._problems.add(reserved(name, origin))
-            return
-        match name:
-            case "config":
-                pass  # read already, as a source of its own
-            case "enable" | "disable" | "require":
-                for given in self._names(name, value, origin):
-                    self.fields[name].setdefault(given, origin)
-            case "order" | "only":
-                self.fields.setdefault(name, ConfigValue(self._names(name, value, origin), origin))
-            case "ranks_per_host" | "hosts_per_domain":
-                if (number := self._number(name, value, origin)) is not None:
-                    self.fields.setdefault(name, ConfigValue(number, origin))
-            case "hosts":
-                if (hosts := self._hosts(name, value, origin)) is not None:
-                    self.fields.setdefault(name, ConfigValue(hosts, origin))
-            case "within":
-                if (ranks := self._ranks(name, value, origin)) is not None:
-                    self.fields[name] = ConfigValue(ranks, origin)
-            case "extra":
-                self.fields[name] = self._modes(name, value, origin)
-            case _ if value is None:
-                self.fields["mentioned"][name] = origin
-            case _ if isinstance(value, Mapping):
-                self._table(name, value, origin)
-            case _:
-                self._size(name, value, origin)
-
-    def _size(self, name: str, value: object, origin: str) -> None:
-        number = self._number(name, value, origin)
-        if number is None:
-            self.fields["unreadable"] += (name,)
-        else:
-            self.fields["sizes"].setdefault(name, ConfigValue(number, origin))
-
-    def _table(self, name: str, table: Mapping[str, Any], origin: str) -> None:
-        if not table:
-            self.fields["mentioned"][name] = origin
-        for key, value in table.items():
-            if key == "size":
-                self._size(name, value, origin)
-                continue
+        elif value is not None and name not in source.options:
+            self._problems.add(reserved(name, origin))
+        elif value is not None and name != "config":  # read already, as a source of its own
             with self._problems.collecting():
-                checked = _mode_value(key, value, f"{name} ({origin})")
-                self.fields["modes"].setdefault(name, {}).setdefault(key, ConfigValue(checked, origin))
+                self._keep(name, read_parameter(name, value, origin, self._world_size), origin)
 
-    def _number(self, name: str, value: object, origin: str) -> int | None:
-        number = whole_number(value)
-        if number is None or not 1 <= number <= LARGEST:
-            self._refuse(name, value, origin, f"a whole number from 1 to {LARGEST}")
-            return None
-        return number
-
-    def _names(self, name: str, value: object, origin: str) -> tuple[str, ...]:
-        if isinstance(value, str):
-            # A requirement may hold commas of its own, as in pgregistry-expert>=1,<2.
-            separator = r"[,\s]+(?=[A-Za-z_])" if name == "require" else r"[,\s]+"
-            value = [word for word in re.split(separator, value.strip(" ,")) if word]
-        items = self._items(name, value, origin)
-        if items is None or not all(isinstance(item, str) for item in items):
-            self._refuse(name, value, origin, "a list of names, or a text of names with commas between them")
-            return ()
-        return items
-
-    def _ranks(self, name: str, value: object, origin: str) -> tuple[int, ...] | None:
-        """Return the ranks of `within`, None for all of them in ascending order."""
-        items = self._items(name, value, origin) or ()
-        ranks = [rank for rank in map(whole_number, items) if rank is not None and 0 <= rank < self._world_size]
-        if not ranks or len(set(ranks)) != len(items):
-            shown_value = value if isinstance(value, str) or not items else list(items)
-            self._refuse(name, shown_value, origin, f"different ranks from 0 to {self._world_size - 1}")
-            return None
-        everyone = len(ranks) == self._world_size and ranks == list(range(self._world_size))
-        return None if everyone else tuple(ranks)
-
-    def _hosts(self, name: str, value: object, origin: str) -> tuple[tuple[int, ...], ...] | None:
-        why, given = "", value
-        if isinstance(value, str):
-            try:
-                given = read_hosts(value, self._world_size)
-            except ConfigError as error:
-                why = f"; it {error}"
-        listed = None if isinstance(given, str) else self._items(name, given, origin)
-        items = [self._items(name, host, origin) or () for host in listed or ()]
-        hosts = [tuple(rank for rank in map(whole_number, host) if rank is not None) for host in items]
-        ranks = {rank for host in hosts for rank in host if 0 <= rank < self._world_size}
-        if not hosts or not all(hosts) or len(ranks) != sum(map(len, items)):
-            rule = f"a list of ranks for each host, each rank from 0 to {self._world_size - 1} once{why}"
-            self._refuse(name, value, origin, rule)
-            return None
-        return tuple(hosts)
-
-    def _modes(self, name: str, value: object, origin: str) -> tuple[Mode, ...]:
-        items = (value,) if isinstance(value, Mode) else self._items(name, value, origin)
-        if items is None or isinstance(value, str):
-            self._refuse(name, value, origin, "a list of modes")
-            return ()
-        for item in items:
-            if not isinstance(item, Mode):
-                self._problems.add(ConfigError(f"{name} ({origin}) contains {shown(item)}, which must be a Mode."))
-        return tuple(item for item in items if isinstance(item, Mode))
-
-    def _items(self, name: str, value: object, origin: str) -> tuple[Any, ...] | None:
-        """Return what an iterable yields, None if it is not one."""
-        if not isinstance(value, Iterable):
-            return None
-        try:
-            return exhaust(value, f"{name} ({origin})", error=ConfigError)
-        except ConfigError as error:
-            self._problems.add(error)
-            return ()
-
-    def _refuse(self, name: str, value: object, origin: str, rule: str) -> None:
-        self._problems.add(ConfigError(f"{name} = {shown(value)} ({origin}) must be {rule}."))
-
-
-def _mode_value(key: object, value: object, what: str) -> object:
-    """Return the value of one key of a mode's table; raise ConfigError if the mode cannot have it."""
-    match key:
-        case "backend":
-            return check_backend(value, what, error=ConfigError)
-        case "timeout":
-            return check_timeout(value, what, error=ConfigError)
-        case "cpu" | "dedicated":
-            if not isinstance(value, bool):
-                raise ConfigError(f"{what} has {key} = {shown(value)}; it must be true or false.")
-            return value
-    hint = did_you_mean(key if isinstance(key, str) else shown(key), ("size", *MODE_SETTINGS))
-    raise ConfigError(f"{what} has {shown(key)}, which is not a setting of a mode. {hint}")
+    def _keep(self, name: str, value: Any, origin: str) -> None:
+        match name:
+            case "enable" | "disable" | "require":
+                for given in value:
+                    self.fields[name].setdefault(given, origin)
+            case "plugins":
+                known = [one.value for one in self.fields[name]]
+                texts = {one for one in known if isinstance(one, str)}
+                new = (item for item in value if not (isinstance(item, str) and item in texts))
+                self.fields[name] += tuple(ConfigValue(item, origin) for item in new)
+            case "within":
+                everyone = len(value) == self._world_size and value == tuple(range(self._world_size))
+                self.fields.setdefault(name, None if everyone else ConfigValue(value, origin))
+            case "extra":
+                self.fields[name] = value
+            case _ if name in OF_INIT:
+                self.fields["run"].setdefault(name, ConfigValue(value, origin))
+            case _:
+                self.fields.setdefault(name, ConfigValue(value, origin))
 
 
 def _is_given(config: object) -> bool:

@@ -14,48 +14,58 @@ class Option:
     Attributes:
         name: The keyword. The option is called `--name`, the variable PGREGISTRY_NAME.
         help: The line in `--help`. None for an option that text cannot give.
-        metavar: The placeholder for its value in `--help`.
-        repeatable: Can be given several times on the command line.
+        metavar: The placeholder for its value in `--help`; None for a flag.
+        typed: The name of the option on the command line, if it is given once for each value.
         of_init: A parameter of `init()` alone.
     """
 
     name: str
     help: str | None = None
-    metavar: str = "A,B"
-    repeatable: bool = False
+    metavar: str | None = "A,B"
+    typed: str | None = None
     of_init: bool = False
 
 
 OPTIONS: Final = (
     Option("order", "Axes, outermost first.", "A,B,C"),
-    Option("enable", "Plugins to switch on.", repeatable=True),
-    Option("disable", "Plugins to leave out.", repeatable=True),
-    Option("only", "The plugins to use, and no others.", repeatable=True),
-    Option("require", "Distributions that must be installed.", "REQUIREMENT", repeatable=True),
-    Option("ranks_per_host", "Number of ranks on each host.", "N"),
-    Option("hosts", "The ranks of each host.", "R-R;R-R"),
-    Option("hosts_per_domain", "Number of hosts in each domain.", "N"),
+    Option("enable", "Plugins to switch on.", typed="enable"),
+    Option("disable", "Plugins to leave out.", typed="disable"),
+    Option("only", "The plugins to use, and no others.", typed="only"),
+    Option("plugins", "A plugin that is not installed: a module, or MODULE:OBJECT.", "P", typed="plugin"),
+    Option("require", "Distributions that must be installed.", "REQUIREMENT", typed="require"),
     Option("config", "A TOML file with the same names.", "FILE"),
+    Option("within", "The ranks that the plan lives on, in this order.", "R,R-R"),
+    Option("ranks_per_host", "Number of ranks on each host.", "N"),
+    Option("hosts", "The ranks of each host, as 0-3;4-7, as JSON, or a JSON file.", "H"),
+    Option("hosts_per_domain", "Number of hosts in each domain.", "N"),
     Option("extra"),
-    Option("within"),
-    *(Option(name, of_init=True) for name in ("backend", "device", "timeout", "cpu", "agree_timeout", "build_timeout")),
+    Option("backend", "The torch backend of modes that name none.", "B", of_init=True),
+    Option("device", "The device that the default process group is bound to.", "D", of_init=True),
+    Option("timeout", "The timeout of process groups, in seconds.", "S", of_init=True),
+    Option("cpu", "Give every mode a gloo process group beside another backend's.", None, of_init=True),
+    Option("agree_timeout", "How long ranks may take to come, in seconds.", "S", of_init=True),
+    Option("build_timeout", "How long the build may take, in seconds.", "S", of_init=True),
+    Option("expect", "The plan that it must be: a fingerprint, or a file with a plan's JSON.", "FILE", of_init=True),
 )
-#: Names that neither a size nor a plugin can have.
-RESERVED: Final = frozenset({"world_size", *(option.name for option in OPTIONS)})
-#: Options that are one number.
-NUMBERS: Final = ("ranks_per_host", "hosts_per_domain")
-#: Options of `plan()`. A keyword can give each of them.
-PLAN_OPTIONS: Final = frozenset(option.name for option in OPTIONS if not option.of_init)
-#: Options that the command line and the environment can give.
+NAMES: Final = frozenset(option.name for option in OPTIONS)
+#: Parameters of `init()` that `plan()` does not have.
+OF_INIT: Final = tuple(option.name for option in OPTIONS if option.of_init)
+#: Options that the command line, the environment and a file can give.
 TEXT_OPTIONS: Final = tuple(option.name for option in OPTIONS if option.help)
-
-
-def split_parameters(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the keywords of a plan, and those of `init()` alone, from the `locals()` of either function.
-
-    >>> split_parameters({"world_size": 8, "order": None, "cpu": True, "sizes": {"tensor": 2}})
-    ({'order': None, 'tensor': 2}, {'cpu': True})
+#: Names that neither a size, a setting nor a plugin can have. The list never grows in a minor version: a parameter
+#: that is added later has a name that a plugin may have too, and then the name is the plugin's.
+RESERVED: Final = frozenset(
     """
-    of_init = {option.name for option in OPTIONS if option.of_init}
-    of_plan = {name: parameters[name] for name in parameters if name in PLAN_OPTIONS}
-    return of_plan | parameters["sizes"], {name: parameters[name] for name in parameters if name in of_init}
+    agree_timeout args backend build_timeout config cpu device disable enable expect extra hosts hosts_per_domain
+    only order plan plugins ranks_per_host require timeout watch watch_dir within world_size
+    """.split()
+)
+
+
+def keywords(parameters: Mapping[str, Any], named: str = "sizes_and_settings") -> dict[str, Any]:
+    """Return all keywords of a call of `plan()` or `init()`, from the `locals()` of either function.
+
+    >>> keywords({"world_size": 8, "order": None, "cpu": True, "sizes_and_settings": {"tensor": 2}})
+    {'order': None, 'cpu': True, 'tensor': 2}
+    """
+    return {**{name: value for name, value in parameters.items() if name in NAMES}, **parameters[named]}

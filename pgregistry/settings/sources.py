@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pgregistry.errors import ConfigError, Problems, did_you_mean, listing
+from pgregistry.errors import ConfigError, Problems, clean, did_you_mean, listing
 from pgregistry.settings import launcher
-from pgregistry.settings.options import NUMBERS, RESERVED, TEXT_OPTIONS
+from pgregistry.settings.options import NAMES, TEXT_OPTIONS
 from pgregistry.values import shown
 
 if sys.version_info >= (3, 11):
@@ -27,6 +27,16 @@ log = logging.getLogger("pgregistry.settings")
 PREFIX: Final = "PGREGISTRY_"
 #: Variables that are not settings of a plan, each with the values it takes.
 CHOICES: Final = {"PGREGISTRY_BUILD": ("name", "public"), "PGREGISTRY_TRACE": ("0", "1")}
+
+
+#: Parameters whose value is not text, which text writes as TOML does.
+NOT_TEXT: Final = ("ranks_per_host", "hosts_per_domain", "timeout", "cpu", "agree_timeout", "build_timeout")
+
+
+class Word(str):
+    """The value of a NAME=VALUE word, as it stands. A size, a number and a table are read from it as from TOML."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +94,31 @@ def split_assignment(word: str, origin: str) -> tuple[str, str]:
 
 
 def assignments(pairs: Iterable[tuple[str, str]], origin: str, problems: Problems) -> dict[str, Any]:
-    """Return values by name, each read as TOML, or as text if it is not TOML.
+    """Return words by name.
 
-    >>> assignments([("tensor", "4"), ("zero1", "{dedicated=true}")], "command line", Problems())
-    {'tensor': 4, 'zero1': {'dedicated': True}}
+    >>> assignments([("tensor", "4"), ("zero1.dedicated", "true")], "command line", Problems())
+    {'tensor': '4', 'zero1.dedicated': 'true'}
     """
     values: dict[str, Any] = {}
     for name, text in pairs:
-        if name in RESERVED:
+        if name in NAMES or name == "world_size":
             problems.add(reserved(name, origin))
         elif name in values:
-            twice = f"{shown(values[name])} and {shown(toml_value(text))}"
+            twice = f"{shown(toml_value(values[name]))} and {shown(toml_value(text))}"
             problems.add(ConfigError(f"{name!r} is given twice ({origin}): {twice}. Remove one."))
         else:
-            values[name] = toml_value(text)
+            values[name] = Word(text)
     return values
+
+
+def parameter(name: str, text: str) -> Any:
+    """Return the value of a parameter that text gives; a flag may be 1 or 0.
+
+    >>> parameter("timeout", "60"), parameter("cpu", "1"), parameter("order", "data,tensor")
+    (60, True, 'data,tensor')
+    """
+    value = toml_value(text) if name in NOT_TEXT else text
+    return bool(value) if name == "cpu" and text in ("0", "1") else value
 
 
 def toml_value(text: str) -> Any:
@@ -133,18 +153,25 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
     for option in TEXT_OPTIONS:
         variable = PREFIX + option.upper()
         if text := environ.get(variable):
-            values[option] = toml_value(text) if option in NUMBERS else text
+            values[option] = parameter(option, text)
             origins[option] = variable
     for variable in CHOICES:
         with problems.collecting():
             chosen(variable, environ)
-    known = [*(variable.removeprefix(PREFIX) for variable in CHOICES), *map(str.upper, TEXT_OPTIONS)]
-    for variable in sorted(environ):
-        word = variable.removeprefix(PREFIX)
-        # A plugin may read a variable of its own. Only what looks like a misspelt name is an error.
-        if word not in (variable, *known) and (close := difflib.get_close_matches(word, known, n=1, cutoff=0.75)):
-            problems.add(ConfigError(f"Nothing reads {variable}. Did you mean '{PREFIX}{close[0]}'?"))
+    known = {*CHOICES, *(PREFIX + option.upper() for option in TEXT_OPTIONS)}
+    for variable in sorted(name for name in environ if name.startswith(PREFIX) and name not in known):
+        problems.add(_unread(variable, environ[variable], known))
     return Source(values, "environment", frozenset(TEXT_OPTIONS), origins)
+
+
+def _unread(variable: str, value: str, known: Iterable[str]) -> ConfigError:
+    """Return the error about a variable that nothing reads."""
+    name = variable.removeprefix(PREFIX).lower()
+    if close := difflib.get_close_matches(variable, known, n=1, cutoff=0.9):
+        hint = f"Did you mean {close[0]!r}?"
+    else:
+        hint = f'A size or a setting is written PGREGISTRY="{name}={clean(value, 60)}". {did_you_mean("", known)}'
+    return ConfigError(f"Nothing reads {clean(variable, 200)}. {hint}")
 
 
 def chosen(variable: str, environ: Mapping[str, str]) -> str | None:
@@ -186,4 +213,6 @@ def from_file(config: object, origin: str, problems: Problems) -> Source:
 
 def reserved(name: str, origin: str) -> ConfigError:
     """Return the error for a size that is called like a parameter."""
-    return ConfigError(f"{name!r} ({origin}) cannot be a size: plan() and init() have a parameter of that name.")
+    way_out = f" Write --{name.replace('_', '-')} or {PREFIX}{name.upper()}." * (name in TEXT_OPTIONS)
+    rule = "cannot be a size: plan() and init() have a parameter of that name"
+    return ConfigError(f"{name!r} ({origin}) {rule}.{way_out}")

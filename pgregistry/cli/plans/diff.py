@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pgregistry.cli.options import plan_options
+from pgregistry.cli.options import OF_PLAN, plan_options
 from pgregistry.cli.plans.plan import plan_of
 from pgregistry.cli.words import SizesCommand
 from pgregistry.planning.plans.expectation import read_plan
@@ -44,7 +44,7 @@ def _read(text: str) -> Plan:
 
 @click.command(cls=SizesCommand, add_help_option=False)
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
-@plan_options
+@plan_options(*OF_PLAN)
 def _words_command(words: tuple[str, ...], trace: bool | None, **options: str | None) -> Plan:
     """Return the plan of these words."""
     return plan_of(words, options, trace)

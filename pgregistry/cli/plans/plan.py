@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from pgregistry.cli.options import command_line, plan_options
+from pgregistry.cli.options import OF_PLAN, command_line, plan_options
 from pgregistry.cli.words import ORIGIN, SizesCommand, number, split_world_size
 from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.planning.planner import Planner
@@ -28,7 +28,7 @@ LISTED: Final = 1 << 20
 
 @click.command("plan", cls=SizesCommand)
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
-@plan_options
+@plan_options(*OF_PLAN)
 @click.option("--rank", type=number, metavar="R", help="Show the groups of this rank.")
 @click.option("--mode", metavar="M", help="Show this mode only, with all its groups.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

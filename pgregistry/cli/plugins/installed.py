@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pgregistry.cli.options import command_line, option, trace_option
+from pgregistry.cli.options import command_line, plan_options
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.plans.document import dumps
 from pgregistry.planning.references import default_sizes
@@ -18,11 +18,7 @@ from pgregistry.views.tables import table, terminal_width
 
 @click.command("plugins")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@option("enable")
-@option("disable")
-@option("only")
-@option("config")
-@trace_option
+@plan_options("enable", "disable", "only", "plugins", "config")
 def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
     """Show which plugins are installed, which are on, and why not."""
     problems, names = Problems(), Problems()
@@ -42,17 +38,18 @@ def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
 
 
 def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
-    plugin, name, modes = status.installed.plugin, status.name, None
+    plugin, name, modes, settings = status.installed.plugin, status.name, None, None
     reason = str(status.error) if status.error else status.reason
     if name == "active":
         try:
-            modes = registry.modes(plugin)
+            modes, settings = registry.modes(plugin), registry.settings_of(plugin)
         except PgregistryError as error:
             name, reason = "failed", str(error)
     return {
         "name": plugin.name,
         "modes": None if modes is None else [mode.name for mode in modes],
         "sizes": None if modes is None else default_sizes(modes),
+        "settings": None if settings is None else {one.name: one.default for one in settings},
         "distribution": plugin.distribution,
         "version": plugin.version,
         "status": name,

@@ -18,6 +18,8 @@ from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import view
 from pgregistry.settings import launcher
+from pgregistry.settings.merge import read_settings
+from pgregistry.settings.options import TEXT_OPTIONS
 from pgregistry.settings.tracing import tracing
 from pgregistry.views.tables import table, terminal_width
 
@@ -27,13 +29,9 @@ if TYPE_CHECKING:
 
 @click.command("smoke", cls=SizesCommand)
 @click.argument("words", nargs=-1, metavar="[NAME=SIZE]...")
-@plan_options
+@plan_options(*TEXT_OPTIONS)
 @click.option("--nproc", type=click.IntRange(min=1), metavar="N", help="Start N local gloo processes.")
-@click.option("--backend", help="The torch backend; gloo with --nproc.")
-@click.option("--cpu", is_flag=True, help="Give every mode a gloo process group beside another backend's.")
-def smoke_command(
-    words: tuple[str, ...], nproc: int | None, backend: str | None, cpu: bool, trace: bool | None, **options: Any
-) -> None:
+def smoke_command(words: tuple[str, ...], nproc: int | None, trace: bool | None, **options: Any) -> None:
     """Build every group in processes and prove each with a collective.
 
     With --nproc it starts the processes itself. Under torchrun or another launcher it is one
@@ -48,9 +46,11 @@ def smoke_command(
         if launcher.read(os.environ) is None:
             raise click.UsageError("Add --nproc N, or start this command with torchrun.")
         problems.raise_any()
-        _build_and_prove(typed, backend, cpu, trace)
+        _build_and_prove(typed, trace)
         return
-    read = partial(Planner.read, nproc, {}, command_line=typed, backend=backend or "gloo", problems=problems)
+    if "backend" not in read_settings(Problems(), command_line=typed).run:
+        typed["backend"] = "gloo"
+    read = partial(Planner.read, nproc, {}, command_line=typed, problems=problems)
     try:
         read().plan()  # fail before any process starts; if it does not, the first rank traces
     except PgregistryError:
@@ -60,28 +60,26 @@ def smoke_command(
     from pgregistry.testing import launch_ranks
 
     preload = ("pgregistry.runtime.initialize", "pgregistry.cli.proof.smoke")
-    sys.exit(launch_ranks(nproc, run_rank, (typed, backend or "gloo", cpu, trace), preload=preload))
+    sys.exit(launch_ranks(nproc, run_rank, (typed, trace), preload=preload))
 
 
-def run_rank(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
+def run_rank(typed: dict[str, Any], trace: bool | None) -> None:
     """Run one local rank of `smoke --nproc`."""
-    if status := exit_status(partial(_build_and_prove, typed, backend, cpu, trace)):
+    if status := exit_status(partial(_build_and_prove, typed, trace)):
         sys.exit(status)
 
 
-def _build_and_prove(typed: dict[str, Any], backend: str | None, cpu: bool, trace: bool | None) -> None:
+def _build_and_prove(typed: dict[str, Any], trace: bool | None) -> None:
     """Build and prove on one rank; print the table on rank 0."""
     import torch
 
     from pgregistry.runtime.contexts.verification import verify_handle
     from pgregistry.runtime.initialize import initialize
-    from pgregistry.runtime.process import InitOptions
 
     torch.set_num_threads(1)
     begun = time.perf_counter()
     rank = launch.rank if (launch := launcher.read(os.environ)) else 0
-    options = InitOptions(backend=backend, cpu=cpu)
-    with tracing(trace if rank == 0 else False), initialize({}, options, command_line=typed) as context:
+    with tracing(trace if rank == 0 else False), initialize({}, command_line=typed) as context:
         seconds = dict.fromkeys(context.plan.modes, 0.0) | context.process_groups.seconds
         with _progress(context) as advance:
             for name in context.plan.modes:

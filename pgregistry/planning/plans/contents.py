@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pgregistry.errors import ConfigError, did_you_mean
 from pgregistry.planning.plans.mode import PlannedMode
-from pgregistry.settings.merge import Sizes
+from pgregistry.settings.merge import ConfigValue, Sizes
 from pgregistry.values import shown
 
 
@@ -25,11 +26,13 @@ class PlanContents:
     ranks_per_host: int | None = None
     hosts: Sequence[tuple[int, ...]] | None = None
     hosts_per_domain: int | None = None
+    setting_values: Mapping[str, ConfigValue[Any]] = field(default_factory=dict)
     fingerprint: str = field(init=False)
     off: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        identity = json.dumps([self.world_size, [mode.identity() for mode in self.planned]])
+        settings = [sorted(self.settings.items())] if self.setting_values else []
+        identity = json.dumps([self.world_size, [mode.identity() for mode in self.planned], *settings])
         object.__setattr__(self, "fingerprint", hashlib.blake2b(identity.encode(), digest_size=16).hexdigest())
 
     @property
@@ -38,9 +41,14 @@ class PlanContents:
         return {name: value.value for name, value in self.values.items()}
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Return the value of every setting that plugins declare."""
+        return {name: one.value for name, one in self.setting_values.items()}
+
+    @property
     def origins(self) -> dict[str, str]:
-        """Return the origin of each size, such as `keyword` or `what is left`."""
-        return {name: value.origin for name, value in self.values.items()}
+        """Return the origin of each size and setting, such as `keyword` or `what is left`."""
+        return {name: one.origin for name, one in (*self.values.items(), *self.setting_values.items())}
 
     @property
     def modes(self) -> tuple[str, ...]:

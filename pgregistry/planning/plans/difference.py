@@ -44,6 +44,9 @@ def differences(here: PlanContents, there: PlanContents) -> Iterator[Difference]
     for name in given_first:
         if here.sizes.get(name) != there.sizes.get(name):
             yield Difference(f"size {name}", _size(here, name), _size(there, name))
+    for name in sorted({*here.settings, *there.settings}):
+        if here.settings.get(name) != there.settings.get(name):
+            yield Difference(f"setting {name}", _setting(here, name), _setting(there, name))
     large = [tuple(name for name in plan.order if plan.values[name].value > 1) for plan in (here, there)]
     if set(large[0]) == set(large[1]) and large[0] != large[1]:
         yield Difference("order", ", ".join(large[0]), ", ".join(large[1]))
@@ -65,6 +68,11 @@ def _declared(plan: PlanContents, name: str) -> str:
 
 def _size(plan: PlanContents, name: str) -> str:
     return f"{plan.values[name].value} ({plan.values[name].origin})" if name in plan.values else "none"
+
+
+def _setting(plan: PlanContents, name: str) -> str:
+    one = plan.setting_values.get(name)
+    return "none" if one is None else f"{one.value!r} ({one.origin})"
 
 
 def _modes(here: PlannedMode, there: PlannedMode) -> Iterator[Difference]:

@@ -17,7 +17,7 @@ from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.registry.plugin import Plugin
 from pgregistry.settings.merge import ConfigValue
-from pgregistry.values import shown
+from pgregistry.values import shown, typed_like
 
 P = TypeVar("P", bound=PlanContents)
 
@@ -27,7 +27,7 @@ LISTED: Final = 4096
 #: The way out of a document that cannot be read.
 AGAIN: Final = "Write it again: pgregistry plan --json, or plan.to_json()."
 #: The keys that a mode has only if they are set.
-ONLY_IF_SET: Final = ("dedicated", "backend", "timeout", "cpu", "options")
+ONLY_IF_SET: Final = ("dedicated", "backend", "timeout", "cpu", "options", "origins")
 
 
 def of_plan(
@@ -58,6 +58,9 @@ def of_plan(
     if plan.hosts_per_domain is not None:
         document["hosts_per_domain"] = plan.hosts_per_domain
     document["sizes"] = {name: {"size": one.value, "from": one.origin} for name, one in sorted(plan.values.items())}
+    if plan.setting_values:
+        settings = sorted(plan.setting_values.items())
+        document["settings"] = {name: {"value": one.value, "from": one.origin} for name, one in settings}
     document["fingerprint"] = plan.fingerprint
     every = groups == "all" or (groups == "small" and plan.world_size <= LISTED)
     modes = [_mode(one, rank, listed=every or one.layout is None) for one in shown]
@@ -125,9 +128,9 @@ def to_plan(text: str, kind: type[P]) -> P:
         ranks = None if within is None else tuple(within)
         sizes = {name: ConfigValue(one["size"], one["from"]) for name, one in document["sizes"].items()}
         planned = tuple(_to_mode(entry, world_size, ranks) for entry in document["modes"])
-        hosts = _to_hosts(document)
-        order = tuple(document["order"])
-        plan = kind(world_size, order, sizes, ranks, planned, hosts.each, hosts.ranks, hosts.hosts_per_domain)
+        hosts, order = _to_hosts(document), tuple(document["order"])
+        settings = {name: _setting(**one) for name, one in document.get("settings", {}).items()}
+        plan = kind(world_size, order, sizes, ranks, planned, hosts.each, hosts.ranks, hosts.hosts_per_domain, settings)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(f"This is not the JSON of a plan: {type(error).__name__}: {error}.") from error
     if plan.fingerprint != (written := document["fingerprint"]):
@@ -150,6 +153,13 @@ def _to_hosts(document: dict[str, Any]) -> Hosts:
     listed, *numbers = (document.get(key) for key in ("hosts", "ranks_per_host", "hosts_per_domain"))
     hosts = None if listed is None else tuple(map(tuple, listed))
     return Hosts(document["world_size"], numbers[0], hosts, numbers[1])
+
+
+def _setting(**one: Any) -> ConfigValue[Any]:
+    value, origin = one["value"], one["from"]
+    if typed_like(value, value) is None or not isinstance(origin, str):
+        raise TypeError(f"{shown(value)} is no setting")
+    return ConfigValue(value, origin)
 
 
 def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | None) -> PlannedMode:

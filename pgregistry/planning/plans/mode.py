@@ -28,7 +28,8 @@ class PlannedMode:
         groups: A lazy sequence of rank tuples, ascending by first rank.
         dedicated: True if it refuses to share process groups.
         backend, timeout, cpu: As the mode or the run sets them; None for the run's default.
-        options: Backend options, from `pgregistry_process_group_options`.
+        options: Backend options, from `pgregistry_process_group_options` and from the run.
+        origins: Where the run says backend, timeout, cpu, dedicated and options (as `options.NAME`).
     """
 
     name: str
@@ -42,6 +43,7 @@ class PlannedMode:
     cpu: bool | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     where: Mapping[str, int] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash((self.name, self.plugin, self.layout))  # not all of `options` and `groups` is hashable

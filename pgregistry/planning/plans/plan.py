@@ -31,7 +31,8 @@ class Plan(PlanContents):
         hosts: The ranks of each host, a sequence; None if they are not known.
         hosts_per_domain: How many hosts each domain has; None if that is not known.
         off: Why a plugin is off or failed, by its name; not part of the document.
-        fingerprint: Equal for equal groups that are declared alike. Nesting, origins of sizes
+        setting_values: The value of every setting that plugins declare, with its origin.
+        fingerprint: Equal for equal groups that are declared alike, and equal settings. Nesting, origins of sizes
             and versions of plugins do not change it.
     """
 
