@@ -14,7 +14,7 @@ import pgregistry
 import pgregistry.testing
 
 NAMES = {
-    *("DOMAIN", "FULL", "HOST", "REST", "WORLD", "Axis", "Mode", "Split"),
+    *("DOMAIN", "FULL", "HOST", "REST", "WORLD", "Axis", "Mode", "Setting", "Split"),
     *("BuildError", "ConfigError", "PgregistryError", "PlanMismatch", "PluginError"),
     *("GroupHandle", "Groups", "Mesh", "ParallelContext", "Plan", "PlannedMode"),
     *("__version__", "current", "hookimpl", "init", "plan", "plan_modes"),

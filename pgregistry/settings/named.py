@@ -152,7 +152,7 @@ class _Reader:
         if not off or did_you_mean(name, known).startswith("Did you mean"):
             return ""
         more = [f"{len(off) - SHOWN} more are off"] if len(off) > SHOWN else []
-        return f" It may be that of a plugin that is off: {listing([*off[:SHOWN], *more])}."
+        return f" A plugin that is off may declare it: {listing([*off[:SHOWN], *more])}."
 
 
 def _typed(setting: Setting, given: Given, owner: str) -> Any:

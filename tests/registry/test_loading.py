@@ -78,7 +78,7 @@ NOT_HOOKS = [
         "@hookimpl\ndef modes():\n    return []\n",
         (
             " implements 'modes', which is not a hook. There are pgregistry_check, pgregistry_commands, "
-            "pgregistry_modes, pgregistry_process_group_options and pgregistry_ready."
+            "pgregistry_modes, pgregistry_process_group_options, pgregistry_ready and pgregistry_settings."
         ),
     ),
     (
@@ -93,7 +93,7 @@ NOT_HOOKS = [
         "",
         (
             " implements no hook (pgregistry_check, pgregistry_commands, pgregistry_modes, "
-            "pgregistry_process_group_options or pgregistry_ready)."
+            "pgregistry_process_group_options, pgregistry_ready or pgregistry_settings)."
         ),
     ),
     (

@@ -73,11 +73,12 @@ def times_that_cannot_be() -> list[str]:
     said = []
     for name in ("agree_timeout", "build_timeout"):
         with pytest.raises(ConfigError) as raised:
-            pgregistry.init(**{name: None})
+            pgregistry.init(**{name: 0})
         said.append(str(raised.value))
     return said
 
 
 def test_no_time_at_all_is_refused() -> None:
     (said,) = run_ranks(1, times_that_cannot_be)
-    assert said == [f"init() has {name}_timeout=None; it must be a number of seconds." for name in ("agree", "build")]
+    rule = "must be a number of seconds from 0.001 to 31622400."
+    assert said == [f"{name}_timeout = 0 (keyword) {rule}" for name in ("agree", "build")]

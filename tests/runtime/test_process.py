@@ -8,36 +8,50 @@ import pytest
 import torch
 
 from pgregistry import ConfigError
+from pgregistry.errors import Problems
 from pgregistry.runtime.process import InitOptions
+from pgregistry.settings.merge import read_settings
+
+
+def options(environ: dict[str, str] | None = None, **keywords: Any) -> InitOptions:
+    problems = Problems()
+    settings = read_settings(problems, keywords=keywords, environ=environ or {})
+    problems.raise_any()
+    return InitOptions.of(settings)
 
 
 def test_settings_have_one_form_however_they_are_written() -> None:
     written = (
-        InitOptions(backend="gloo", timeout=60.0, device=None),
-        InitOptions(backend="GLOO", timeout=60, device="cpu"),
-        InitOptions(backend="Gloo", timeout=60, device=torch.device("cpu", 0)),
+        options(backend="gloo", timeout=60.0, device=None),
+        options(backend="GLOO", timeout=60, device="cpu"),
+        options(backend="Gloo", timeout=60, device=torch.device("cpu", 0)),
+        options({"PGREGISTRY_BACKEND": "Gloo", "PGREGISTRY_TIMEOUT": "6e1", "PGREGISTRY_CPU": "0"}),
     )
-    assert len({options.checked() for options in written}) == 1
+    assert len(set(written)) == 1
+
+
+def test_what_is_not_given_has_its_default() -> None:
+    assert options(agree_timeout=None, cpu=None) == InitOptions(None, None, None, False, 300, 300)
 
 
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"timeout": -1}, "init() has timeout=-1; it must be a number of seconds from 0.001 to"),
-        ({"timeout": True}, "init() has timeout=True; it must be"),
-        ({"agree_timeout": None}, "init() has agree_timeout=None; it must be a number of seconds"),
-        ({"build_timeout": float("nan")}, "init() has build_timeout=nan; it must be"),
-        ({"cpu": 1}, "init() has cpu=1; it must be True or False"),
-        ({"backend": ""}, "init() has backend=''; it must be the name of a torch backend"),
-        ({"device": "warp"}, "device = 'warp' is not a torch device: "),
+        ({"timeout": -1}, "timeout = -1 (keyword) must be a number of seconds from 0.001 to 31622400."),
+        ({"timeout": True}, "timeout = True (keyword) must be a number of seconds from 0.001 to 31622400."),
+        ({"build_timeout": float("nan")}, "build_timeout = nan (keyword) must be a number of seconds from 0.001 to"),
+        ({"cpu": 1}, "cpu = 1 (keyword) must be true or false."),
+        ({"backend": ""}, "backend = '' (keyword) must be the name of a torch backend, such as 'gloo'."),
+        ({"device": "warp"}, "device = 'warp' (keyword) must be a torch device: "),
+        ({"expect": 5}, "expect = 5 (keyword) must be a fingerprint, or the path of a plan's JSON."),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(given: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        InitOptions(**given).checked()
-    assert text in str(raised.value)
+        options(**given)
+    assert str(raised.value).startswith(text)
 
 
 @pytest.mark.parametrize(("given", "seconds"), [(5, 5), (-1, 300), (None, 300), ("soon", 300), (float("inf"), 300)])
 def test_a_rank_with_a_wrong_agree_timeout_waits_as_long_as_by_default(given: Any, seconds: float) -> None:
-    assert InitOptions(agree_timeout=given).patience() == seconds
+    assert InitOptions.before_reading({"agree_timeout": given, "tensor": "x"}, None).agree_timeout == seconds

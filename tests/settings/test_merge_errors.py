@@ -48,7 +48,7 @@ def test_text_that_is_not_a_size_is_refused(text: str, value: str) -> None:
             {"x": 1},
             (
                 "tensor (keyword) has 'x', which is not a setting of a mode. "
-                "There are backend, cpu, dedicated, size and timeout."
+                "There are backend, cpu, dedicated, options, size and timeout."
             ),
         ),
         ({"backend": ""}, "tensor (keyword) has backend=''; it must be the name of a torch backend, such as 'gloo'."),
@@ -145,9 +145,12 @@ def test_ranks_per_host_is_a_number(value: Any) -> None:
 @pytest.mark.parametrize("name", ["timeout", "backend", "within", "extra", "world_size", "device", "agree_timeout"])
 def test_a_parameter_of_plan_or_init_is_no_size(name: str, toml: Any) -> None:
     text = " cannot be a size: plan() and init() have a parameter of that name."
+    way_out = f" Write --{name.replace('_', '-')} or PGREGISTRY_{name.upper()}."
+    text += way_out * (name not in ("extra", "world_size"))
     assert refusal(environ={"PGREGISTRY": f"{name}=4"}) == f"'{name}' (PGREGISTRY){text}"
-    config = toml(f"{name} = 4\n")
-    assert refusal(config=config) == f"'{name}' ({config}){text}"
+    if name in ("extra", "world_size"):
+        config = toml(f"{name} = 4\n")
+        assert refusal(config=config) == f"'{name}' ({config}){text}"
 
 
 def test_a_plugin_cannot_call_a_size_like_a_parameter() -> None:
@@ -218,24 +221,21 @@ def test_tables_in_the_table_of_a_mode_are_no_settings(toml: Any) -> None:
     config = toml("[tensor.a.b]\nsize = 2\n")
     assert refusal(config=config) == (
         f"tensor ({config}) has 'a', which is not a setting of a mode. "
-        "There are backend, cpu, dedicated, size and timeout."
+        "There are backend, cpu, dedicated, options, size and timeout."
     )
 
 
 def test_all_problems_of_a_run_are_in_one_error(toml: Any) -> None:
-    config = toml("pipe = 'x'\ntimeout = 3\n")
-    text = refusal(
-        8, {"PGREGISTRY": "data=zz"}, {"require": "nowhere"}, tensor=0, disable=["dumy"], only="tensors", config=config
-    )
+    config = toml("pipe = 'x'\ntimeout = -3\n")
+    text = refusal(8, {"PGREGISTRY": "data=zz"}, {"require": "nowhere"}, tensor=0, disable=["dumy"], config=config)
     assert text == (
-        "7 problems:\n"
+        "6 problems:\n"
+        f"- timeout = -3 ({config}) must be a number of seconds from 0.001 to 31622400.\n"
+        "- disable: no plugin is called 'dumy' (keyword). Did you mean 'dummy'?\n"
+        "- require: 'nowhere' (command line) is not installed. Install it: pip install 'nowhere'.\n"
         "- tensor = 0 (keyword) must be a whole number from 1 to 1099511627776.\n"
         "- data = 'zz' (PGREGISTRY) must be a whole number from 1 to 1099511627776.\n"
-        f"- pipe = 'x' ({config}) must be a whole number from 1 to 1099511627776.\n"
-        f"- 'timeout' ({config}) cannot be a size: plan() and init() have a parameter of that name.\n"
-        "- disable: no plugin is called 'dumy' (keyword). Did you mean 'dummy'?\n"
-        "- only: no plugin is called 'tensors' (keyword). Did you mean 'tensor'?\n"
-        "- require: 'nowhere' (command line) is not installed. Install it: pip install 'nowhere'."
+        f"- pipe = 'x' ({config}) must be a whole number from 1 to 1099511627776."
     )
 
 

@@ -97,8 +97,18 @@ def test_a_variable_that_nothing_reads_is_refused() -> None:
     assert text == "Nothing reads PGREGISTRY_DISABEL. Did you mean 'PGREGISTRY_DISABLE'?"
 
 
-def test_a_variable_of_a_plugin_is_the_plugin_s() -> None:
-    assert planned(environ={"PGREGISTRY_EXPERT_CACHE": "/tmp", "PGREGISTRYX": "1"}) == planned()
+@pytest.mark.parametrize(
+    "name", ["TENSOR", "FOO", "EXPERT_CACHE", "WATCH", "WATCH_DIR", "DATA", "PIPE", "EXTRA", "WORLD_SIZE", ""]
+)
+def test_every_variable_with_the_prefix_that_nothing_reads_is_refused_with_how_to_write_it(name: str) -> None:
+    assert refusal(environ={f"PGREGISTRY_{name}": "2"}).startswith(
+        f'Nothing reads PGREGISTRY_{name}. A size or a setting is written PGREGISTRY="{name.lower()}=2". '
+        "There are PGREGISTRY_AGREE_TIMEOUT, PGREGISTRY_BACKEND, PGREGISTRY_BUILD, "
+    )
+
+
+def test_a_variable_without_the_prefix_is_a_plugin_s() -> None:
+    assert planned(environ={"EXPERT_CACHE": "/tmp", "PGREGISTRYX": "1"}) == planned()
 
 
 def test_how_to_build_is_no_setting_of_a_plan() -> None:

@@ -82,7 +82,7 @@ def test_the_world_size_comes_from_the_environment_where_it_is_left_out(
 
 def test_all_problems_of_a_run_are_one_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plan 8 tensr=2 pipe=0 --disable nettst --only dat".split()) == 1
-    assert capsys.readouterr().err.startswith("ConfigError: 4 problems:\n- pipe = 0 (command line) must be a whole")
+    assert capsys.readouterr().err.startswith("ConfigError: 4 problems:\n- disable: no plugin is called 'nettst'")
 
 
 def test_a_mode_and_a_rank_that_are_not_there_are_said_with_all_else(capsys: pytest.CaptureFixture[str]) -> None:

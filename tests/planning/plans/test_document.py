@@ -83,7 +83,8 @@ def test_the_document_says_within_and_what_a_mode_says_only_where_they_are_said(
     document = of_plan(pgregistry.plan(8, within=[0, 1], tensor={"size": 2, "backend": "gloo", "cpu": False}))
     assert document["within"] == [0, 1]
     (tensor,) = [mode for mode in document["modes"] if mode["name"] == "tensor"]
-    assert list(tensor)[-3:] == ["groups", "backend", "cpu"]
+    assert list(tensor)[-4:] == ["groups", "backend", "cpu", "origins"]
+    assert tensor["origins"] == {"backend": "keyword", "cpu": "keyword"}
 
 
 def test_where_is_in_the_document_as_merged_positions_and_as_it_was_declared() -> None:
