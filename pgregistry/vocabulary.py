@@ -181,9 +181,6 @@ class Mode:
         backend, timeout: The torch backend of its process groups, and their timeout in seconds; None for the run's.
         cpu: Add a gloo process group beside one of another backend; None for the run's choice.
         sizes: Axes and splits whose sizes `groups` reads; this declares them, as `over` would.
-
-    Raises:
-        PluginError: if an argument is invalid, or two contradict each other.
     """
 
     name: str
@@ -251,8 +248,7 @@ class Setting:
     Args:
         name: The name that users write, as in `ring_backend="fast"`.
         default: The value if none is given; its type is the setting's: text, a flag or a number.
-        choices: The values that it can have; None for all of its type.
-        help: One sentence for people.
+        choices, help: The values that it can have, None for all of its type; one sentence for people.
     """
 
     name: str
