@@ -114,9 +114,10 @@ class Subject:
         return Planner.read(world, self.keywords(world, keywords), environ={}, installed=self.found).plan()
 
     def keywords(self, world: int, sizes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all keywords of a plan with the plugin on and hosts of up to 4 ranks."""
+        """Return all keywords of a plan with the plugin on, hosts of up to 4 ranks, and domains of up to 2 hosts."""
         host = max(size for size in divisors(world) if size <= 4)
-        return {**self.switches, "ranks_per_host": host, **sizes}
+        domain = max(size for size in divisors(world // host) if size <= 2)
+        return {**self.switches, "ranks_per_host": host, "hosts_per_domain": domain, **sizes}
 
     def case(self, world: int, sizes: Mapping[str, Any]) -> Case | Refused:
         """Return the plan at these sizes, or the error.
