@@ -83,6 +83,9 @@ def torchrun(command: str, scripts: Mapping[str, str]) -> str:
 
 
 def install_bundled(folder: Path) -> Path:
-    """Write a distribution `pgregistry` with the eight modes that documents show, whatever else is installed."""
+    """Write a distribution `pgregistry` with the plugins that documents show, whatever else is installed."""
     points = {name: f"pgregistry_{name}" for name in EIGHT}
-    return write_distribution(folder, "pgregistry", points, {}, version=version("pgregistry"))
+    written = write_distribution(folder, "pgregistry", points, {}, version=version("pgregistry"))
+    (file,) = written.glob("*/entry_points.txt")
+    file.write_text(f"{file.read_text()}\n[pgregistry.optional]\nhsdp = pgregistry_hsdp\n")
+    return written
