@@ -176,3 +176,49 @@ def test_an_extra_mode_of_a_name_that_is_taken_is_refused() -> None:
     assert "disable=['tensor']" in advice
     assert found.startswith("Found in ")
     assert "disable=['extra']" not in advice  # which would be refused: no plugin is called so
+
+
+def test_equal_splits_are_one_declaration_whoever_makes_them() -> None:
+    split, copies = Split("ring", inner="near", size=3), Split("ring", inner="near")
+    declared = Mode("z", over=split), Mode("a", over=copies.outer), Mode("again", over=Split("ring", "near", size=3))
+    plan = planned(12, *THREE, *declared)
+    assert (plan["z"].groups[0], plan["a"].groups[0], plan.sizes["near"]) == ((0, 4, 8), (0,), 3)
+    assert plan.modes.index("z") < plan.modes.index("a")  # the mode that gives the size is its owner
+    for name in ("a_before", "z_after"):  # the declarations of zero1
+        mode = Mode(name, over=Split("data", inner="zero1").outer)
+        plan = pgregistry.plan(8, only=["data", "zero1"], zero1=2, extra=[mode])
+        assert list(plan[name].groups) == [(0, 2, 4, 6), (1, 3, 5, 7)]
+        assert plan.modes == ("data", "zero1", name)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Split("ring", inner="near", outer="far", size=3),
+        Split("ring", inner="near", size=3, ragged=True),
+        Split("lane", inner="near"),
+        Split(("ring", "lane"), inner="near"),
+        Split("ring", outer="near"),
+    ],
+    ids=repr,
+)
+def test_splits_that_differ_are_not_one(other: Split) -> None:
+    modes = Mode("one", over=Split("ring", inner="near", size=3)), Mode("other", over=other)
+    assert refusal(PluginError, 12, *THREE, *modes) == "size 'near' is declared twice by plugin 'extra'."
+
+
+def test_equal_splits_of_two_sizes_are_refused_with_both() -> None:
+    modes = Mode("one", over=Split("ring", inner="near", size=3)), Mode("other", over=Split("ring", "near", size=1))
+    assert refusal(PluginError, 12, *THREE, *modes) == (
+        "'near' is declared with size=3 by mode 'one' (plugin 'extra') and with size=1 by mode 'other' (plugin "
+        "'extra').\nLeave size= out in all but one; to use what another mode declares, refer to it by name."
+    )
+    assert planned(12, *THREE, Mode("one", over=Split("ring", inner="near"))).sizes["near"] == 1
+
+
+def test_a_split_of_axes_as_objects_or_names_in_any_order_is_one() -> None:
+    by_name, by_object = Split(("ring", "lane"), inner="near"), Split((Axis("lane", 2), Axis("ring", 3)), inner="near")
+    assert by_name == by_object
+    assert {by_name.outer: 1}[by_object.outer] == 1
+    assert Split(by_name, inner="x") == Split("near", inner="x")
+    assert Split(by_name.outer, inner="x") != Split("near", inner="x")
