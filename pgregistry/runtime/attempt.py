@@ -20,9 +20,11 @@ from pgregistry.coordination.proposal import WIRE, Proposal, propose, propose_fa
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, Problems
 from pgregistry.planning.planner import Planner
+from pgregistry.planning.plans.expectation import check_expected
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.manager import Registry
 from pgregistry.runtime.contexts.context import ParallelContext
+from pgregistry.runtime.given_plan import check_given, load_plugins, read_beside
 from pgregistry.runtime.process import InitOptions, ProcessInfo
 from pgregistry.settings.merge import read_settings
 
@@ -52,21 +54,30 @@ class Attempt:
         keywords: Mapping[str, Any],
         options: InitOptions,
         command_line: Mapping[str, Any] | None,
+        plan: Plan | None = None,
     ) -> Attempt:
-        """Plan, and keep whatever planning raises, an interrupt too."""
+        """Plan, or take the plan that is given, and keep whatever that raises, an interrupt too."""
         backend, problems = accelerator_backend(), Problems()
         ranks: Sequence[int] = range(process.world_size)
         outcome: tuple[Plan, Registry] | BaseException
         try:
             _check_nothing_goes_on()
             world_size = process.world_size
-            settings = read_settings(problems, keywords=keywords, command_line=command_line, world_size=world_size)
-            ranks = sorted(settings.within.value) if settings.within else ranks
+            if plan is None:
+                settings = read_settings(problems, keywords=keywords, command_line=command_line, world_size=world_size)
+                ranks = sorted(settings.within.value) if settings.within else ranks
+            else:
+                settings = read_beside(problems, keywords, command_line)
+                ranks = sorted(check_given(plan, world_size).ranks or ranks)
             with problems.collecting():
                 options = InitOptions.of(settings)
             backend = options.backend or (default_group_backend() if dist.is_initialized() else backend)
-            planner = Planner.read(world_size, {}, settings=settings, backend=backend, problems=problems)
-            outcome = planner.plan(), planner.registry
+            if plan is None:
+                planner = Planner.read(world_size, {}, settings=settings, backend=backend, problems=problems)
+                outcome = planner.plan(), planner.registry
+            else:
+                outcome = plan, load_plugins(plan, settings, problems)
+            check_expected(outcome[0], settings.run.get("expect"))
             check_buildable(outcome[0], _strategy(process, options))
         except BaseException as error:
             outcome = error

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.settings.options import keywords
 from pgregistry.vocabulary import Mode
@@ -28,6 +29,7 @@ def init(
     hosts: Iterable[Iterable[int]] | str | None = None,
     hosts_per_domain: int | None = None,
     require: Sequence[str] = (),
+    plan: Plan | None = None,
     expect: str | os.PathLike[str] | None = None,
     backend: str | None = None,
     device: torch.device | str | int | None = None,
@@ -58,7 +60,10 @@ def init(
         hosts: The ranks of each host.
         hosts_per_domain: The number of hosts in one domain.
         require: Distributions that must be installed.
-        expect: The plan that it must be.
+        plan: Build this plan, of `plan`, `plan_modes` or `Plan.from_json`. What shapes a plan comes with it: sizes,
+            settings, order, switches and the like must not be given. The environment and a file are read for the
+            parameters of the run alone.
+        expect: The plan that it must be: its fingerprint, or the path of a file with its JSON.
         backend: The torch backend of modes that name none. None is that of the accelerator, or gloo without one.
         device: Bind the default process group to this device (torch's `device_id`).
         timeout: The timeout of process groups whose mode gives none, in seconds.
@@ -77,4 +82,4 @@ def init(
     """
     from pgregistry.runtime.initialize import initialize
 
-    return initialize(keywords(locals()))
+    return initialize(keywords(locals()), plan=plan)

@@ -16,6 +16,7 @@ from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys, watch_outcome
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PgregistryError
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.attempt import Attempt
 from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.default_group import leave_world, start_default_group
@@ -26,7 +27,9 @@ from pgregistry.settings.tracing import tracing
 _RUNNING: Final = threading.RLock()
 
 
-def initialize(keywords: Mapping[str, Any], *, command_line: Mapping[str, Any] | None = None) -> ParallelContext:
+def initialize(
+    keywords: Mapping[str, Any], *, plan: Plan | None = None, command_line: Mapping[str, Any] | None = None
+) -> ParallelContext:
     """Do what `init` does, with the settings of a command line too; only the first rank traces.
 
     Raises:
@@ -42,15 +45,12 @@ def initialize(keywords: Mapping[str, Any], *, command_line: Mapping[str, Any] |
         wait_for_given_up(options.agree_timeout / 2)  # the other ranks wait for this one as long as that, and longer
         process = find_process(options)
         with tracing(None if process.rank == 0 else False):
-            return _initialize(process, keywords, options, command_line)
+            return _initialize(process, Attempt.at(process, keywords, options, command_line, plan))
     finally:
         _RUNNING.release()
 
 
-def _initialize(
-    process: ProcessInfo, keywords: Mapping[str, Any], options: InitOptions, command_line: Mapping[str, Any] | None
-) -> ParallelContext:
-    attempt = Attempt.at(process, keywords, options, command_line)
+def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
     options, run = attempt.options, _Run(process, attempt.ranks)
     takes_part = process.rank in attempt.ranks
     with _announcing_failure(run):

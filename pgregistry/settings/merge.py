@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -91,6 +91,7 @@ def read_settings(
     environ: Mapping[str, str] | None = None,
     origin: str = "keyword",
     world_size: int = LARGEST,
+    names: Collection[str] | None = None,
 ) -> Settings:
     """Merge all sources, and add to `problems` each parameter that cannot be read.
 
@@ -105,6 +106,7 @@ def read_settings(
         environ: Environment variables; None for those of this process.
         origin: What errors and the plan call the keywords.
         world_size: The number of ranks, if known: ranks in `within` and `hosts` must be below it.
+        names: The names that count; None for all.
     """
     sources = [
         Source(keywords or {}, origin, NAMES, {}),
@@ -116,7 +118,8 @@ def read_settings(
     merger = _Merger(problems, world_size)
     for source in sources:
         for name, value in source.values.items():
-            merger.merge(source, name, value)
+            if names is None or name in names:
+                merger.merge(source, name, value)
     return Settings(**merger.fields)
 
 

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import click
 
-from pgregistry.cli.options import OF_PLAN, command_line, plan_options
+from pgregistry.cli.options import OF_PLAN, command_line, option, plan_options
 from pgregistry.cli.words import ORIGIN, SizesCommand, number, split_world_size
 from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import document
+from pgregistry.planning.plans.expectation import check_expected
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.plans.view import PlanView
@@ -29,6 +30,7 @@ LISTED: Final = 1 << 20
 @click.command("plan", cls=SizesCommand)
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options(*OF_PLAN)
+@option("expect")
 @click.option("--rank", type=number, metavar="R", help="Show the groups of this rank.")
 @click.option("--mode", metavar="M", help="Show this mode only, with all its groups.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -64,7 +66,10 @@ def plan_of(
     with tracing(trace), redirect_stdout(sys.stderr):  # a plugin may print; only results go to stdout
         planner = Planner.read(world_size, {}, command_line=typed, problems=problems)
         _check_wanted(planner, world_size, mode, rank)
-        return planner.plan()
+        plan = planner.plan()
+    if "expect" in options:  # the command takes it, so environment and file count too
+        check_expected(plan, planner.registry.settings.run.get("expect"))
+    return plan
 
 
 def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | None, *, as_json: bool) -> None:

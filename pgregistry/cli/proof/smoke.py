@@ -17,6 +17,7 @@ from pgregistry.cli.words import SizesCommand, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import view
+from pgregistry.planning.plans.expectation import check_expected
 from pgregistry.settings import launcher
 from pgregistry.settings.merge import read_settings
 from pgregistry.settings.options import TEXT_OPTIONS
@@ -50,12 +51,16 @@ def smoke_command(words: tuple[str, ...], nproc: int | None, trace: bool | None,
         return
     if "backend" not in read_settings(Problems(), command_line=typed).run:
         typed["backend"] = "gloo"
-    read = partial(Planner.read, nproc, {}, command_line=typed, problems=problems)
+
+    def try_plan() -> None:
+        planner = Planner.read(nproc, {}, command_line=typed, problems=problems)
+        check_expected(planner.plan(), planner.registry.settings.run.get("expect"))
+
     try:
-        read().plan()  # fail before any process starts; if it does not, the first rank traces
+        try_plan()  # fail before any process starts; if it does not, the first rank traces
     except PgregistryError:
         with tracing(trace):
-            read().plan()
+            try_plan()
         raise
     from pgregistry.testing import launch_ranks
 

@@ -88,7 +88,7 @@ def world(plan: PlanContents) -> str:
     >>> world(pgregistry.plan(8, within=[4, 5, 6, 7], tensor=2, only=["data", "tensor"]))
     '4 of 8 ranks (4 5 6 7) = data 2 × tensor 2, outermost first'
     """
-    ranks = f"{plan.world_size} ranks"
+    ranks = f"{plan.world_size} rank{'s' * (plan.world_size != 1)}"
     if plan.ranks is not None:
         ranks = f"{len(plan.ranks)} of {ranks} ({shortened(plan.ranks, len(plan.ranks), plan.ranks[-1])})"
     axes = " × ".join(f"{name} {plan.sizes[name]}" for name in plan.order)

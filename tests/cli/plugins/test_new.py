@@ -148,7 +148,8 @@ def test_a_project_of_each_kind_has_its_groups_and_every_hook_as_a_comment(
     before = pgregistry.plan(8, tensor=2)
     distribution("pgregistry-ring", {"ring": "pgregistry_ring"}, {"pgregistry_ring.py": uncommented(module)})
     assert set(re.findall(r"^def (pgregistry_\w+)", uncommented(module), re.MULTILINE)) == set(HOOKS)
-    assert pgregistry.plan(8, tensor=2).fingerprint == before.fingerprint
+    after = pgregistry.plan(8, tensor=2)
+    assert [(name, after[name].groups) for name in after] == [(name, before[name].groups) for name in before]
     assert run(["ring"]) == 0
 
 

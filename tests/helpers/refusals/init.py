@@ -46,5 +46,21 @@ INIT = Section(
             """,
             "$ torchrun --nproc-per-node 1 run.py",
         ),
+        Refusal(
+            "A plan that is given to `init` is for another world, or has something beside it that shapes a plan.",
+            "Make the plan with these sizes and for this world size, or leave out `plan=`.",
+            """
+            # given.py
+            import pgregistry
+
+            plan = pgregistry.plan(1, only=["data"])
+            for wrong in ({"plan": plan, "tensor": 2}, {"plan": plan.to_json()}, {"plan": pgregistry.plan(8)}):
+                try:
+                    pgregistry.init(backend="gloo", **wrong)
+                except pgregistry.ConfigError as error:
+                    print(error)
+            """,
+            "$ torchrun --nproc-per-node 1 given.py",
+        ),
     ),
 )

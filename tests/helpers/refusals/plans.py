@@ -18,6 +18,22 @@ PLANS = Section(
             """,
         ),
         Refusal(
+            "A plan is not the one that is expected.",
+            "Look at what differs: a size, a setting or a plugin is not what it was when the expected plan was written.",
+            """
+            # hidden
+            import pathlib
+            _ = pathlib.Path("plan.json").write_text(pgregistry.plan(4, only=["data", "tensor"], tensor=2).to_json())
+            _ = pathlib.Path("noplan.json").write_text("{}")
+            _ = pathlib.Path("binary.json").write_bytes(bytes([255]))
+            """,
+            "$ pgregistry plan 4 --only data,tensor --expect plan.json",
+            "$ pgregistry plan 4 --only data,tensor --expect 00000000000000000000000000000000",
+            "$ pgregistry plan 4 --expect gone.json",
+            "$ pgregistry plan 4 --expect noplan.json",
+            "$ pgregistry plan 4 --expect binary.json",
+        ),
+        Refusal(
             "A text is not one that `to_json` wrote, or was changed.",
             "Make a plan of another version again, from the same settings.",
             """
