@@ -19,7 +19,7 @@ PLANS = Section(
         ),
         Refusal(
             "A plan is not the one that is expected.",
-            "Look at what differs: a size, a setting or a plugin is not what it was when the expected plan was written.",
+            "A size, a setting or a plugin is not what it was when the expected plan was written.",
             """
             # hidden
             import pathlib
