@@ -70,8 +70,9 @@ def pgregistry_check(plan: Plan) -> Iterable[str]:  # type: ignore[empty-body]
 def pgregistry_process_group_options(mode: str, backend: str | None) -> Mapping[str, object] | None:
     """Return backend options for the process groups of one mode, or None for none.
 
-    Called for every mode of a plan, on every rank. The options are part of the plan's
-    fingerprint. Options for one mode from two plugins are an error.
+    Called for every mode of a plan, on every rank. They replace those of `Mode(options=)`, and a
+    run's replace them, key by key. Ranks agree on them, but the fingerprint does not cover them,
+    since they depend on the backend. Options for one mode from two plugins are an error.
 
         @hookimpl
         def pgregistry_process_group_options(mode, backend):

@@ -145,6 +145,21 @@ def check_where(where: object, what: str) -> dict[str, int]:
     return positions
 
 
+def check_options(options: object, what: str) -> dict[str, object]:
+    """Return backend options by their names.
+
+    >>> check_options({"max_ctas": 8}, "Mode('tensor')"), check_options(None, "Mode('tensor')")
+    ({'max_ctas': 8}, {})
+    """
+    if options is None:
+        return {}
+    given = exhaust(options.items(), f"{what}: options") if isinstance(options, Mapping) else ((None, None),)
+    if not all(is_plain_option(*one) for one in given):
+        rule = "it must map names to numbers, texts, True, False or None"
+        raise PluginError(f"{what} has options={shown(options)}; {rule}.")
+    return dict(given)
+
+
 def whole_number(value: Any) -> int | None:
     """Return `value` as an int if it is an integer (numpy's included), else None. Bools are not integers here."""
     try:

@@ -169,17 +169,15 @@ class Mode:
 
     Args:
         name: The key in `context["model"]`.
-        over: What varies inside a group: one or a tuple of axes, parts and `WORLD`, as objects (which declares them)
-            or by name. `()` is each rank alone.
+        over: What varies inside a group: axes, parts or `WORLD`, as objects, which declares them, or by name.
         at: Keep only these positions of each group, as in `at=(0, -1)`; those out of range are dropped.
-        where: Keep only the ranks at these positions of axes and named parts, as in `where={"pipe": -1}`; `over`
-            must not touch them. A position that is not there leaves the mode without groups.
-        groups: A function of the `Mesh` that returns rank lists, instead of `over`. A process group has the order
-            of its list.
+        where: Keep only the ranks at these positions of what `over` does not touch, as in `where={"pipe": -1}`.
+        groups: A function of the `Mesh` that returns rank lists, each in the order of its process group.
         after: Modes that come before this one in the execution order, if they exist.
         dedicated: Refuse to share a process group with a mode that has the same ranks.
         backend, timeout: The torch backend of its process groups, and their timeout in seconds; None for the run's.
         cpu: Add a gloo process group beside one of another backend; None for the run's choice.
+        options: Backend options of its process groups, as `{"is_high_priority_stream": True}`.
         sizes: Axes and splits whose sizes `groups` reads; this declares them, as `over` would.
     """
 
@@ -193,6 +191,7 @@ class Mode:
     backend: str | None
     timeout: float | None
     cpu: bool | None
+    options: Mapping[str, object] = field(hash=False)
     sizes: tuple[Reference, ...] = field(repr=False)
 
     def __init__(
@@ -207,11 +206,12 @@ class Mode:
         backend: str | None = None,
         timeout: float | None = None,
         cpu: bool | None = None,
+        options: Mapping[str, object] | None = None,
         sizes: OneOrMore = (),
     ) -> None:
         what = f"Mode({shown(name)})"
         values.check_mode(name, over, {"at": at, "where": where}, groups, sizes, what)
-        fields: dict[str, Any] = {
+        for key, value in {
             "name": name,
             "over": None if over is None else _references(over, what),
             "at": None if at is None else values.check_positions(at, what),
@@ -222,9 +222,9 @@ class Mode:
             "backend": values.check_backend(backend, what),
             "timeout": values.check_timeout(timeout, what),
             "cpu": None if cpu is None else values.check_flag("cpu", cpu, what),
+            "options": values.check_options(options, what),
             "sizes": _references(sizes, what),
-        }
-        for key, value in fields.items():
+        }.items():
             object.__setattr__(self, key, value)
 
     @property

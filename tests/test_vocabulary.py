@@ -34,6 +34,13 @@ DECLARATIONS = [
         )
         for where in ("pipe", ["pipe"], {"pipe": "last"}, {"pipe": True}, {1: 0}, {"pipe": 1.5}, {"pipe": None}, 3)
     ),
+    *(
+        (
+            lambda options=options: Mode("m", over=(), options=options),
+            f"Mode('m') has options={options!r}; it must map names to numbers, texts, True, False or None.",
+        )
+        for options in ("fast", ["fast"], {1: 2}, {"fast": [1]}, {"fast": {}}, {"speed": float("inf")}, 3)
+    ),
     (
         lambda: Mode("m", groups=lambda mesh: [], where={"pipe": 0}),
         "Mode('m') must not have both where= and groups=; the function itself can return only those ranks.",

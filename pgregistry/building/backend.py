@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -11,13 +11,18 @@ import torch
 import torch.distributed as dist
 
 from pgregistry.building.specs import GroupSpec
-from pgregistry.errors import BuildError, did_you_mean
+from pgregistry.errors import ConfigError, did_you_mean, listing
+from pgregistry.values import shown
 
 #: With this gloo reads all addresses of a group in one call.
 ONE_READ: Final = "GLOO_ENABLE_STORE_V2_API"
 #: With this an address does not grow with the group. Both sides of a connection must have it, or one of them crashes,
 #: also in a process group that a thread of the user makes just now. So small worlds do without it.
 SHORT_ADDRESSES: Final = "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER"
+#: Backends that torch makes without options.
+WITHOUT_OPTIONS: Final = frozenset({"gloo", "mpi", "ucc", "xccl", "fake"})
+#: Attributes of NCCL's options that torch sets itself.
+OF_TORCH: Final = frozenset({"config", "global_ranks_in_group", "group_name", "split_color", "split_from"})
 #: The most ranks in a world whose addresses may grow with the group.
 SMALL: Final = 64
 
@@ -84,34 +89,42 @@ def default_group_is_bound() -> bool:
     return getattr(dist.group.WORLD, "bound_device_id", None) is not None
 
 
-def torch_options(spec: GroupSpec) -> Any:
+def torch_options(spec: GroupSpec, origins: Mapping[str, str] | None = None) -> Any:
     """Return the backend options of a process group as torch takes them; None if there are none.
 
+    Args:
+        spec: The process group.
+        origins: The origin of each option, for errors.
+
     Raises:
-        BuildError: if the backend takes no options, or not one of these.
+        ConfigError: if the backend takes no options, or not one of these.
     """
     if not spec.options:
         return None
-    options = dict(spec.options)
-    if spec.backend in ("gloo", "mpi", "ucc", "fake"):
-        raise BuildError(
-            f"Mode {spec.mode!r} has process group options {options}, but {spec.backend} takes none. "
-            f"Remove them, or let the hook pgregistry_process_group_options return None for backend {spec.backend!r}."
+    said = {key: f"{key} = {shown(value)} ({(origins or {}).get(key, 'plan')})" for key, value in spec.options}
+    backends = {pair.rpartition(":")[2] for pair in spec.backend.split(",")}
+    if backends <= WITHOUT_OPTIONS:
+        raise ConfigError(
+            f"Mode {spec.mode!r} has options {listing(said.values())}, but backend {spec.backend!r} takes none. Leave "
+            "them out, or let the hook pgregistry_process_group_options return them for backends that take them."
         )
-    if spec.backend != "nccl":
-        return options  # a third-party backend reads the mapping itself
+    if "nccl" not in backends:
+        return dict(spec.options)  # a third-party backend reads the mapping itself
+    if not hasattr(dist, "ProcessGroupNCCL"):
+        raise ConfigError(f"Mode {spec.mode!r} has options {listing(said.values())}, but this torch has no NCCL.")
     converted: Any = dist.ProcessGroupNCCL.Options()
-    for key, value in options.items():
-        if hasattr(converted, key):
-            setattr(converted, key, value)
-        elif hasattr(converted.config, key):
-            setattr(converted.config, key, value)
-        else:
-            known = [name for name in (*dir(converted), *dir(converted.config)) if not name.startswith("_")]
-            raise BuildError(
-                f"Mode {spec.mode!r} has process group option {key!r}, which must be an attribute of "
-                f"ProcessGroupNCCL.Options or of its config. {did_you_mean(key, known)}"
+    own, config = ([key for key in dir(one) if not key.startswith("_")] for one in (converted, converted.config))
+    known = {*own, *config} - OF_TORCH
+    for key, value in spec.options:
+        if key not in known:
+            raise ConfigError(
+                f"Mode {spec.mode!r} has option {said[key]}, which must be an attribute of ProcessGroupNCCL.Options or "
+                f"of its config. {did_you_mean(key, known)}"
             )
+        try:
+            setattr(converted if key in own else converted.config, key, value)
+        except Exception as error:
+            raise ConfigError(f"Mode {spec.mode!r} has option {said[key]}, which NCCL must take: {error}.") from error
     return converted
 
 

@@ -8,15 +8,15 @@ from typing import Literal, TypeAlias
 
 import torch.distributed as dist
 
-from pgregistry.building.backend import default_group_is_bound
+from pgregistry.building.backend import default_group_is_bound, torch_options
 from pgregistry.building.by_name import create_by_name
 from pgregistry.building.by_public_calls import create_by_public_calls
 from pgregistry.building.process_groups import GroupBuilder, ProcessGroups
-from pgregistry.building.specs import Defaults, ascends
+from pgregistry.building.specs import Defaults, ascends, specs_of_group
 from pgregistry.coordination.barrier import lost
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import ConfigError
+from pgregistry.errors import ConfigError, Problems
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import group_creation
 from pgregistry.values import shown
@@ -38,12 +38,18 @@ def build_strategy(*, bound: bool) -> Strategy:
     return "by_name"
 
 
-def check_buildable(plan: Plan, strategy: Strategy) -> None:
+def check_buildable(plan: Plan, strategy: Strategy, defaults: Defaults) -> None:
     """Return if every mode of a plan can be built; no rank has made anything yet.
 
     Raises:
-        ConfigError: if a group has an order that this torch does not keep.
+        ConfigError: if a backend does not take the options of a mode, or a group has an order that this torch does
+            not keep.
     """
+    problems = Problems()
+    for mode in plan.planned:
+        with problems.collecting():
+            torch_options(specs_of_group(mode, 0, (), defaults)[0], mode.option_origins())
+    problems.raise_any()
     if strategy == "by_name" or "sort_ranks" in inspect.signature(dist.new_group).parameters:
         return
     for mode in plan.planned:

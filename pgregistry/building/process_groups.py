@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch.distributed as dist
 
-from pgregistry.building.backend import default_group_backend, torch_options
+from pgregistry.building.backend import default_group_backend
 from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, specs_of_rank
 from pgregistry.building.watchdog import LOOK, Watchdog
 from pgregistry.coordination.abandonable import check_given_up, given_up, run_abandonable
@@ -152,8 +152,6 @@ class GroupBuilder:
         self.default_spec = default_group_spec(plan, replace(defaults, backend=default_group_backend()))
         self._specs = specs_of_rank(plan, scope.rank, defaults)
         wanted = dict.fromkeys(spec for specs in self._specs.values() for spec in specs)
-        for spec in wanted:  # refuse before anything is made, so that all ranks stop here together
-            torch_options(spec)
         groups.created.update((spec, None) for spec in wanted if spec != self.default_spec)
         self.watchdog = Watchdog(scope, groups.created, seconds)
         self.waits: tuple[str, GroupSpec, Any] | None = None

@@ -119,7 +119,8 @@ def _texts(given: Any) -> dict[str, str]:
 def propose(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str]) -> Proposal:
     """Return the proposal of a rank that has a plan."""
     text = document.dumps(document.of_plan(plan, groups="listed"))
-    parts = [plan.fingerprint, sorted(run.items()), sorted(wire.items())]
+    options = [[mode.name, sorted(mode.options.items())] for mode in plan.planned if mode.options]
+    parts = [plan.fingerprint, options, sorted(run.items()), sorted(wire.items())]
     digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
     return Proposal(
         world_size=plan.world_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
@@ -147,8 +147,7 @@ class Planner:
         mesh = Mesh(cuts, declarations, self._settings.values)
         planned = tuple(self._planned_modes(declarations, mesh))
         self.problems.raise_any()
-        options = self._process_group_options(planned)
-        planned = tuple(replace(mode, options=options.get(mode.name, {})) for mode in planned)
+        planned = tuple(map(self._with_options, planned))
         plan = Plan(
             self._world_size,
             order,
@@ -208,30 +207,27 @@ class Planner:
         over = tuple(label(reference) for reference in mode.over or ())
         settings = {key: given[key].value if key in given else getattr(mode, key) for key in MODE_SETTINGS}
         settings["origins"] = {key: value.origin for key, value in given.items()}
-        return PlannedMode(
-            mode.name, one.plugin, over, layout, place(groups, self._ranks), where=mode.where, **settings
-        )
+        settings |= {"where": mode.where, "options": mode.options}
+        return PlannedMode(mode.name, one.plugin, over, layout, place(groups, self._ranks), **settings)
 
-    def _process_group_options(self, planned: Iterable[PlannedMode]) -> dict[str, dict[str, object]]:
-        """Return the backend options that plugins give, by mode."""
-        hook = "pgregistry_process_group_options"
-        options: dict[str, dict[str, object]] = {}
-        for mode in planned:
-            giver: Plugin | None = None
-            for plugin, given in self.registry.call_all(hook, mode=mode.name, backend=mode.backend or self._backend):
-                if given is None:
-                    continue
-                if giver is not None:
-                    text = f"Both {giver} and {plugin} give process group options for mode {mode.name!r}"
-                    raise plugin_error(f"{text}; disable one of them.", giver, plugin)
-                if not isinstance(given, Mapping) or not all(is_plain_option(*option) for option in given.items()):
-                    rule = "it must return a mapping of names to plain values"
-                    raise plugin.error(f"{hook} returned {shown(given)}; {rule}.")
-                giver, options[mode.name] = plugin, dict(given)
-        for name, table in self._settings.modes.items():  # the run's options replace those of plugins, key by key
-            for key in (key for key in table if key.startswith(OPTION)):
-                options.setdefault(name, {})[key.removeprefix(OPTION)] = table[key].value
-        return options
+    def _with_options(self, mode: PlannedMode) -> PlannedMode:
+        """Return a mode with its backend options: the run's over the hook's over its own, key by key."""
+        hook, own, answered = "pgregistry_process_group_options", mode.options, dict[str, object]()
+        giver: Plugin | None = None
+        for plugin, given in self.registry.call_all(hook, mode=mode.name, backend=mode.backend or self._backend):
+            if given is None:
+                continue
+            if giver is not None:
+                text = f"Both {giver} and {plugin} give process group options for mode {mode.name!r}"
+                raise plugin_error(f"{text}; disable one of them.", giver, plugin)
+            if not isinstance(given, Mapping) or not all(is_plain_option(*option) for option in given.items()):
+                rule = "it must return a mapping of names to plain values"
+                raise plugin.error(f"{hook} returned {shown(given)}; {rule}.")
+            giver, answered = plugin, dict(given)
+        table = self._settings.modes.get(mode.name, {})
+        run = {key.removeprefix(OPTION): one.value for key, one in table.items() if key.startswith(OPTION)}
+        said = {**own, **run} if answered else None
+        return replace(mode, options={**own, **answered, **run}, said_options=said)
 
     def _check_plan(self, plan: Plan) -> None:
         """Add each reason of a plugin why the plan cannot work."""

@@ -78,10 +78,10 @@ class Attempt:
             else:
                 outcome = plan, load_plugins(plan, settings, problems)
             check_expected(outcome[0], settings.run.get("expect"))
-            check_buildable(outcome[0], _strategy(process, options))
+            check_buildable(outcome[0], _strategy(process, options), _defaults(backend, options))
         except BaseException as error:
             outcome = error
-        return Attempt(outcome, ranks, options, backend, Defaults(backend, options.timeout, options.cpu))
+        return Attempt(outcome, ranks, options, backend, _defaults(backend, options))
 
     def plan(self) -> Plan:
         """Return the plan, or raise the error of planning."""
@@ -136,6 +136,10 @@ def _check_nothing_goes_on() -> None:
             "On this rank torch still starts the default process group of an earlier init() that failed. Call init() "
             "again when torch has given up, which takes as long as the timeout of that group, or restart this process."
         )
+
+
+def _defaults(backend: str, options: InitOptions) -> Defaults:
+    return Defaults(backend, options.timeout, options.cpu)
 
 
 def _strategy(process: ProcessInfo, options: InitOptions) -> Strategy:

@@ -8,7 +8,7 @@ import pytest
 import torch.distributed as dist
 from ranks import run_ranks
 
-from pgregistry import BuildError
+from pgregistry import ConfigError
 from pgregistry.building.backend import (
     ONE_READ,
     SHORT_ADDRESSES,
@@ -71,18 +71,78 @@ def test_a_backend_of_a_third_party_takes_the_options_as_they_are() -> None:
 
 
 def test_options_of_nccl_are_attributes_of_its_options_or_of_their_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    def options() -> Any:
-        return SimpleNamespace(is_high_priority_stream=False, config=SimpleNamespace(max_ctas=1))
+    monkeypatch.setattr(dist, "ProcessGroupNCCL", SimpleNamespace(Options=Options), raising=False)
+    for backend in ("nccl", "cpu:gloo,cuda:nccl"):
+        converted = torch_options(spec(backend, is_high_priority_stream=True, max_ctas=8))
+        assert (converted.is_high_priority_stream, converted.config.max_ctas) == (True, 8)
 
-    monkeypatch.setattr(dist, "ProcessGroupNCCL", SimpleNamespace(Options=options), raising=False)
-    converted = torch_options(spec("nccl", is_high_priority_stream=True, max_ctas=8))
-    assert (converted.is_high_priority_stream, converted.config.max_ctas) == (True, 8)
-    with pytest.raises(BuildError) as raised:
-        torch_options(spec("nccl", max_cta=8))
-    assert str(raised.value) == (
-        "Mode 'tensor' has process group option 'max_cta', which must be an attribute of ProcessGroupNCCL.Options or "
-        "of its config. Did you mean 'max_ctas'?"
-    )
+
+class Config:
+    """NCCL's configuration, as torch binds it: a value of another type is a TypeError."""
+
+    @property
+    def max_ctas(self) -> int:
+        return self._max_ctas
+
+    @max_ctas.setter
+    def max_ctas(self, value: int) -> None:
+        if not isinstance(value, int):
+            raise TypeError("incompatible function arguments")
+        self._max_ctas = value
+
+
+class Options:
+    def __init__(self) -> None:
+        self.config, self.is_high_priority_stream, self.group_name = Config(), False, ""
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "text"),
+    [
+        (
+            "nccl",
+            {"max_cta": 8},
+            (
+                "option max_cta = 8 (keyword), which must be an attribute of ProcessGroupNCCL.Options or of its "
+                "config. Did you mean 'max_ctas'?"
+            ),
+        ),
+        (
+            "nccl",
+            {"group_name": "mine"},
+            (
+                "option group_name = 'mine' (plan), which must be an attribute of ProcessGroupNCCL.Options or of its "
+                "config. There are is_high_priority_stream and max_ctas."
+            ),
+        ),
+        (
+            "nccl",
+            {"max_ctas": "8"},
+            "option max_ctas = '8' (plan), which NCCL must take: incompatible function arguments.",
+        ),
+        (
+            "gloo",
+            {"max_cta": 8, "fast": True},
+            (
+                "options max_cta = 8 (keyword) and fast = True (plan), but backend 'gloo' takes none. Leave them "
+                "out, or let the hook pgregistry_process_group_options return them for backends that take them."
+            ),
+        ),
+    ],
+)
+def test_options_that_a_backend_does_not_take_are_refused(
+    backend: str, options: dict[str, object], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dist, "ProcessGroupNCCL", SimpleNamespace(Options=Options), raising=False)
+    with pytest.raises(ConfigError) as raised:
+        torch_options(spec(backend, **options), {"max_cta": "keyword"})
+    assert str(raised.value) == f"Mode 'tensor' has {text}"
+
+
+def test_options_of_nccl_are_refused_where_torch_has_no_nccl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(dist, "ProcessGroupNCCL", raising=False)
+    with pytest.raises(ConfigError, match=r"max_ctas = 8 \(plan\), but this torch has no NCCL\.$"):
+        torch_options(spec("nccl", max_ctas=8))
 
 
 def seen_of(backend: str) -> Any:

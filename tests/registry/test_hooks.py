@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from acme_plugin import ACME, HEAD, modes_hook, refusal
 
 import pgregistry
-from pgregistry import ConfigError, Mode, PluginError
+from pgregistry import ConfigError, Mode, Plan, PluginError
 from pgregistry.planning.planner import Planner
 from pgregistry.values import shown
 
@@ -121,7 +122,24 @@ def test_options_are_those_of_the_plugin_that_answers_for_a_mode(acme: Any) -> N
     assert plan["data"].options == {"fast": True, "backend": "nccl"}
     assert plan["pipe"].options == {"fast": True, "backend": "gloo"}
     assert plan["tensor"].options == {}
-    assert plan.fingerprint != pgregistry.plan(4, data={"backend": "nccl"}, disable=["acme"]).fingerprint
+    without = pgregistry.plan(4, data={"backend": "nccl"}, disable=["acme"])
+    assert plan.fingerprint == without.fingerprint  # what a hook answers depends on the backend
+    assert plan.diff(without)[0].startswith("options of mode data: {'fast': True, 'backend': 'nccl'} here, {} there")
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_options_of_a_run_replace_those_of_the_hook_which_replace_those_of_the_mode_key_by_key(acme: Any) -> None:
+    acme(options_hook("return {'b': 2, 'c': 2} if mode == 'm' else None"))
+    mode = Mode("m", over="data", options={"a": 1, "b": 1, "c": 1, "d": 1})
+    plan = pgregistry.plan(4, extra=[mode], m={"options": {"c": 3, "e": 3}})
+    assert plan["m"].options == {"a": 1, "b": 2, "c": 3, "d": 1, "e": 3}
+    assert plan["m"].said_options == {"a": 1, "b": 1, "c": 3, "d": 1, "e": 3}
+    (entry,) = [one for one in json.loads(plan.to_json())["modes"] if one["name"] == "m"]
+    assert (entry["options"], entry["built_options"]) == (plan["m"].said_options, plan["m"].options)
+    off = pgregistry.plan(4, extra=[mode], m={"options": {"c": 3, "e": 3}}, disable=["acme"])
+    assert off["m"].options == plan["m"].said_options
+    assert off.fingerprint == plan.fingerprint != pgregistry.plan(4, extra=[mode], disable=["acme"]).fingerprint
+    assert Plan.from_json(plan.to_json()) == plan
 
 
 def test_two_plugins_that_answer_for_one_mode_are_refused(acme: Any, distribution: Any) -> None:

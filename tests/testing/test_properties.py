@@ -29,6 +29,8 @@ ALL_KINDS = modes(
     "yield Mode('lonely', over=Axis('lonely'))",
     "yield Mode('near', over=Split(WORLD, inner='near', size=HOST))",
     "yield Mode('opposite', groups=opposite)",
+    "yield Mode('ring', groups=lambda mesh: [range(mesh.world_size)[::-1]])",
+    "yield Mode('loss', over='data', where={'pipe': -1, 'tensor': 0}, at=(0, 1))",
     before=(
         "def opposite(mesh):\n"
         "    if mesh.sizes['pipe'] == 3:\n        raise ConfigError('pipe = 3 has a stage without an opposite.')\n"

@@ -29,7 +29,8 @@ class Difference:
 
 def differences(here: PlanContents, there: PlanContents) -> Iterator[Difference]:
     """Yield each difference that matters to the process groups, the causes first."""
-    if here.fingerprint == there.fingerprint:
+    options = [[mode.options for mode in plan.planned] for plan in (here, there)]
+    if here.fingerprint == there.fingerprint and options[0] == options[1]:
         return
     if here.world_size != there.world_size:
         yield Difference("world size", str(here.world_size), str(there.world_size))

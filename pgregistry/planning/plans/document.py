@@ -110,6 +110,8 @@ def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any
     for key in ONLY_IF_SET:
         if (value := getattr(mode, key)) or (value is False and key == "cpu"):
             entry[key] = value
+    if mode.said_options is not None:  # what plugins add depends on the backend
+        entry |= {"options": mode.said_options, "built_options": mode.options}
     return entry
 
 
@@ -166,7 +168,9 @@ def _to_mode(entry: dict[str, Any], world_size: int, ranks: tuple[int, ...] | No
     layout = None if entry["layout"] is None else _to_layout(entry, world_size if ranks is None else len(ranks))
     groups = ListedGroups(entry["groups"]) if layout is None else place(laid_out(layout), ranks)
     plugin = Plugin(entry["plugin"], entry["distribution"], entry["version"])
-    settings = {key: entry[key] for key in ONLY_IF_SET if key in entry}
+    settings: dict[str, Any] = {key: entry[key] for key in ONLY_IF_SET if key in entry}
+    if "built_options" in entry:
+        settings |= {"options": entry["built_options"], "said_options": entry["options"]}
     return PlannedMode(
         entry["name"], plugin, tuple(entry["over"]), layout, groups, **settings, where=entry.get("where_names", {})
     )

@@ -28,7 +28,8 @@ class PlannedMode:
         groups: A lazy sequence of rank tuples, ascending by first rank.
         dedicated: True if it refuses to share process groups.
         backend, timeout, cpu: As the mode or the run sets them; None for the run's default.
-        options: Backend options, from `pgregistry_process_group_options` and from the run.
+        options: Backend options: the run's over those of `pgregistry_process_group_options` over the mode's own.
+        said_options: Those that the mode and the run say, which the fingerprint covers. None if there are no others.
         origins: Where the run says backend, timeout, cpu, dedicated and options (as `options.NAME`).
     """
 
@@ -42,6 +43,7 @@ class PlannedMode:
     timeout: float | None = None
     cpu: bool | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    said_options: Mapping[str, object] | None = None
     where: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,7 +58,16 @@ class PlannedMode:
         """Return the canonical (size, stride) pairs, outermost first, a ragged one at its full size."""
         return None if self.layout is None else self.layout.free()
 
+    def option_origins(self) -> dict[str, str]:
+        """Return who says each backend option."""
+        own = self.options if self.said_options is None else self.said_options
+        return {
+            key: self.origins.get(f"options.{key}")
+            or (str(self.plugin) if own.get(key) == value else "pgregistry_process_group_options")
+            for key, value in self.options.items()
+        }
+
     def identity(self) -> list[object]:
         """Return plain values that are equal only if the same process groups would be built."""
-        options = dict(sorted(self.options.items()))
+        options = dict(sorted((self.options if self.said_options is None else self.said_options).items()))
         return [self.name, self.groups.key(), self.dedicated, self.backend, self.timeout, options, self.cpu]

@@ -36,6 +36,7 @@ DECLARATIONS = Section(
             Mode("ends", groups=[[0, 1]])
             Mode("ends", groups=lambda mesh: [], at=0)
             Mode("ends", over="data", where={"pipe": "last"})
+            Mode("ends", over="data", options={"speed": [1]})
             Mode("ends", over="pipe", dedicated=1)
             Mode("ends", over="pipe", timeout=0)
             """,

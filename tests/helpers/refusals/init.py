@@ -62,5 +62,19 @@ INIT = Section(
             """,
             "$ torchrun --nproc-per-node 1 given.py",
         ),
+        Refusal(
+            "A mode has options that its backend does not take.",
+            "On nccl they are attributes of `ProcessGroupNCCL.Options` or of its `config`. gloo takes none.",
+            """
+            # urgent.py
+            import pgregistry
+
+            try:
+                pgregistry.init(backend="gloo", tensor={"options": {"is_high_priority_stream": True}})
+            except pgregistry.ConfigError as error:
+                print(error)
+            """,
+            "$ torchrun --nproc-per-node 1 urgent.py",
+        ),
     ),
 )

@@ -32,6 +32,7 @@ def test_the_fingerprint_is_equal_for_equal_plans() -> None:
         {"tensor": {"size": 2, "cpu": True}},
         {"tensor": {"size": 2, "cpu": False}},
         {"tensor": {"size": 2, "dedicated": True}},
+        {"tensor": {"size": 2, "options": {"depth": 3}}},
     ],
     ids=str,
 )
