@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgregistry import FULL, REST, Axis, Mode, PluginError, Split
+from pgregistry import FULL, REST, Axis, Mode, PluginError, Setting, Split
 
 EXAMPLE = "{'pipe': -1}"
 DECLARATIONS = [
@@ -128,6 +128,36 @@ def test_a_declaration_that_cannot_be_is_refused_where_it_is_written(declare: An
     with pytest.raises(PluginError) as caught:
         declare()
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("declare", "text"),
+    [
+        (lambda: Setting("a b", 1), "Setting('a b'): 'a b' cannot name a setting; it must be an identifier and not a "),
+        (lambda: Setting(5, 1), "Setting(5): 5 cannot name a setting; it must be an identifier"),  # type: ignore[arg-type]
+        (lambda: Setting("s", None), "Setting('s') has default=None; it must be a printable text of at most 1000 "),  # type: ignore[arg-type]
+        (lambda: Setting("s", [1]), "Setting('s') has default=[1]; it must be a printable text"),  # type: ignore[arg-type]
+        (lambda: Setting("s", float("nan")), "Setting('s') has default=nan; it must be a printable text"),
+        (lambda: Setting("s", 10**5000), f"Setting('s') has default={'a number of thousands of digits'}; it must be"),
+        (lambda: Setting("s", "a\n"), "Setting('s') has default='a\\n'; it must be a printable text"),
+        (lambda: Setting("s", 1, choices=()), "Setting('s') has choices=(); it must be a list of values of type int."),
+        (lambda: Setting("s", "a", choices="abc"), "Setting('s') has choices='abc'; it must be a list"),  # type: ignore[arg-type]
+        (lambda: Setting("s", 1, choices=(1, "2")), "Setting('s') has choices=(1, '2'); it must be a list of values"),
+        (lambda: Setting("s", 1, choices=(1, True)), "Setting('s') has choices=(1, True); it must be a list of values"),
+        (lambda: Setting("s", 3, choices=(1, 2)), "Setting('s') has default=3; it must be one of its choices (1, 2)."),
+        (lambda: Setting("s", 3, help=4), "Setting('s') has help=4; it must be text."),  # type: ignore[arg-type]
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_where_it_is_written(declare: Any, text: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        declare()
+    assert str(caught.value).startswith(text)
+
+
+def test_choices_have_the_type_of_the_default() -> None:
+    assert Setting("rate", 0.5, choices=[1, 0.5]).choices == (1.0, 0.5)
+    assert Setting("on", False, choices=(True, False)).choices == (True, False)
+    assert hash(Setting("rate", 0.5, choices=[1, 0.5])) == hash(Setting("rate", 0.5, choices=(1.0, 0.5)))
 
 
 HUGE = "a number of thousands of digits"

@@ -122,6 +122,11 @@ class Planner:
         check_order(declarations, self._settings.order, self.problems)
         return declarations
 
+    @property
+    def settings(self) -> Settings:
+        """Return the settings; what is given by name is read when the declarations are known."""
+        return self._settings
+
     def plan(self) -> Plan:
         """Return the plan.
 

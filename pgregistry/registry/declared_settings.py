@@ -38,7 +38,7 @@ def declared_settings(registry: Registry, problems: Problems) -> dict[str, Decla
                 one = DeclaredSetting(setting, plugin)
                 if setting.name in RESERVED:
                     problems.add(one.clash("a parameter of plan() or init(), which is reserved"))
-                if setting.name in (*MODE_SETTINGS, "size", "options"):
+                elif setting.name in (*MODE_SETTINGS, "size", "options"):
                     problems.add(one.clash("a key in the table of a mode, which is reserved"))
                 if (first := declared.setdefault(setting.name, one)) is not one:
                     problems.add(one.clash(str(first)))

@@ -27,6 +27,8 @@ log = logging.getLogger("pgregistry.plan")
 ON_WHEN_INSTALLED: Final = "pgregistry"
 ON_WHEN_ENABLED: Final = "pgregistry.optional"
 GROUPS: Final = (ON_WHEN_INSTALLED, ON_WHEN_ENABLED)
+#: A module, or an object in one.
+MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _WORD: Final = ON_WHEN_INSTALLED.encode()
 
 
@@ -52,7 +54,7 @@ def with_named(
     for one in settings.plugins:
         given = None if isinstance(one.value, str) else one.value
         text = one.value if given is None else _module_of(given)
-        if given is None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?", text):
+        if not MODULE.fullmatch(text):
             rule = "must be a module or MODULE:OBJECT, as lab.modes or lab.modes:plugin"
             problems.add(ConfigError(f"plugins: {shown(text)} ({one.origin}) {rule}."))
             continue
@@ -65,10 +67,10 @@ def with_named(
 
 def _module_of(given: object) -> str:
     """Return the name of a module, or the class of another object."""
-    if isinstance(given, ModuleType):
-        return given.__name__
-    kind = given if isinstance(given, type) else type(given)
-    return f"{kind.__module__}:{kind.__qualname__}"
+    kind = given if issubclass(type(given), type) else type(given)
+    text = getattr(given, "__name__", "") if isinstance(given, ModuleType) else f"{kind.__module__}:{kind.__qualname__}"
+    text = str(text).replace("<locals>.", "")
+    return text if MODULE.fullmatch(text) else f"{type(given).__module__}:object"
 
 
 def _place(one: InstalledPlugin) -> tuple[str, str, str]:

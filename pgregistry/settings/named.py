@@ -109,7 +109,8 @@ class _Reader:
             self.unreadable.append(given.name)
 
     def _size(self, name: str, value: object, origin: str) -> None:
-        if not self._is_known("size", name, origin):
+        text = not isinstance(value, int)  # a size never is, so a setting may be meant
+        if not self._is_known("size or setting" if text else "size", name, origin):
             return
         try:
             self.sizes.setdefault(name, ConfigValue(read_number(name, value, origin), origin))
@@ -130,11 +131,11 @@ class _Reader:
     def _is_known(self, what: str, name: str, origin: str, table: Mapping[str, Any] | None = None) -> bool:
         """Return True if a name is that of a size, or of a mode; else add the error."""
         names = self._names
-        known = names.sizes if what == "size" else names.modes
+        known = names.modes if what == "mode" else names.sizes
         if name in known:
             return True
-        known = {*known, *(names.settings if what == "size" else ())}
-        what = "size or setting" if what == "size" and names.settings else what
+        if what != "mode" and names.settings:
+            known, what = {*known, *names.settings}, "size or setting"
         reason = names.off.get(name)
         if reason:
             hint = f": plugin {name!r} is {reason}."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgregistry.layouts.groups import Groups
 from pgregistry.layouts.layout import Factors, Layout
 from pgregistry.registry.plugin import Plugin
+from pgregistry.settings.merge import DEFAULT
+from pgregistry.settings.named import OPTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,16 @@ class PlannedMode:
             or (str(self.plugin) if own.get(key) == value else "pgregistry_process_group_options")
             for key, value in self.options.items()
         }
+
+    def said(self) -> Iterator[tuple[str, object, str]]:
+        """Yield the keys of a mode's table that are said, as `backend` and `options.NAME`, with value and origin."""
+        values: dict[str, object] = {key: getattr(self, key) for key in ("backend", "timeout", "cpu")}
+        values["dedicated"] = self.dedicated if self.dedicated or "dedicated" in self.origins else None
+        for key, value in values.items():
+            if value is not None or key in self.origins:
+                yield key, value, self.origins.get(key, DEFAULT)
+        for name, origin in sorted(self.option_origins().items()):
+            yield OPTION + name, self.options[name], origin
 
     def identity(self) -> list[object]:
         """Return plain values that are equal only if the same process groups would be built."""

@@ -54,12 +54,12 @@ class PlanView:
             tail = [*groups, "", *tail]
         right = ("group", "rank in group")
         shown = table(self.columns(), self.rows(), right=right, width=self.width)
-        return "\n".join([world(plan), *(f"  {line}" for line in origins(plan)), "", shown, "", *tail])
+        return "\n".join([world(plan), *(f"  {line}" for line in origins(plan, self.mode)), "", shown, "", *tail])
 
     def html(self) -> str:
         """Return the view as HTML."""
         plan = self.plan
-        head = html_table(["size", ""], [line.split(" = ") for line in origins(plan)])
+        head = html_table(["size", ""], [line.split(" = ", 1) for line in origins(plan, self.mode)])
         tail = f"<p>fingerprint {plan.fingerprint}</p>"
         return f"<p>{world(plan)}</p>{head}{html_table(self.columns(), self.rows())}{tail}"
 
@@ -95,9 +95,25 @@ def world(plan: PlanContents) -> str:
     return f"{ranks} = {axes}, outermost first" if axes else ranks
 
 
-def origins(plan: PlanContents) -> list[str]:
-    """Return each size with its origin, by name."""
-    return [f"{name} = {plan.sizes[name]} ({plan.origins[name]})" for name in sorted(plan.sizes)]
+def origins(plan: PlanContents, mode: str | None = None) -> list[str]:
+    """Return each size and setting with its origin, by name, and then what is said of modes, or of one.
+
+    >>> import pgregistry
+    >>> origins(pgregistry.plan(8, tensor={"size": 2, "timeout": 60}, only=["tensor"]))
+    ['tensor = 2 (keyword)', 'tensor.timeout = 60 (keyword)']
+    """
+    values = (*sorted(plan.values.items()), *sorted(plan.setting_values.items()))
+    shown = plan.planned if mode is None else [plan[mode]]
+    said = [(f"{one.name}.{key}", value, origin) for one in shown for key, value, origin in one.said()]
+    lines = [*((name, one.value, one.origin) for name, one in values), *said]
+    return [f"{name} = {_written(value)} ({origin})" for name, value, origin in lines]
+
+
+def _written(value: object) -> str:
+    """Return a value as it is written on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) and value == round(value, 3) else str(value)
 
 
 def picture(plan: PlanContents) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pgregistry.errors import BuildError, ConfigError
 from pgregistry.planning.plans.dimensions import check_dimensions, root_dimensions
@@ -75,6 +75,11 @@ class ParallelContext(HandleMapping):
     def sizes(self) -> dict[str, int]:
         """Return the size of every axis and named part: `plan.sizes`."""
         return self.plan.sizes
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the value of every setting that plugins declare: `plan.settings`."""
+        return self.plan.settings
 
     def seed(self, *modes: str, base: int) -> int:
         """Return a seed for random numbers: equal on ranks at one position of these modes, different along them.
