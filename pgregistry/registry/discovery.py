@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from pgregistry.errors import ConfigError, Problems, describe
 from pgregistry.registry.distributions import ENTRY_POINTS, InstalledDistribution, distributions, visible
@@ -67,7 +67,7 @@ def with_named(
 
 def _module_of(given: object) -> str:
     """Return the name of a module, or the class of another object."""
-    kind = given if issubclass(type(given), type) else type(given)
+    kind: Any = given if issubclass(type(given), type) else type(given)
     text = getattr(given, "__name__", "") if isinstance(given, ModuleType) else f"{kind.__module__}:{kind.__qualname__}"
     text = str(text).replace("<locals>.", "")
     return text if MODULE.fullmatch(text) else f"{type(given).__module__}:object"
