@@ -21,6 +21,7 @@ PLAN = """\
   pipe = 2 (command line)
   tensor = 2 (command line)
   zero1 = 2 (command line)
+  nettest.dedicated = true (plugin default)
 
 mode      over              groups × ranks   rank 0 is with   plugin
 data      data              4 × 4            0 4 8 12         data
