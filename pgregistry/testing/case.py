@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pgregistry.errors import PgregistryError
@@ -21,6 +21,13 @@ class Case:
 
     def __str__(self) -> str:
         return at(self.world, self.keywords)
+
+    def without_options(self) -> Plan | None:
+        """Return the plan on gloo, which takes no backend options, if a mode has some; None if none has."""
+        if not any(mode.options for mode in self.plan.planned):
+            return None
+        bare: dict[str, Any] = {"options": {}, "said_options": None, "backend": None}
+        return replace(self.plan, planned=tuple(replace(mode, **bare) for mode in self.plan.planned))
 
     def on_gloo(self) -> dict[str, Any]:
         """Return the keywords with gloo in place of any other backend that a mode names."""

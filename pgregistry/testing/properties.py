@@ -202,7 +202,8 @@ def _builds(subject: Subject) -> Iterator[str]:
     if case is None:
         yield "no world of up to 16 ranks can be planned with it, so nothing was built."
         return
-    keywords = subject.keywords(case.world, case.on_gloo())
+    bare = case.without_options()
+    keywords = subject.keywords(case.world, case.on_gloo()) if bare is None else {"plan": bare}
     unset = {name: "" for name in os.environ if name.startswith("PGREGISTRY")}
     try:
         answers = subject.run_ranks(case.world, build_and_prove, keywords, env=unset)

@@ -23,6 +23,15 @@ def test_of_modes_with_equal_groups_the_first_in_plan_order_makes_them() -> None
     assert found == {"data": [(0, 2), (1, 3)], "pipe": alone, "tensor": [(0, 1), (2, 3)], "model": []}
 
 
+def test_modes_share_a_process_group_only_if_its_ranks_are_in_one_order() -> None:
+    ring, other = [Mode(name, groups=lambda mesh: [(3, 2, 1, 0)]) for name in ("ring", "same")]
+    back = Mode("twisted", groups=lambda mesh: [(3, 1, 2, 0)])
+    found = new(pgregistry.plan(4, only=["global"], extra=[ring, other, back]))
+    assert found == {"global": [], "ring": [(3, 2, 1, 0)], "same": [], "twisted": [(3, 1, 2, 0)]}
+    placed = new(pgregistry.plan(4, only=["global"], extra=[ring], within=[3, 2, 1, 0]))
+    assert placed == {"global": [(3, 2, 1, 0)], "ring": []}  # all ranks in ascending order are the default group
+
+
 def test_the_default_group_serves_a_mode_of_all_ranks_unless_that_is_dedicated() -> None:
     assert new(pgregistry.plan(4, only=["global"])) == {"global": []}
     assert new(pgregistry.plan(4, only=["global"], **{"global": {"dedicated": True}})) == {"global": [(0, 1, 2, 3)]}

@@ -125,6 +125,11 @@ def test_groups_that_are_not_disjoint_or_in_range_are_shown(groups: str, says: s
     assert says in wrong(subject, "it_loads")[0]  # there is no world that it can plan
 
 
+def test_a_mode_with_options_that_gloo_does_not_take_is_built_without_them(plugin: Any) -> None:
+    fast = "yield Mode('acme', over='tensor', backend='nccl', options={'is_high_priority_stream': True})"
+    assert wrong(plugin(modes(fast)), "it_builds") == []
+
+
 def test_a_mode_that_leaves_ranks_out_must_be_one_that_may(plugin: Any) -> None:
     subject = plugin(modes("yield Mode('acme', over=WORLD, at=0)", "yield Mode('b', groups=lambda mesh: [(0,)])"))
     assert wrong(subject, "groups_are_disjoint_and_cover") == []

@@ -24,6 +24,7 @@ PLANS = {
     "within, permuted": lambda: pgregistry.plan(16, within=[5, 1, 9, 3], tensor=2, nettest=3),
     "at": lambda: extras(8, Mode("ends", over=Axis("ring", 4), at=(0, -1))),
     "at nothing": lambda: extras(8, Mode("ends", over=Axis("ring", 4), at=9)),
+    "hosts": lambda: pgregistry.plan(8, hosts=[[0, 1], [4, 5], [2, 3], [6, 7]], hosts_per_domain=2, within=range(8)),
     "options": lambda: pgregistry.plan(8, extra=[Mode("m", over="data", options={"depth": 3, "fast": None})]),
     "where": lambda: pgregistry.plan(8, pipe=4, extra=[Mode("m", over="data", where={"pipe": -1}, at=0)]),
     "where nothing": lambda: pgregistry.plan(8, pipe=4, extra=[Mode("m", over="data", where={"tensor": 3})]),
