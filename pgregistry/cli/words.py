@@ -32,6 +32,8 @@ def split_world_size(words: Sequence[str]) -> tuple[int | None, list[tuple[str, 
     sizes = list(words)
     world_size = _world_size(sizes.pop(0)) if sizes and _is_number(sizes[0]) else None
     for word in sizes:
+        if (given := word.partition("="))[0] == "world_size":
+            raise click.UsageError(f"world_size is not a size. The world size is the first word: {given[2][:30]}")
         if not re.fullmatch(r"[^=]+=.+", word, re.DOTALL):
             rule = "have the form NAME=SIZE" if world_size else "be a world size or have the form NAME=SIZE"
             meant = _meant(words)

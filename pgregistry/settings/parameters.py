@@ -47,9 +47,13 @@ def read_parameter(name: str, value: object, origin: str, world_size: int = LARG
                 raise refused(name, value, origin, "the name of a torch backend, such as 'gloo'")
             return value.lower()
         case "expect":
-            if not isinstance(value, str | os.PathLike):
+            try:
+                path: object = os.fspath(value)  # type: ignore[call-overload]
+            except Exception:  # of a class of anybody's
+                path = None
+            if not isinstance(path, str) or not path:
                 raise refused(name, value, origin, "a fingerprint, or the path of a plan's JSON")
-            return os.fspath(value)
+            return path
     return value  # a device, which torch reads
 
 

@@ -23,6 +23,7 @@ from pgregistry.cli import run
         ("plan 8 tensor= 2", "'tensor=' must have the form NAME=SIZE. Type: 8 tensor=2\n"),
         ("plan tensor=2 8", "'8' must be a world size or have the form NAME=SIZE. Type: 8 tensor=2\n"),
         ("plan 8 16", "'16' must have the form NAME=SIZE. Type a size as in tensor=2.\n"),
+        ("plan world_size=8", "world_size is not a size. The world size is the first word: 8\n"),
         ("plan 8 --tensr", "No such option '--tensr'."),
         ("plan 8 --disabel nettest", "Did you mean '--disable'?"),
     ],

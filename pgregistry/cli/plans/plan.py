@@ -37,7 +37,7 @@ LISTED: Final = 1 << 20
 def plan_command(
     words: tuple[str, ...], rank: int | None, mode: str | None, as_json: bool, trace: bool | None, **options: Any
 ) -> None:
-    """Show every group of every mode, for any world size, without torch."""
+    """Show every group of every mode, for any world size."""
     plan = plan_of(words, options, trace, mode, rank)
     shown = list(plan.planned) if mode is None else [plan[mode]]
     _check_length(shown, mode, rank, as_json=as_json)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--only", metavar="A,B", help="The plugins to use, for one that cannot be on beside all others.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the properties that fail, and no others.")
 @trace_option
-def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) -> None:
+def check_command(names: tuple[str, ...], only: str | None, quiet: bool, trace: bool | None) -> None:
     """Check the properties of the plugins named, or of all that are on.
 
     Each property is checked at many world sizes without torch. Then one plan is built on local
@@ -44,11 +45,11 @@ def check_command(names: tuple[str, ...], only: str | None, trace: bool | None) 
             for subject in subjects if log.isEnabledFor(logging.DEBUG) else ():
                 with suppress(PgregistryError):  # a property reports it
                     Planner.read(8, subject.keywords(8, {}), environ={}).plan()
-        wrong = sum(map(_check, subjects))
+        wrong = sum(_check(subject, quiet) for subject in subjects)
     if wrong:
         click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}")
         raise click.exceptions.Exit(1)
-    click.echo("\nevery property holds")
+    click.echo("every property holds" if quiet else "\nevery property holds")
 
 
 def _installed() -> list[str]:
@@ -63,17 +64,21 @@ def _installed() -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _check(subject: Subject) -> int:
-    """Print a line for each property; return how many fail."""
+def _check(subject: Subject, quiet: bool) -> int:
+    """Print a line for each property, or for those that fail; return how many fail."""
     from pgregistry.testing.properties import PROPERTIES
 
     plugin = next(one.plugin for one in subject.found if one.plugin.name == subject.plugin)
-    click.echo(f"{plugin.name} ({plugin.distribution} {plugin.version})")
-    failed, printed = 0, set[str]()
+    head, failed, printed = f"{plugin.name} ({plugin.distribution} {plugin.version})", 0, set[str]()
+    if not quiet:
+        click.echo(head)
     for one in PROPERTIES:
         with redirect_stdout(sys.stderr):  # a plugin may print
             wrong = one.wrong(subject)
-        click.echo(f"  {'FAILS' if wrong else 'ok':5}  {one.sentence}")
+        if quiet and wrong and not failed:
+            click.echo(head)
+        if wrong or not quiet:
+            click.echo(f"  {'FAILS' if wrong else 'ok':5}  {one.sentence}")
         for text in wrong:
             shown = "as above" if text in printed else text
             click.echo("\n".join(f"         {line}" for line in shown.splitlines()))

@@ -45,6 +45,16 @@ def test_check_says_a_line_for_each_property(acme: Any, capsys: pytest.CaptureFi
     assert capsys.readouterr().out.splitlines() == [*lines, "", "every property holds"]
 
 
+def test_a_quiet_check_says_what_fails_and_nothing_of_what_holds(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    acme(WRONG, optional=True)
+    assert run(["check", "-q", "acme", "tensor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["acme (pgregistry-acme 0.1)", "  FAILS  groups are disjoint, in range, and leave no rank out"]
+    assert [line for line in lines if line.startswith(("  ok", "tensor"))] == []
+    assert run(["check", "-q", "tensor"]) == 0
+    assert capsys.readouterr().out == "every property holds\n"
+
+
 def test_check_says_what_is_wrong_once_and_exits_with_1(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
     acme(WRONG)
     assert run(["check", "acme"]) == 1
