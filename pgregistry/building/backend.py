@@ -14,6 +14,8 @@ from pgregistry.building.specs import GroupSpec
 from pgregistry.errors import ConfigError, did_you_mean, listing
 from pgregistry.values import shown
 
+#: torch's backend whose process groups communicate with nobody, for dry runs.
+FAKE: Final = "fake"
 #: With this gloo reads all addresses of a group in one call.
 ONE_READ: Final = "GLOO_ENABLE_STORE_V2_API"
 #: With this an address does not grow with the group. Both sides of a connection must have it, or one of them crashes,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import torch.distributed as dist
 
-from pgregistry.building.backend import default_group_is_bound, torch_options
-from pgregistry.building.process_groups import GroupBuilder
-from pgregistry.building.specs import GroupSpec, new_specs
+from pgregistry.building.backend import FAKE, default_group_is_bound, torch_options
+from pgregistry.building.process_groups import GroupBuilder, ProcessGroups
+from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, new_specs, specs_of_rank
 from pgregistry.coordination.abandonable import MOMENT, check_given_up
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import SLICE
 from pgregistry.errors import BuildError, format_ranks
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import counter
 
 log = logging.getLogger(__name__)
@@ -97,21 +99,42 @@ def _split(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
 
 
 def _new(builder: GroupBuilder, spec: GroupSpec) -> None:
-    order: dict[str, Any] = {} if spec.ascends else {"sort_ranks": False}
     with builder.naming(spec):
         if builder.scope.rank in spec.ranks:
-            world: Any = dist.group.WORLD
-            builder.waits = str(dist.get_pg_count()), spec, world.get_group_store()
-        group: Any = dist.new_group(
-            list(spec.ranks),
-            timeout=_duration(spec),
-            backend=spec.backend,
-            pg_options=torch_options(spec),
-            group_desc=spec.description,
-            **order,
-        )
+            builder.waits = str(dist.get_pg_count()), spec, _world().get_group_store()
+        group: Any = dist.new_group(**_arguments(spec))
     if builder.scope.rank in spec.ranks:
         builder.add(spec, group)
+
+
+def create_fake(plan: Plan, rank: int, defaults: Defaults, groups: ProcessGroups) -> None:
+    """Make the process groups of one rank in a world of torch's backend `fake`, which communicates with nobody.
+
+    All of them are fake, whatever their modes say, and there are no companions.
+    """
+    default = default_group_spec(plan, replace(defaults, backend=FAKE))
+    for mode, (spec, *_) in specs_of_rank(plan, rank, defaults).items():
+        fake, group = replace(spec, backend=FAKE, options=()), _world()
+        if fake != default:
+            group = groups.created.get(fake) or dist.new_group(**_arguments(fake))
+            groups.created[fake] = group
+        groups.groups[mode] = group
+
+
+def _arguments(spec: GroupSpec) -> dict[str, Any]:
+    """Return a spec as `new_group` takes it."""
+    order = {} if spec.ascends else {"sort_ranks": False}
+    return order | {
+        "ranks": list(spec.ranks),
+        "timeout": _duration(spec),
+        "backend": spec.backend,
+        "pg_options": torch_options(spec),
+        "group_desc": spec.description,
+    }
+
+
+def _world() -> Any:
+    return dist.group.WORLD
 
 
 def _duration(spec: GroupSpec) -> timedelta | None:

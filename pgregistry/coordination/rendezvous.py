@@ -14,6 +14,7 @@ from typing import Any, Final
 from torch.distributed import (  # type: ignore[attr-defined]
     DistNetworkError,
     DistStoreError,
+    HashStore,
     PrefixStore,
     Store,
     TCPStore,
@@ -66,9 +67,14 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
     count restarts differently. A store of its own dies with rank 0, so no rank meets a round that is
     over.
 
+    A world of 1 has nobody to meet, and needs no address.
+
     Raises:
         PlanMismatch: if rank 0 does not answer within `seconds`.
     """
+    if launch.world_size == 1:
+        store = PrefixStore(secrets.token_hex(8), HashStore())
+        return Connection(store, store, None)
     address, port = rendezvous_address(launch, environ)
     agent = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     meet = _host if launch.rank == 0 else partial(_join, launch.rank)

@@ -120,13 +120,14 @@ class Attempt:
             plan, process.rank, groups, self.defaults, device=device, local_rank=process.local_rank, off=off
         )
 
-    def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore, seconds: float) -> None:
-        """Call `pgregistry_ready` of every plugin, when the process groups of all ranks exist."""
+    def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore | None = None, seconds: float = 0) -> None:
+        """Call `pgregistry_ready` of every plugin, when the process groups of all ranks of the scope exist."""
         if isinstance(self.outcome, BaseException):
             return
         plan, registry = self.outcome
         if registry.implementing("pgregistry_ready"):
-            barrier(scope, seconds, "groups")
+            if scope is not None:
+                barrier(scope, seconds, "groups")
             registry.call_in_order("pgregistry_ready", [mode.plugin.name for mode in plan.planned], context=context)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from pgregistry.building.build import build
+from pgregistry.building.by_public_calls import create_fake
 from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.agreement import Agreement
@@ -51,6 +52,8 @@ def initialize(
 
 
 def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
+    if process.fake:
+        return _dry_run(process, attempt)
     options, run = attempt.options, _Run(process, attempt.ranks)
     takes_part = process.rank in attempt.ranks
     with _announcing_failure(run):
@@ -76,6 +79,20 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
         if takes_part and not process.owns_world:  # the store lives on
             run.groups.farewell = partial(delete_keys, run.scope())
     return context
+
+
+def _dry_run(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
+    """Make the context of one rank in a world of torch's backend `fake`."""
+    run = _Run(process, attempt.ranks)
+    try:
+        create_fake(attempt.plan(), process.rank, attempt.defaults, run.groups)
+        run.context = attempt.context(process, run.groups)
+        if process.rank in attempt.ranks:
+            attempt.call_ready_hooks(run.context)
+    except BaseException:
+        run.undo()
+        raise
+    return run.context
 
 
 @dataclass(slots=True)
@@ -112,6 +129,14 @@ class _Run:
         start_default_group(self.process, options, everyone, backend, self.groups)
         self.groups.farewell = partial(leave_world, everyone, hosts=self.process.hosts)
 
+    def undo(self) -> None:
+        """Destroy what was built, without waiting for other ranks."""
+        if self.context is None:
+            self.groups.close(abort=True)
+        else:
+            self.context.close(abort=True)
+            self.context = None
+
     @property
     def waited_for(self) -> bool:
         """Return whether ranks that do not build with this one wait for it to start the world."""
@@ -132,8 +157,7 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
         server = list(run.process.server)  # the others read here why this rank stops, also if the world is gone
         first = _announce(run, error)
         waited_for = run.waited_for
-        (run.context or run.groups).close(abort=True)
-        run.context = None
+        run.undo()
         release_frames(error)
         if run.agreement is not None:
             run.agreement.leave(hosts=run.process.hosts)

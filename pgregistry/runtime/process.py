@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from typing import Any, Final
 
 import torch
 import torch.distributed as dist
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
+from pgregistry.building.backend import FAKE
 from pgregistry.coordination.rendezvous import connect
 from pgregistry.coordination.store.connections import LostError, StoreClient, second_connection
 from pgregistry.coordination.store.scoped_store import ScopedStore
@@ -20,6 +23,8 @@ from pgregistry.values import shown
 
 #: The process that hosts the store of a world that was there, in words.
 ANOTHER: Final = "another process"
+
+log = logging.getLogger("pgregistry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class ProcessInfo:
         hosts: Whether other ranks may lose the store when this process ends.
         server: The server of the store, if `init` started it in this process. Clear the list to end it.
         host: The process that hosts the store, in words.
+        fake: Whether the world is one of torch's backend `fake`, in which there is nobody to agree with.
         local_rank: Its rank among those of its host, or None if the launcher does not set it.
     """
 
@@ -90,6 +96,7 @@ class ProcessInfo:
     owns_world: bool
     hosts: bool
     host: str = ANOTHER
+    fake: bool = False
     local_rank: int | None = None
     server: list[Any] = field(default_factory=list)
 
@@ -129,18 +136,13 @@ def find_process(options: InitOptions) -> ProcessInfo:
     """
     world = dist.group.WORLD
     if dist.is_initialized() and world is not None:
-        rank, store = dist.get_rank(), world.get_group_store()
-        try:  # a user's store keeps its timeout, and its calls do not wait for ours
-            client = StoreClient(second_connection(store))
-        except LostError as error:
-            raise _gone(rank, ANOTHER, error) from error
-        return ProcessInfo(rank, dist.get_world_size(), store, client, owns_world=False, hosts=rank == 0)
+        return _in_world(world)
     launch = launcher.read(os.environ)
     if launch is None:
-        known = ", ".join(names.launcher for names in launcher.LAUNCHERS)
-        raise ConfigError(
-            f"No launcher has set the rank of this process (known: {known}; others may set RANK and WORLD_SIZE).\n"
-            "Start it with torchrun --nproc-per-node N …, or call torch.distributed.init_process_group first."
+        launch = launcher.alone(os.environ)
+        log.warning(
+            "No launcher has set a rank, so this process is a world of 1. Start several with torchrun "
+            "--nproc-per-node N …, or call torch.distributed.init_process_group before init()."
         )
     connection = connect(launch, os.environ, options.agree_timeout)
     return ProcessInfo(
@@ -154,3 +156,16 @@ def find_process(options: InitOptions) -> ProcessInfo:
         host="rank 0",
         local_rank=launch.local_rank,
     )
+
+
+def _in_world(world: dist.ProcessGroup) -> ProcessInfo:
+    rank, size, fake = dist.get_rank(), dist.get_world_size(), dist.get_backend() == FAKE
+    if not 0 <= rank < size:
+        raise ConfigError(f"The default process group has rank {rank}, which must be below its world size {size}.")
+    store: Any = HashStore() if fake else world.get_group_store()
+    try:  # a user's store keeps its timeout, and its calls do not wait for ours
+        client = StoreClient(second_connection(store))
+    except LostError as error:
+        raise _gone(rank, ANOTHER, error) from error
+    local_rank = launcher.local_rank(os.environ, rank, size)
+    return ProcessInfo(rank, size, store, client, owns_world=False, hosts=rank == 0, fake=fake, local_rank=local_rank)

@@ -66,6 +66,39 @@ def read(environ: Mapping[str, str]) -> Launch | None:
     return None
 
 
+def alone(environ: Mapping[str, str]) -> Launch:
+    """Return the launch of a process that no launcher started: a world of 1.
+
+    >>> alone({}).world_size
+    1
+
+    Raises:
+        ConfigError: if some variables of a launcher are set, but not those of rank and world size together.
+    """
+    names = [name for launcher in LAUNCHERS for name in (launcher.rank, launcher.world_size) if environ.get(name)]
+    if names and world_size(environ) != 1:
+        known = ", ".join(names.launcher for names in LAUNCHERS)
+        raise ConfigError(
+            f"{' and '.join(names)} (environment) must be set together with the other variables of a launcher, for the "
+            f"rank of this process is not known (known launchers: {known}; others may set RANK and WORLD_SIZE).\n"
+            f"Start it with torchrun --nproc-per-node N …, or unset {' and '.join(names)} for a world of 1."
+        )
+    return Launch("nobody", 0, 1, 0, None, "")
+
+
+def local_rank(environ: Mapping[str, str], rank: int, size: int) -> int | None:
+    """Return the local rank that a launcher set, or None if it set none, or other ranks than the world has.
+
+    >>> local_rank({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, 3, 8)
+    1
+    """
+    try:
+        launch = read(environ)
+    except ConfigError:
+        return None
+    return launch.local_rank if launch and (launch.rank, launch.world_size) == (rank, size) else None
+
+
 def world_size(environ: Mapping[str, str]) -> int | None:
     """Return the world size in the environment, or None; the rank need not be set.
 

@@ -105,11 +105,11 @@ class GroupHandle:
         """
         import torch.distributed as dist
 
-        from pgregistry.building.backend import device_backends
+        from pgregistry.building.backend import FAKE, device_backends
 
         companions = self._found().process_groups.companions
         group = self._living(companions) if self.mode in companions else self.group
-        if device_backends(group).get("cpu") != "gloo" and dist.get_backend() != "fake":
+        if device_backends(group).get("cpu") != "gloo" and dist.get_backend() != FAKE:
             raise BuildError(
                 f"Mode {self.mode!r} has no gloo process group beside its own, for neither the mode nor the run asked "
                 f"for one. Pass init(cpu=True), or {self.mode}={{'cpu': True}} for this mode alone."

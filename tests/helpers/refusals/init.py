@@ -7,13 +7,14 @@ INIT = Section(
     "",
     (
         Refusal(
-            "No launcher started this process, or its variables are incomplete or contradict each other.",
+            "The variables of a launcher are incomplete, or contradict each other.",
             """`init` reads `RANK` and `WORLD_SIZE`, or the names that Slurm and MPI have for them, and the address of
-            rank 0.""",
+            rank 0. If none of them is set, the process is a world of 1.""",
             """
             import os, pgregistry
+            os.environ["WORLD_SIZE"] = "2"
             pgregistry.init()
-            os.environ.update(RANK="0", WORLD_SIZE="2")
+            os.environ["RANK"] = "0"
             pgregistry.init()
             os.environ.update(MASTER_ADDR="host0", MASTER_PORT="abc")
             pgregistry.init()

@@ -84,6 +84,7 @@ DISAGREEMENT = Section(
 
             with socket.create_server(("127.0.0.1", int(os.environ["MASTER_PORT"]))):
                 try:
+                    os.environ["WORLD_SIZE"] = "2"
                     pgregistry.init(backend="gloo", agree_timeout=1)
                 except pgregistry.PlanMismatch as error:
                     print(error)
