@@ -161,7 +161,7 @@ def find_process(options: InitOptions) -> ProcessInfo:
 def _in_world(world: dist.ProcessGroup) -> ProcessInfo:
     rank, size, fake = dist.get_rank(), dist.get_world_size(), dist.get_backend() == FAKE
     if not 0 <= rank < size:
-        raise ConfigError(f"The default process group has rank {rank}, which must be below its world size {size}.")
+        raise ConfigError(f"The default process group has rank {rank}, which must be from 0 to {size - 1}.")
     store: Any = HashStore() if fake else world.get_group_store()
     try:  # a user's store keeps its timeout, and its calls do not wait for ours
         client = StoreClient(second_connection(store))

@@ -4,7 +4,7 @@ import pytest
 
 import pgregistry
 from pgregistry import ConfigError
-from pgregistry.settings.launcher import read, rendezvous_address, world_size
+from pgregistry.settings.launcher import alone, local_rank, read, rendezvous_address, world_size
 
 SLURM = {"SLURM_PROCID": "5", "SLURM_NTASKS": "16", "SLURM_LOCALID": "1", "SLURM_NTASKS_PER_NODE": "4"}
 OPEN_MPI = {
@@ -122,3 +122,25 @@ def test_init_names_a_port_that_cannot_be_one(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError) as raised:
         pgregistry.init()
     assert str(raised.value) == "MASTER_PORT = '99999999' (environment) must be a whole number from 1 to 65535."
+
+
+@pytest.mark.parametrize("environ", [{}, {"SLURM_NTASKS": "1"}, {"RANK": ""}])
+def test_a_process_whose_launcher_is_not_there_is_alone(environ: dict[str, str]) -> None:
+    launch = alone(environ)
+    assert (launch.rank, launch.world_size, launch.local_rank) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("environ", [{"WORLD_SIZE": "8"}, {"RANK": "0"}, {"SLURM_NTASKS": "8"}, {"PMI_SIZE": "2"}])
+def test_half_of_a_launchers_variables_is_refused_by_name(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        alone(environ)
+    first, second = str(raised.value).splitlines()
+    assert first.startswith(f"{next(iter(environ))} (environment) must be set together with the other variables of a ")
+    assert second.endswith(f"or unset {next(iter(environ))} for a world of 1.")
+
+
+def test_the_local_rank_in_a_world_that_exists_is_the_launchers_if_the_ranks_are() -> None:
+    assert local_rank(TORCHRUN, 5, 16) == 1
+    assert local_rank(TORCHRUN, 5, 8) is None
+    assert local_rank({}, 0, 1) is None
+    assert local_rank(TORCHRUN | {"RANK": "x"}, 5, 16) is None

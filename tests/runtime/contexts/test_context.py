@@ -1,5 +1,6 @@
 """The context that `init()` returns: the modes of a rank, seeds, and how it ends."""
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -44,6 +45,35 @@ def test_seeds_are_equal_on_ranks_that_share_a_position_and_differ_along_the_mod
         assert [answer[mode] for answer in found] == [by_position[at] for at in position]
         assert len(set(by_position.values())) == len(by_position)
     assert len({seed for answer in found for seed in answer.values()}) == 2 + 2 + 2 + 1
+
+
+def formula(plan: pgregistry.Plan, rank: int, modes: tuple[str, ...], base: int) -> int:
+    """Return the seed by the formula of the documentation."""
+    position = 0
+    for mode in sorted(modes):
+        groups = [group for group in plan[mode].groups]  # noqa: C416
+        position = position * max(map(len, groups)) + next(group for group in groups if rank in group).index(rank)
+    digest = hashlib.blake2b("/".join([str(base), *sorted(modes)]).encode(), digest_size=4).digest()
+    return (int.from_bytes(digest, "big") + position) % 2**32
+
+
+ASKED = [(), ("tensor",), ("pipe", "tensor"), ("tensor", "pipe"), ("data", "nettest"), ("data", "pipe", "tensor")]
+
+
+def seeds_of_several() -> list[int]:
+    with pgregistry.init(tensor=2, pipe=2, nettest=3) as context:
+        with pytest.raises(ConfigError, match=r"^seed\(\) has base='1'; it must be a whole number\.$"):
+            context.seed("data", base="1")  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="There is no mode 'tensr'"):
+            context.seed("data", "tensr", base=1)
+        return [context.seed(*modes, base=-7) for modes in ASKED]
+
+
+def test_seeds_of_several_modes_are_equal_at_one_position_of_all_and_else_different() -> None:
+    found, plan = run_ranks(8, seeds_of_several), pgregistry.plan(8, tensor=2, pipe=2, nettest=3)
+    assert found == [[formula(plan, rank, modes, -7) for modes in ASKED] for rank in range(8)]
+    different = [len({answer[index] for answer in found}) for index in range(len(ASKED))]
+    assert different == [1, 2, 4, 4, 6, 8]
 
 
 def leave_an_existing_world_alone() -> Any:
