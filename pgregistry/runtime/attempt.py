@@ -78,7 +78,8 @@ class Attempt:
             else:
                 outcome = plan, load_plugins(plan, settings, problems)
             check_expected(outcome[0], settings.run.get("expect"))
-            check_buildable(outcome[0], _strategy(process, options), _defaults(backend, options))
+            if not process.fake:
+                check_buildable(outcome[0], _strategy(process, options), _defaults(backend, options))
         except BaseException as error:
             outcome = error
         return Attempt(outcome, ranks, options, backend, _defaults(backend, options))

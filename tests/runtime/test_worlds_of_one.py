@@ -63,7 +63,9 @@ def start_fake(rank: int, size: int) -> None:
 def dry_run(build: str) -> Any:
     os.environ["PGREGISTRY_BUILD"] = build
     start_fake(5, 1024)
-    half = Mode("half", over=Split(WORLD, inner="half", size=2), backend="gloo")
+    half = Mode(
+        "half", over=Split(WORLD, inner="half", size=2), backend="nccl", options={"is_high_priority_stream": True}
+    )
     with pgregistry.init(extra=[half], tensor=8, pipe=4, cpu=True, within=range(512)) as context:
         for mode in context:
             dist.all_reduce(torch.ones(1), group=context[mode].group)
