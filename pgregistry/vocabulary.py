@@ -91,7 +91,7 @@ class Split:
         inner, outer: Both `Part`s.
     """
 
-    __slots__ = ("inner", "of", "outer", "ragged", "size")
+    __slots__ = ("_key", "inner", "of", "outer", "ragged", "size")
 
     inner: Part
     outer: Part
@@ -119,16 +119,14 @@ class Split:
             raise PluginError(f"{what} has size={size!r} and ragged=True; it must split WORLD then.")
         self.inner = Part(self, "inner", inner)
         self.outer = Part(self, "outer", outer)
-
-    def _key(self) -> tuple[object, ...]:
-        return (frozenset(map(_identity, self.of)), self.inner.name, self.outer.name, self.ragged)
+        self._key = (frozenset(map(_identity, self.of)), inner, outer, self.ragged)
 
     def __eq__(self, other: object) -> bool:
         """Return True if the other is the same declaration: `size`, its default, may be given in one of them alone."""
-        return isinstance(other, Split) and self._key() == other._key()
+        return isinstance(other, Split) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(self._key)
 
     def __repr__(self) -> str:
         of = self.of[0] if len(self.of) == 1 else self.of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def trained() -> tuple[list[int], list[float]]:
         return list(context["shard"].ranks), held.full_tensor().flatten().tolist()
 
 
+@pytest.mark.slow  # importing FSDP takes long on eight ranks
 def test_fsdp2_shards_inside_hosts_and_sums_over_all_of_data(run_ranks: Any) -> None:
     import torch
 
@@ -81,3 +83,27 @@ def test_fsdp2_shards_inside_hosts_and_sums_over_all_of_data(run_ranks: Any) -> 
     for rank, (shard, weights) in enumerate(run_ranks(8, trained, world=False)):
         assert shard == [rank & ~2, rank | 2]
         assert weights == pytest.approx(expected)
+
+
+def with_local_world_size(modes: list[Mode], own: list[int]) -> str:
+    """Return what becomes of `init` on a rank that is told of hosts of another size."""
+    os.environ["LOCAL_WORLD_SIZE"] = str(own[int(os.environ["RANK"])])
+    try:
+        with pgregistry.init(only=["data"], extra=modes, backend="gloo") as context:
+            return str(context.plan.ranks_per_host)
+    except pgregistry.PgregistryError as error:
+        return str(error)
+
+
+def test_unequal_hosts_are_refused_on_every_rank_if_a_mode_needs_them_and_else_no_matter(run_ranks: Any) -> None:
+    assert run_ranks(4, with_local_world_size, [], [1, 3, 3, 3], world=False) == ["1", "3", "3", "3"]
+    texts = set(run_ranks(4, with_local_world_size, MODES, [1, 2, 2, 2], world=False))
+    assert len(texts) == 1
+    text = texts.pop()
+    assert "size shard:" in text
+    assert "ranks 1-3: 2 (ranks_per_host, LOCAL_WORLD_SIZE)" in text
+    assert "rank 0: 1 (ranks_per_host, LOCAL_WORLD_SIZE)" in text
+    alone, *others = run_ranks(4, with_local_world_size, MODES, [1, 3, 3, 3], world=False)
+    assert all(text.startswith("shard = HOST must have an equal share on each host") for text in others)
+    assert "no error" in alone
+    assert others[0].splitlines()[0] in alone
