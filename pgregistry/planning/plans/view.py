@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import islice
 from typing import Final
 
@@ -61,7 +62,7 @@ class PlanView:
         plan = self.plan
         head = html_table(["size", ""], [line.split(" = ", 1) for line in origins(plan, self.mode)])
         tail = f"<p>fingerprint {plan.fingerprint}</p>"
-        return f"<p>{world(plan)}</p>{head}{html_table(self.columns(), self.rows())}{tail}"
+        return f"<p>{escape(world(plan))}</p>{head}{html_table(self.columns(), self.rows())}{tail}"
 
     def columns(self) -> list[str]:
         """Return the heads of the columns."""
