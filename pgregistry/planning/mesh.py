@@ -121,7 +121,8 @@ class Mesh:
             runs = []
         if len(runs) > 1:
             raise PluginError(f"mode {mode.name!r} is over two ragged splits, which have no closed form; use groups=.")
-        where = pin((self._cuts.factors(name)[0], position) for name, position in mode.where.items())
+        pinned = ((self._cuts.factors(name)[0], position) for name, position in mode.where.items())
+        where = pin(pinned) if mode.where else ()
         return Layout(self.world_size, merge(factors), runs[0] if runs else None, mode.at, where)
 
     def _check_declared(self, references: Iterable[Reference]) -> None:

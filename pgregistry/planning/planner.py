@@ -231,6 +231,8 @@ class Planner:
             giver, answered = plugin, dict(given)
         table = self._settings.modes.get(mode.name, {})
         run = {key.removeprefix(OPTION): one.value for key, one in table.items() if key.startswith(OPTION)}
+        if not answered and not run:
+            return mode
         said = {**own, **run} if answered else None
         return replace(mode, options={**own, **answered, **run}, said_options=said)
 
