@@ -56,7 +56,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":  # reading the metadata takes a while
-        from importlib.metadata import version
+        from pgregistry.registry.distributions import core_version
 
-        return version("pgregistry")
+        return core_version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,9 +21,13 @@ from pgregistry.cli.plugins.installed import plugins_command
 from pgregistry.cli.plugins.new import new_command
 from pgregistry.cli.proof.check import check_command
 from pgregistry.cli.proof.smoke import smoke_command
+from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import PgregistryError, Problems
+from pgregistry.registry.distributions import core_version
 from pgregistry.registry.manager import Registry
+from pgregistry.registry.plugin import plugin_error
 from pgregistry.settings.tracing import tracing
+from pgregistry.values import shown
 
 
 class PluggableGroup(click.Group):
@@ -36,7 +40,7 @@ class PluggableGroup(click.Group):
         if self._loaded:
             return
         self._loaded = True
-        with tracing():
+        with tracing(), printing_to_stderr():
             registry = Registry.read(Problems())  # a command of pgregistry reports what is wrong with the settings
             failures = [str(status.error) for status in registry.statuses if status.error]
             for plugin in registry.active:
@@ -46,8 +50,11 @@ class PluggableGroup(click.Group):
                 except PgregistryError as error:
                     failures.append(str(error))
                 if taken := [name for name in before if self.commands.get(name) is not before[name]]:
-                    failures.append(f"{plugin} has a command {taken[0]!r}, but that name is taken.")
+                    failures.append(str(plugin_error(f"{plugin} has a command {taken[0]!r}, which is taken.", plugin)))
                     self.commands.update(before)
+                for name in [name for name, one in self.commands.items() if not isinstance(one, click.Command)]:
+                    text = f"{plugin} has a command {name!r}, which is {shown(self.commands.pop(name))}."
+                    failures.append(str(plugin_error(text, plugin)))
         self._failures = tuple(failures)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -65,17 +72,27 @@ class PluggableGroup(click.Group):
         """Write one line for each plugin that failed to add its commands."""
         super().format_epilog(ctx, formatter)
         for failure in self._failures:
-            formatter.write(f"\nNot available: {failure.splitlines()[0]}\n")
+            what, *more = failure.splitlines()
+            formatter.write(f"\nNot available: {what}{f' ({more[-1]})' if more else ''}\n")
 
 
 def make_cli() -> click.Group:
     """Return the command line, without the commands of plugins."""
     about = "Plan, try out and inspect the process groups of a distributed PyTorch run."
     cli = PluggableGroup("pgregistry", help=about, context_settings={"help_option_names": ["-h", "--help"]})
-    click.version_option(package_name="pgregistry", message="%(prog)s %(version)s", help="Print the version.")(cli)
+    version = click.Option(
+        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+    )
+    cli.params.append(version)
     for command in (plan_command, diff_command, smoke_command, plugins_command, check_command, new_command):
         cli.add_command(command)
     return cli
+
+
+def _version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        click.echo(f"pgregistry {core_version()}")
+        context.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

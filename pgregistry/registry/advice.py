@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pgregistry.errors import listing
 from pgregistry.registry.discovery import GROUPS, plugins_of
@@ -19,6 +20,8 @@ from pgregistry.registry.distributions import (
     normalized,
 )
 from pgregistry.registry.plugin import InstalledPlugin
+
+NOTHING: Final = "No mode plugins are installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def hidden(name: str) -> str:
     return "".join(f" {one.why}" for one in passed_over() if name in one.plugins)
 
 
-def nothing_installed(what: str = "No mode plugins are installed") -> str:
+def nothing_installed(what: str) -> str:
     """Return that the core runs without its metadata, and what to do."""
     folder = Path(__file__).parents[2]
     where = f"pgregistry is imported from {folder / 'pgregistry'} without being installed"

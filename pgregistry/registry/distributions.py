@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
+from itertools import chain
 from typing import Any, Final
 
 log = logging.getLogger("pgregistry.plan")
@@ -70,7 +71,7 @@ class InstalledDistribution:
                 log.debug("%s of %s cannot be read: %s", file, self.info, error)
                 continue
             if data:
-                return _header(data.decode("utf-8", "replace"))
+                return _header(data)
         return {}
 
     @property
@@ -90,7 +91,10 @@ class InstalledDistribution:
             Exception: whatever the finder of another raises; an OSError of a folder's file.
         """
         if self._foreign is not None:
-            text = self._foreign.read_text(file)
+            try:
+                text = self._foreign.read_text(file)
+            except UnicodeDecodeError as error:
+                return error.object
             return None if text is None else text.encode("utf-8", "surrogatepass")[:most]
         try:
             opened = os.open(f"{self.info}/{file}" if file else self.info, _FLAGS)
@@ -155,19 +159,16 @@ def _in_folder(entry: str) -> Iterator[InstalledDistribution]:
         yield from _found_by(MetadataPathFinder.find_distributions, DistributionFinder.Context(path=[entry]))
         return
     before = os.path.join(entry, "")
+    by_name: dict[str, list[InstalledDistribution]] = {}
     for child in children:
         if child[-5:].lower() == "-info" and child[-10:].lower().endswith((".dist-info", ".egg-info")):
-            yield InstalledDistribution(before + child, _key_of_folder(child))
-
-
-def _key_of_folder(child: str) -> str | None:
-    """Return the normalized name that a folder such as `Ring-0.1.dist-info` has."""
-    if not child.endswith((".dist-info", ".egg-info")):
-        return None
-    name = child.rpartition(".")[0].partition("-")[0].lower()
-    if "." in name or "__" in name:
-        name = normalized(name) if name.strip(".") else ""
-    return name or None
+            base = child.rpartition(".")[0]
+            stem = base.partition("-")[0]
+            name = normalized(stem) if "." in stem or "__" in stem else stem.lower()
+            # In these cases importlib takes the name in the metadata instead.
+            usual = child.endswith((".dist-info", ".egg-info")) and stem and base.strip(".")
+            by_name.setdefault(name, []).append(InstalledDistribution(before + child, name if usual else None))
+    yield from chain.from_iterable(by_name.values())
 
 
 def _found_by(search: Callable[..., Iterable[Distribution]], context: object) -> Iterator[InstalledDistribution]:
@@ -190,10 +191,11 @@ def _place(one: Any) -> tuple[str, str | None]:
         return info, None
 
 
-def _header(text: str) -> dict[str, list[str]]:
+def _header(data: bytes) -> dict[str, list[str]]:
     """Return the fields up to the first empty line, as the e-mail format of metadata has them."""
     fields: dict[str, list[str]] = {}
-    for line in re.split(r"\r\n?|\n", text):
+    head = data.partition(b"\n\n")[0].partition(b"\n\r\n")[0]  # what follows is longer
+    for line in re.split(r"\r\n?|\n", head.decode("utf-8", "replace")):
         if line[:1] in (" ", "\t"):
             continue  # of a field that is not needed
         name, colon, value = line.partition(":")

@@ -66,7 +66,7 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
         return PluginStatus(installed, error=failure(installed, f"{installed.broken}"))
     if installed.given is not None:
         return PluginStatus(installed, error=register(installed, installed.given, manager))
-    new, before, torch = point.module not in sys.modules, _settings(), "torch" in sys.modules
+    torch, before = "torch" in sys.modules, None if point.module in sys.modules else _settings()
     begun = time.perf_counter()
     error: PluginError | None = None
     try:
@@ -80,7 +80,7 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
             error = failure(installed, f"does not load: {describe(raised)}")
             error.__cause__ = raised
     seconds = time.perf_counter() - begun
-    if new and _settings() != before:
+    if before is not None and _settings() != before:
         _undo(before)
         log.warning("%s sets PGREGISTRY… in os.environ at import, which is undone: the user sets these.", installed)
     error = error or register(installed, plugin, manager)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing, text_of
-from pgregistry.registry.advice import hidden, known_as, nothing_installed
+from pgregistry.registry.advice import NOTHING, hidden, known_as, nothing_installed
 from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover, with_named
 from pgregistry.registry.distributions import ENTRY_POINTS
 from pgregistry.registry.loading import HOOKS, HookManager, load
@@ -64,14 +64,17 @@ class Registry:
         """
         settings, manager = settings or read_settings(problems, **sources), HookManager()
         found = with_named(discover() if found is None else found, settings, problems)
-        on = [installed for installed in found if switched_off(installed, settings) is None]
+        on: dict[str, list[InstalledPlugin]] = {}
+        for installed in found:
+            if switched_off(installed, settings) is None:
+                on.setdefault(installed.plugin.name, []).append(installed)
         statuses = []
         for installed in found:
             log.debug("%s found in %s", installed, installed.folder or "nowhere")
             reason = switched_off(installed, settings)
             if reason is not None:
                 status = PluginStatus(installed, reason)
-            elif error := _clash(installed, on):
+            elif error := _clash(installed, on[installed.plugin.name]):
                 status = PluginStatus(installed, error=error)
             else:
                 status = load(installed, manager)
@@ -86,7 +89,7 @@ class Registry:
             if status.error:
                 problems.add(status.error)
         if not self.statuses and not self.settings.extra:
-            problems.add(PluginError(nothing_installed()))
+            problems.add(PluginError(self.incomplete()))
         else:
             self.check_names(problems)
 
@@ -104,9 +107,13 @@ class Registry:
 
     def missing(self, name: str) -> str:
         """Return why nothing has a name, as far as it lies at what is installed; it begins with a space."""
-        if self.statuses and all(status.installed.plugin.distribution != "pgregistry" for status in self.statuses):
-            return " " + nothing_installed("None of the bundled plugins is installed")
-        return hidden(name)
+        return f" {self.incomplete()}" if self.statuses and self.incomplete() else hidden(name)
+
+    def incomplete(self) -> str:
+        """Return that the bundled plugins are not installed, and what to do; nothing if they are."""
+        if any(status.installed.plugin.distribution == "pgregistry" for status in self.statuses):
+            return ""
+        return nothing_installed("None of the bundled plugins is installed" if self.statuses else NOTHING)
 
     def implementing(self, hook: str) -> list[str]:
         """Return the names of the active plugins that implement a hook."""
@@ -200,10 +207,9 @@ def switched_off(installed: InstalledPlugin, settings: Settings) -> str | None:
     return None
 
 
-def _clash(installed: InstalledPlugin, on: Sequence[InstalledPlugin]) -> PluginError | None:
-    """Return the error if another plugin that is on has the same name."""
+def _clash(installed: InstalledPlugin, same: Sequence[InstalledPlugin]) -> PluginError | None:
+    """Return the error if more than one plugin that is on has this name."""
     name = installed.plugin.name
-    same = [other for other in on if other.plugin.name == name]
     if len(same) == 1:
         return None
     plugins = [other.plugin for other in same]

@@ -41,6 +41,7 @@ class Subject:
         sizes: Values to try for each size, in all combinations. None chooses some.
         worlds: The world sizes to plan.
         only: The plugins to be on, for a plugin that cannot be on beside all others.
+        enable: Other plugins to be on that are off when installed.
         partial: The modes that may leave ranks out. None allows it to modes with `at`, `where` or `groups`.
         expected: Returns the groups of a mode as its author worked them out, or None.
         run_ranks: Starts local ranks.
@@ -50,6 +51,7 @@ class Subject:
     sizes: Mapping[str, Sequence[int]] | None = None
     worlds: Sequence[int] = WORLDS
     only: Sequence[str] | None = None
+    enable: Sequence[str] = ()
     partial: Collection[str] | None = None
     expected: Callable[[str, Plan], Iterable[Sequence[int]] | None] = _no_expectation
     run_ranks: Callable[..., list[Any]] = run_ranks
@@ -66,7 +68,7 @@ class Subject:
     @cached_property
     def switches(self) -> dict[str, list[str]]:
         """Return the switches that turn the plugin on, and others off that do not load."""
-        on = {"enable": [self.plugin], **({} if self.only is None else {"only": list(self.only)})}
+        on = {"enable": [self.plugin, *self.enable], **({} if self.only is None else {"only": list(self.only)})}
         broken = [one.installed.plugin.name for one in self._load(on).statuses if one.error]
         return {**on, "disable": [name for name in broken if name != self.plugin]}
 

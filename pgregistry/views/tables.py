@@ -13,7 +13,9 @@ from typing import Final
 GAP: Final = 3
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = (), width: int = 0) -> str:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str] | str], *, right: Sequence[str] = (), width: int = 0
+) -> str:
     """Return a table without a frame. Cells are folded between words to fit `width`, but no word is ever cut.
 
     >>> print(table(["mode", "over"], [["model", "pipe, tensor"]]))
@@ -26,19 +28,23 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Seque
 
     Args:
         columns: The heads of the columns.
-        rows: The cells of each row, one for each column.
+        rows: The cells of each row, one for each column; a text is a line of its own.
         right: The columns that are aligned to the right.
         width: The width to fit; 0 for no width. A table whose words need more is wider.
     """
-    cells = [columns, *rows]
+    lines = [columns, *rows]
+    cells = [row for row in lines if not isinstance(row, str)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     least = [max(len(word) for cell in column for word in cell.split() or [""]) for column in zip(*cells, strict=True)]
     gap = 1 if width and sum(least) + GAP * (len(least) - 1) > width else GAP
     while width and sum(widths) + gap * (len(widths) - 1) > width and widths != least:
         widest = max(range(len(widths)), key=lambda at: (widths[at] > least[at], widths[at]))
         widths[widest] -= 1
-    lines = []
-    for row in cells:
+    folded_lines = []
+    for row in lines:
+        if isinstance(row, str):
+            folded_lines.append(row)
+            continue
         folded = [
             wrap(cell, size, break_long_words=False, break_on_hyphens=False) if len(cell) > size else [cell]
             for cell, size in zip(row, widths, strict=True)
@@ -48,8 +54,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Seque
                 part.rjust(size) if name in right else part.ljust(size)
                 for name, part, size in zip(columns, parts, widths, strict=True)
             )
-            lines.append((" " * gap).join(aligned).rstrip())
-    return "\n".join(lines)
+            folded_lines.append((" " * gap).join(aligned).rstrip())
+    return "\n".join(folded_lines)
 
 
 def terminal_width() -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from typing import Any, Final
 
 import click
 
 from pgregistry.cli.options import OF_PLAN, command_line, option, plan_options
+from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import ORIGIN, SizesCommand, number, split_world_size
 from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.planning.planner import Planner
@@ -63,7 +62,7 @@ def plan_of(
         world_size = launcher.world_size(os.environ)
     if world_size is None:
         raise click.UsageError("WORLD_SIZE is missing, and the environment does not set it.")
-    with tracing(trace), redirect_stdout(sys.stderr):  # a plugin may print; only results go to stdout
+    with tracing(trace), printing_to_stderr():
         planner = Planner.read(world_size, {}, command_line=typed, problems=problems)
         _check_wanted(planner, world_size, mode, rank)
         plan = planner.plan()
@@ -92,7 +91,11 @@ def _check_wanted(planner: Planner, world_size: int, mode: str | None, rank: int
     """Add to the problems of the plan a mode and a rank that it does not have."""
     modes = [one.mode.name for one in planner.declarations.modes]
     if mode is not None and mode not in modes:
-        planner.problems.add(ConfigError(f"mode: there is no mode {mode!r} ({ORIGIN}). {did_you_mean(mode, modes)}"))
+        off = planner.registry.off.get(mode)
+        hint = (
+            f": plugin {mode!r} is {off}." if off else f". {did_you_mean(mode, modes)}{planner.registry.missing(mode)}"
+        )
+        planner.problems.add(ConfigError(f"mode: there is no mode {mode!r} ({ORIGIN}){hint}"))
     if rank is not None and not 0 <= rank < world_size:
         ranks = f"the ranks are 0 to {world_size - 1}"
         planner.problems.add(ConfigError(f"rank: {rank} is out of range ({ORIGIN}): {ranks}."))

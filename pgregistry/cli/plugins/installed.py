@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
+from textwrap import TextWrapper
 from typing import Any
 
 import click
 
 from pgregistry.cli.options import command_line, plan_options
+from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.plans.document import dumps
 from pgregistry.planning.references import default_sizes
+from pgregistry.registry.advice import passed_over
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import PluginStatus
 from pgregistry.settings.tracing import tracing
@@ -20,50 +25,83 @@ from pgregistry.views.tables import table, terminal_width
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @plan_options("enable", "disable", "only", "plugins", "config")
 def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
-    """Show which plugins are installed, which are on, and why not."""
+    """Show which plugins are installed and where, which are on, and why not."""
     problems, names = Problems(), Problems()
-    with tracing(trace):
+    with tracing(trace), printing_to_stderr():
         registry = Registry.read(problems, command_line=command_line((), options, problems))
         registry.check_names(names)
         rows = [_row(registry, status) for status in registry.statuses]
     if as_json:
         click.echo(dumps(rows))
     else:
-        _show(rows)
+        click.echo("\n".join(_lines(rows)))
     for several in (problems, names):  # the list is complete whatever is wrong with the settings
         try:
             several.raise_any()
         except ConfigError as error:
             click.echo(str(error), err=True)
+    for text in (registry.incomplete(), *(one.why for one in passed_over())):
+        if text:
+            click.echo(text, err=True)
 
 
 def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
-    plugin, name, modes, settings = status.installed.plugin, status.name, None, None
+    installed, name, modes, settings = status.installed, status.name, None, None
     reason = str(status.error) if status.error else status.reason
     if name == "active":
         try:
-            modes, settings = registry.modes(plugin), registry.settings_of(plugin)
+            modes, settings = registry.modes(installed.plugin), registry.settings_of(installed.plugin)
         except PgregistryError as error:
             name, reason = "failed", str(error)
     return {
-        "name": plugin.name,
+        "name": installed.plugin.name,
         "modes": None if modes is None else [mode.name for mode in modes],
         "sizes": None if modes is None else default_sizes(modes),
         "settings": None if settings is None else {one.name: one.default for one in settings},
-        "distribution": plugin.distribution,
-        "version": plugin.version,
+        "distribution": installed.plugin.distribution,
+        "version": installed.plugin.version,
+        "path": installed.folder,
+        "entry_point": installed.entry_point.value if installed.entry_point else None,
         "status": name,
         "reason": reason,
+        "import_seconds": status.import_seconds,
+        "imports_torch": status.imports_torch,
     }
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
-    lines = []
-    for row in rows:
-        modes = "—" if row["modes"] is None else ", ".join(row["modes"])
-        sizes = "—" if row["sizes"] is None else ", ".join(f"{name}={size}" for name, size in row["sizes"].items())
-        reason = row["reason"].splitlines()[0] if row["reason"] else ""
-        distribution = f"{row['distribution']} {row['version']}"
-        lines.append([row["name"], modes, sizes, distribution, row["status"], reason])
-    columns = ("plugin", "modes", "sizes", "distribution", "status", "reason")
-    click.echo(table(columns, lines, width=terminal_width()))
+def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the plugins by distribution, each with the reason why it is off below it."""
+    cells: list[tuple[str, ...] | str] = []
+    width = terminal_width()
+
+    def distribution(row: dict[str, Any]) -> str:
+        return (
+            f"{row['distribution']} {row['version']}, in {row['path']}"
+            if row["distribution"]
+            else "not installed, named by plugins="
+        )
+
+    for heading, of_it in groupby(sorted(rows, key=distribution), distribution):
+        cells += ["", heading]
+        for row in of_it:
+            modes = "—" if row["modes"] is None else ", ".join(row["modes"])
+            sizes = "—" if row["sizes"] is None else ", ".join(f"{name}={size}" for name, size in row["sizes"].items())
+            cells.append((row["name"], row["status"], _cost(row), modes, sizes, row["entry_point"] or "—"))
+            for line in (row["reason"] or "").splitlines():
+                cells.append(_indented(line, width))
+    yield table(("plugin", "status", "import", "modes", "sizes", "entry point"), cells, width=width)
+
+
+def _cost(row: dict[str, Any]) -> str:
+    seconds = row["import_seconds"]
+    if seconds is None:
+        return "—"
+    time = f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    return f"{time} with torch" if row["imports_torch"] else time
+
+
+def _indented(line: str, width: int) -> str:
+    if not width:
+        return f"    {line}"
+    words = TextWrapper(width, "    ", "      ", break_long_words=False, break_on_hyphens=False)
+    return words.fill(line)

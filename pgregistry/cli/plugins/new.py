@@ -8,7 +8,6 @@ import logging
 import re
 from dataclasses import dataclass
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -18,6 +17,7 @@ import click
 from pgregistry.cli.options import trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems, listing
 from pgregistry.planning.references import default_sizes
+from pgregistry.registry.distributions import UNKNOWN, core_version
 from pgregistry.registry.manager import Registry
 from pgregistry.settings.options import RESERVED
 from pgregistry.settings.tracing import tracing
@@ -86,7 +86,7 @@ def new_command(name: str, trace: bool | None, **kinds: bool) -> None:
         "kind": kind,
         "distribution": folder.name,
         "title": "".join(word.title() for word in name.split("_")),
-        "version": ".".join(version("pgregistry").split(".")[:2]),
+        "version": ".".join(core_version().replace(UNKNOWN, "0").split(".")[:2]),
         "about": made.about,
         "groups": made.groups,
         "size": f", {name}=2" if made.sized else "",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
-from contextlib import redirect_stdout, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from pgregistry.cli.options import trace_option
+from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
 from pgregistry.planning.planner import Planner
 from pgregistry.registry.manager import Registry
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--only", metavar="A,B", help="The plugins to use, for one that cannot be on beside all others.")
+@click.option("--enable", metavar="A,B", help="Plugins to switch on beside those that are on when installed.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the properties that fail, and no others.")
 @trace_option
-def check_command(names: tuple[str, ...], only: str | None, quiet: bool, trace: bool | None) -> None:
+def check_command(
+    names: tuple[str, ...], only: str | None, enable: str | None, quiet: bool, trace: bool | None
+) -> None:
     """Check the properties of the plugins named, or of all that are on.
 
     Each property is checked at many world sizes without torch. Then one plan is built on local
@@ -34,14 +38,18 @@ def check_command(names: tuple[str, ...], only: str | None, quiet: bool, trace: 
     from pgregistry.testing.subject import Subject
 
     beside = (only or "").replace(",", " ").split() or None
+    also = (enable or "").replace(",", " ").split()
     with LocalRanks() as ranks:
-        subjects = [Subject(name, only=beside, run_ranks=ranks.run) for name in dict.fromkeys(names or _installed())]
+        subjects = [
+            Subject(name, only=beside, enable=also, run_ranks=ranks.run)
+            for name in dict.fromkeys(names or _installed(also))
+        ]
         problems = Problems()
         for subject in subjects:
             with problems.collecting():
                 _ = subject.found
         problems.raise_any()
-        with tracing(trace), redirect_stdout(sys.stderr):
+        with tracing(trace), printing_to_stderr():
             for subject in subjects if log.isEnabledFor(logging.DEBUG) else ():
                 with suppress(PgregistryError):  # a property reports it
                     Planner.read(8, subject.keywords(8, {}), environ={}).plan()
@@ -52,10 +60,11 @@ def check_command(names: tuple[str, ...], only: str | None, quiet: bool, trace: 
     click.echo("every property holds" if quiet else "\nevery property holds")
 
 
-def _installed() -> list[str]:
+def _installed(enable: Sequence[str]) -> list[str]:
     """Return the names of the plugins that are on, and of those that fail."""
     problems = Problems()
-    registry = Registry.read(problems)
+    with printing_to_stderr():
+        registry = Registry.read(problems, keywords={"enable": enable})
     problems.raise_any()
     names = [status.installed.plugin.name for status in registry.statuses if status.name != "disabled"]
     if not names:
@@ -73,7 +82,7 @@ def _check(subject: Subject, quiet: bool) -> int:
     if not quiet:
         click.echo(head)
     for one in PROPERTIES:
-        with redirect_stdout(sys.stderr):  # a plugin may print
+        with printing_to_stderr():  # a plugin may print
             wrong = one.wrong(subject)
         if quiet and wrong and not failed:
             click.echo(head)
