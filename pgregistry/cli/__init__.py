@@ -50,7 +50,9 @@ class PluggableGroup(click.Group):
                 except PgregistryError as error:
                     failures.append(str(error))
                 if taken := [name for name in before if self.commands.get(name) is not before[name]]:
-                    failures.append(str(plugin_error(f"{plugin} has a command {taken[0]!r}, which is taken.", plugin)))
+                    failures.append(
+                        str(plugin_error(f"{plugin} has a command {taken[0]!r}, but that name is taken.", plugin))
+                    )
                     self.commands.update(before)
                 for name in [name for name, one in self.commands.items() if not isinstance(one, click.Command)]:
                     text = f"{plugin} has a command {name!r}, which is {shown(self.commands.pop(name))}."

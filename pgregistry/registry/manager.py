@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -80,7 +79,7 @@ class Registry:
                 status = load(installed, manager)
             statuses.append(status)
             if log.isEnabledFor(logging.DEBUG):
-                _log_below(_became(status))
+                _log_below(str(status))
         return cls(settings, tuple(statuses), manager)
 
     def check(self, problems: Problems) -> None:
@@ -256,15 +255,6 @@ def _kind(value: object, name: str) -> str:
     files = [code.co_filename for code in codes if code and not code.co_filename.startswith("<")]
     other = f"a {name} of another copy of pgregistry ({files[0] if files else kind.__module__})"
     return f"{other}. This one is {Path(__file__).parents[1]}"
-
-
-def _became(status: PluginStatus) -> str:
-    """Return what became of a plugin, for the trace."""
-    if status.error or status.reason:
-        return f"failed: {status.error}" if status.error else f"off: {status.reason}"
-    module = status.installed.entry_point.module if status.installed.entry_point else ""
-    file = getattr(sys.modules.get(module), "__file__", None) or module
-    return f"on: {file}" + (f", which imports torch, in {status.import_seconds:.2f} s" if status.imports_torch else "")
 
 
 def _log_below(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from dataclasses import dataclass, field
 
 from pgregistry.errors import PluginError
@@ -105,3 +106,10 @@ class PluginStatus:
     def name(self) -> str:
         """Return `active`, `disabled` or `failed`."""
         return "failed" if self.error else "disabled" if self.reason else "active"
+
+    def __str__(self) -> str:
+        if self.error or self.reason:
+            return f"failed: {self.error}" if self.error else f"off: {self.reason}"
+        module = self.installed.entry_point.module if self.installed.entry_point else ""
+        file = getattr(sys.modules.get(module), "__file__", None) or module
+        return f"on: {file}" + (f", which imports torch, in {self.import_seconds:.2f} s" if self.imports_torch else "")
