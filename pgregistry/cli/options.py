@@ -6,15 +6,13 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import IO, Any, Final, TypeVar
 
 import click
 
-from pgregistry.cli.words import ORIGIN
-from pgregistry.errors import PgregistryError, PlanMismatch, Problems
+from pgregistry.errors import PgregistryError, PlanMismatch
 from pgregistry.settings.options import OPTIONS, TEXT_OPTIONS
-from pgregistry.settings.sources import assignments, parameter
 
 log = logging.getLogger("pgregistry.cli")
 
@@ -52,15 +50,6 @@ def plan_options(*names: str) -> Callable[[F], F]:
         return command
 
     return add
-
-
-def command_line(pairs: Iterable[tuple[str, str]], options: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """Return NAME=SIZE pairs and options as keywords of `pgregistry.init`; an empty option counts as not given."""
-    values = assignments(pairs, ORIGIN, problems)
-    for name, given in options.items():
-        text = ",".join(given) if isinstance(given, tuple) else given
-        values[name] = parameter(name, text) if isinstance(text, str) and text else text or None
-    return values
 
 
 def exit_status(command: Callable[[], object]) -> int:

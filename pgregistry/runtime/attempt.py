@@ -54,10 +54,11 @@ class Attempt:
         keywords: Mapping[str, Any],
         options: InitOptions,
         command_line: Mapping[str, Any] | None,
+        problems: Problems,
         plan: Plan | None = None,
     ) -> Attempt:
         """Plan, or take the plan that is given, and keep whatever that raises, an interrupt too."""
-        backend, problems = accelerator_backend(), Problems()
+        backend = accelerator_backend()
         ranks: Sequence[int] = range(process.world_size)
         outcome: tuple[Plan, Registry] | BaseException
         try:

@@ -29,6 +29,7 @@ def init(
     hosts: Iterable[Iterable[int]] | str | None = None,
     hosts_per_domain: int | None = None,
     require: Sequence[str] = (),
+    args: Sequence[str] = (),
     plan: Plan | None = None,
     expect: str | os.PathLike[str] | None = None,
     backend: str | None = None,
@@ -60,6 +61,7 @@ def init(
         hosts: The ranks of each host.
         hosts_per_domain: The number of hosts in one domain.
         require: Distributions that must be installed.
+        args: Words as on the command line of pgregistry, such as `sys.argv[1:]`: tensor=2, --order data,tensor.
         plan: Build this plan, of `plan`, `plan_modes` or `Plan.from_json`. What shapes a plan comes with it: sizes,
             settings, order, switches and the like must not be given. The environment and a file are read for the
             parameters of the run alone.
@@ -82,4 +84,4 @@ def init(
     """
     from pgregistry.runtime.initialize import initialize
 
-    return initialize(keywords(locals()), plan=plan)
+    return initialize(keywords(locals()), args=args, plan=plan)

@@ -16,8 +16,9 @@ from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys, watch_outcome
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import ConfigError, PgregistryError
+from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.runtime.arguments import read_arguments
 from pgregistry.runtime.attempt import Attempt
 from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.default_group import leave_world, start_default_group
@@ -29,7 +30,11 @@ _RUNNING: Final = threading.RLock()
 
 
 def initialize(
-    keywords: Mapping[str, Any], *, plan: Plan | None = None, command_line: Mapping[str, Any] | None = None
+    keywords: Mapping[str, Any],
+    *,
+    args: object = (),
+    plan: Plan | None = None,
+    command_line: Mapping[str, Any] | None = None,
 ) -> ParallelContext:
     """Do what `init` does, with the settings of a command line too; only the first rank traces.
 
@@ -41,12 +46,14 @@ def initialize(
             "init() is running in another thread of this process. Call init() from one thread at a time: the other "
             "ranks could not tell the two apart."
         )
+    problems = Problems()
     try:
+        command_line = {**read_arguments(args, problems), **(command_line or {})}
         options = InitOptions.before_reading(keywords, command_line)
         wait_for_given_up(options.agree_timeout / 2)  # the other ranks wait for this one as long as that, and longer
         process = find_process(options)
         with tracing(None if process.rank == 0 else False):
-            return _initialize(process, Attempt.at(process, keywords, options, command_line, plan))
+            return _initialize(process, Attempt.at(process, keywords, options, command_line, problems, plan))
     finally:
         _RUNNING.release()
 

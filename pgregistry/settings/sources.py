@@ -121,6 +121,17 @@ def parameter(name: str, text: str) -> Any:
     return bool(value) if name == "cpu" and text in ("0", "1") else value
 
 
+def from_command_line(
+    pairs: Iterable[tuple[str, str]], options: Mapping[str, Any], problems: Problems
+) -> dict[str, Any]:
+    """Return NAME=SIZE pairs and options as keywords of `pgregistry.init`; an empty option counts as not given."""
+    values = assignments(pairs, "command line", problems)
+    for name, given in options.items():
+        text = ",".join(given) if isinstance(given, tuple) else given
+        values[name] = parameter(name, text) if isinstance(text, str) and text else text or None
+    return values
+
+
 def toml_value(text: str) -> Any:
     """Return a value written as in TOML, or the text itself if it is not TOML.
 

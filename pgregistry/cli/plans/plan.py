@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from pgregistry.cli.options import OF_PLAN, command_line, option, plan_options
+from pgregistry.cli.options import OF_PLAN, option, plan_options
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import ORIGIN, SizesCommand, number, split_world_size
 from pgregistry.errors import ConfigError, Problems, did_you_mean
@@ -19,6 +19,7 @@ from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.plans.view import PlanView
 from pgregistry.settings import launcher
+from pgregistry.settings.sources import from_command_line
 from pgregistry.settings.tracing import tracing
 from pgregistry.views.tables import terminal_width
 
@@ -57,7 +58,7 @@ def plan_of(
     """Return the plan of the words and options of a command line, which must have the mode and the rank."""
     world_size, sizes = split_world_size(words)
     problems = Problems()
-    typed = command_line(sizes, options, problems)
+    typed = from_command_line(sizes, options, problems)
     if world_size is None:
         world_size = launcher.world_size(os.environ)
     if world_size is None:

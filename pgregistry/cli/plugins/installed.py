@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pgregistry.cli.options import command_line, plan_options
+from pgregistry.cli.options import plan_options
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.plans.document import dumps
@@ -17,6 +17,7 @@ from pgregistry.planning.references import default_sizes
 from pgregistry.registry.advice import passed_over
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import PluginStatus
+from pgregistry.settings.sources import from_command_line
 from pgregistry.settings.tracing import tracing
 from pgregistry.views.tables import table, terminal_width
 
@@ -28,7 +29,7 @@ def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
     """Show which plugins are installed and where, which are on, and why not."""
     problems, names = Problems(), Problems()
     with tracing(trace), printing_to_stderr():
-        registry = Registry.read(problems, command_line=command_line((), options, problems))
+        registry = Registry.read(problems, command_line=from_command_line((), options, problems))
         registry.check_names(names)
         rows = [_row(registry, status) for status in registry.statuses]
     if as_json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgregistry.cli.options import command_line, exit_status, plan_options
+from pgregistry.cli.options import exit_status, plan_options
 from pgregistry.cli.words import SizesCommand, split_world_size
 from pgregistry.errors import PgregistryError, Problems
 from pgregistry.planning.planner import Planner
@@ -21,6 +21,7 @@ from pgregistry.planning.plans.expectation import check_expected
 from pgregistry.settings import launcher
 from pgregistry.settings.merge import read_settings
 from pgregistry.settings.options import TEXT_OPTIONS
+from pgregistry.settings.sources import from_command_line
 from pgregistry.settings.tracing import tracing
 from pgregistry.views.tables import table, terminal_width
 
@@ -42,7 +43,7 @@ def smoke_command(words: tuple[str, ...], nproc: int | None, trace: bool | None,
     if surplus is not None:
         raise click.UsageError(f"smoke takes its world size from --nproc or the launcher, not from {surplus}.")
     problems = Problems()
-    typed = command_line(sizes, options, problems)
+    typed = from_command_line(sizes, options, problems)
     if nproc is None:
         if launcher.read(os.environ) is None:
             raise click.UsageError("Add --nproc N, or start this command with torchrun.")
