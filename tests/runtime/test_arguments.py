@@ -14,9 +14,7 @@ from pgregistry.runtime.arguments import read_arguments
 
 
 def test_words_are_keywords_as_on_the_command_line() -> None:
-    words = (
-        "tensor=2 --order data,tensor zero1.timeout=60 --disable=a --plugin lab --cpu --disable b --timeout 30"
-    )
+    words = "tensor=2 --order data,tensor zero1.timeout=60 --disable=a --plugin lab --cpu --disable b --timeout 30"
     problems = Problems()
     assert read_arguments(words.split(), problems) == {
         "tensor": "2",
