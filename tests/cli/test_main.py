@@ -38,6 +38,12 @@ from pgregistry.cli import run
         ),
         ("plan 8 --config nowhere.toml", 1, "ConfigError: config = nowhere.toml (command line) cannot be read: No"),
         ("plan 8 --ranks-per-host few", 1, "ConfigError: ranks_per_host = 'few' (command line) must be a whole"),
+        (
+            "plan 8 --hosts 0-3;5-7",
+            1,
+            "ConfigError: hosts (command line) must have each rank from 0 to 7 once; no host",
+        ),
+        ("plan 8 --hosts-per-domain 0", 1, "ConfigError: hosts_per_domain = 0 (command line) must be a whole number"),
         ("plan 8 --require nothing-like-it>=1", 1, "ConfigError: require: 'nothing-like-it>=1' (command line)"),
         ("smoke --nproc 4 tensor=3", 1, "ConfigError: tensor = 3 does not divide world size 4.\n"),
         ("plan", 2, "WORLD_SIZE is missing, and the environment does not set it."),

@@ -33,7 +33,7 @@ def patched(folder: Path) -> Path:
         command = ["git", "apply", *options, "-"]
         return subprocess.run(command, input=patch, cwd=folder, env=environment, capture_output=True, text=True)
 
-    if (folder / "plugins" / "pgregistry_shard.py").exists():  # somebody has followed CONTRIBUTING.md
+    if (folder / "plugins" / "pgregistry_sharding.py").exists():  # somebody has followed CONTRIBUTING.md
         assert apply("--reverse").returncode == 0
     done = apply()
     assert done.returncode == 0, done.stderr
@@ -63,15 +63,15 @@ def test_the_patch_that_adds_a_mode_is_all_that_it_takes(tmp_path: Path) -> None
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    shown = json.loads(python("pgregistry", "plan", "8", "tensor=2", "shard=2", "--json"))
+    shown = json.loads(python("pgregistry", "plan", "8", "tensor=2", "sharding=2", "--json"))
     groups = {mode["name"]: mode["groups"] for mode in shown["modes"]}
-    assert set(groups) - set(EIGHT) >= {"shard"}
-    assert groups["shard"] == [[0, 2], [1, 3], [4, 6], [5, 7]]
+    assert set(groups) - set(EIGHT) >= {"sharding"}
+    assert groups["sharding"] == [[0, 2], [1, 3], [4, 6], [5, 7]]
     assert shown["modes"][0]["distribution"] == "pgregistry"
     same = pgregistry.plan(8, tensor=2, only=EIGHT)
     assert {name: groups[name] for name in EIGHT} == {name: list(map(list, same[name].groups)) for name in EIGHT}
-    added = "plugins/pgregistry_shard.py", "tests/plugins/test_shard.py"
+    added = "plugins/pgregistry_sharding.py", "tests/plugins/test_sharding.py"
     python("ruff", "check", "--no-cache", *added)
     python("ruff", "format", "--no-cache", "--check", *added)
     index = "tests/docs/test_pages.py::test_every_bundled_mode_is_in_the_index_with_its_groups"
-    assert " passed" in python("pytest", "-q", "-p", "no:cacheprovider", "tests/plugins/test_shard.py", index)
+    assert " passed" in python("pytest", "-q", "-p", "no:cacheprovider", "tests/plugins/test_sharding.py", index)
