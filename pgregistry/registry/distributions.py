@@ -106,7 +106,7 @@ class InstalledDistribution:
                 data += (chunk := os.read(opened, _CHUNK))
         finally:
             os.close(opened)
-        if len(data) > LONGEST:
+        if len(data) >= LONGEST:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return data
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pluggy
 
 from pgregistry import hookspecs
-from pgregistry.errors import PluginError, describe, did_you_mean, listing
+from pgregistry.errors import PluginError, describe, did_you_mean, listing, text_of
 from pgregistry.registry import advice
 from pgregistry.registry.plugin import InstalledPlugin, PluginStatus, plugin_error
 
@@ -105,10 +105,12 @@ def register(installed: InstalledPlugin, plugin: object, manager: HookManager) -
         manager.check_pending()
     except PluginError as error:
         return failure(installed, str(error))
-    except Exception as error:  # pluggy's validation
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # pluggy's validation, or a class of anybody's
         if manager.has_plugin(name):
             manager.unregister(name=name)
-        return failure(installed, f"is not valid: {' '.join(str(error).split())}")
+        return failure(installed, f"is not valid: {' '.join(text_of(error).split()) or describe(error)}")
     manager.names[id(plugin)] = name
     return None
 
@@ -158,7 +160,7 @@ def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
             rule = "A plugin must have one for each hook: make them one function."
             raise PluginError(f"has two functions for {hook!r}: {names[hook]!r} and {name!r}. {rule}")
         names[hook] = name
-        function = value if isinstance(plugin, ModuleType) else getattr(plugin, name)
+        function = value if issubclass(type(plugin), ModuleType) else getattr(plugin, name)
         _check_arguments(hook, function)
         found[name] = function, options
     if not found:
