@@ -16,7 +16,7 @@ from typing import Any, Final
 import pluggy
 
 from pgregistry import hookspecs
-from pgregistry.errors import PluginError, describe, did_you_mean, listing, text_of
+from pgregistry.errors import PgregistryError, PluginError, describe, did_you_mean, listing, text_of
 from pgregistry.registry import advice
 from pgregistry.registry.plugin import InstalledPlugin, PluginStatus, plugin_error
 
@@ -74,9 +74,11 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
     except KeyboardInterrupt:
         raise
     except BaseException as raised:  # not all that a module raises is an Exception: SystemExit, a panic in Rust
-        if isinstance(raised, PluginError) and raised.plugin == installed.plugin.name:
-            error = raised  # it made a plan, which needs it
-        else:
+        problems = raised.problems if isinstance(raised, PgregistryError) else ()
+        for one in problems:
+            if isinstance(one, PluginError) and one.plugin == installed.plugin.name:
+                error = one  # it made a plan, which needs it
+        if error is None:
             error = failure(installed, f"does not load: {describe(raised)}")
             error.__cause__ = raised
     seconds = time.perf_counter() - begun

@@ -14,7 +14,7 @@ import refused_page
 import pgregistry
 
 PACKAGE = Path(pgregistry.__file__).parent
-ERRORS = ("ConfigError", "PluginError", "PlanMismatch", "error")
+ERRORS = ("ConfigError", "PluginError", "PlanMismatch", "error", "plugin_error", "failure")
 #: Methods that make an error of the text or the rule that they are given.
 METHODS = ("error", "_refuse")
 #: Modules of agreement; those of planning are found by planning.

@@ -40,6 +40,29 @@ INSTALLATION = Section(
             del sys.path[-2:]
             """,
         ),
+        Refusal(
+            "The metadata of a distribution are damaged.",
+            "Install it again, or switch it off by its name or the name of the folder. A damaged distribution that has "
+            "nothing to do with pgregistry is passed over.",
+            """
+            # hidden
+            points = {"ring": "pgregistry_ring"}
+            site = write_distribution(Path("pgregistry-ring"), "pgregistry-ring", points, {}, "0.3")
+            file = site / "pgregistry_ring-0.3.dist-info" / "entry_points.txt"
+            file.write_bytes(b"[pgregistry]\\nring = pgregistry_ring\\nstray\\n")
+            sys.path.append(str(site.absolute()))
+            """,
+            "pgregistry.plan(8)",
+            """
+            # hidden
+            file.write_bytes(b"[pgregistry]\\nring = pgregistry_ring\\nring = pgregistry_ring\\n")
+            """,
+            "pgregistry.plan(8)",
+            """
+            # hidden
+            del sys.path[-1]
+            """,
+        ),
     ),
 )
 
@@ -110,6 +133,12 @@ PLUGINS = Section(
                 yield
             """,
             """
+            # pgregistry_eager.py
+            import pgregistry
+
+            PLAN = pgregistry.plan(8)
+            """,
+            """
             # pgregistry_idle.py
             MODES = ()
             """,
@@ -122,7 +151,10 @@ PLUGINS = Section(
             around = "pgregistry_around"
             twice = "pgregistry_twice"
             open = "pgregistry_open"
+            eager = "pgregistry_eager"
             idle = "pgregistry_idle"
+            made = "pgregistry_other:make"
+            call = "pgregistry_other:make()"
             kind = "pgregistry:Mode"
             wrong = "pgregistry_wrong"
             other = "pgregistry_other"
@@ -136,7 +168,11 @@ PLUGINS = Section(
             $ pgregistry plan 8 --only around
             $ pgregistry plan 8 --only twice
             $ pgregistry plan 8 --only open
+            $ pgregistry plan 8 --only eager
             $ pgregistry plan 8 --only idle
+            $ pgregistry plan 8 --only made
+            $ pgregistry plan 8 --only call
+            $ pgregistry plan 8 --only other,within
             $ pgregistry plan 8 --only kind
             """,
         ),
@@ -175,6 +211,10 @@ PLUGINS = Section(
             """
             # pgregistry_other.py
             from pgregistry import hookimpl
+
+
+            def make():
+                return object()
 
 
             @hookimpl
