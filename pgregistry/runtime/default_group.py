@@ -65,6 +65,7 @@ def start_default_group(
         if given_up():  # whoever comes last destroys it: this thread, or the one that gave it up
             groups.close(abort=True)
 
+    groups.kept.append(process.server)  # a forked child must not end the server either
     until = time.monotonic() + options.build_timeout
     process.store.set_timeout(timedelta(seconds=options.build_timeout + 2 * LOOK))  # torch gives up after us
 

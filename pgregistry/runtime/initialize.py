@@ -21,6 +21,7 @@ from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.arguments import read_arguments
 from pgregistry.runtime.attempt import Attempt
 from pgregistry.runtime.contexts.context import ParallelContext
+from pgregistry.runtime.contexts.open_contexts import OPEN
 from pgregistry.runtime.default_group import leave_world, start_default_group
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
 from pgregistry.settings.tracing import tracing
@@ -49,6 +50,11 @@ def initialize(
     problems = Problems()
     try:
         command_line = {**read_arguments(args, problems), **(command_line or {})}
+        if OPEN.current() is not None and OPEN.current().process_groups.state == "forked":
+            raise ConfigError(
+                "This process was forked from one with an open context, whose world it cannot leave. Start it with "
+                "multiprocessing's method spawn to call init() in it."
+            )
         options = InitOptions.before_reading(keywords, command_line)
         wait_for_given_up(options.agree_timeout / 2)  # the other ranks wait for this one as long as that, and longer
         process = find_process(options)

@@ -14,7 +14,7 @@ from ranks import run_ranks
 from torch.utils.data import DataLoader, Dataset
 
 import pgregistry
-from pgregistry import BuildError
+from pgregistry import BuildError, ConfigError
 
 SCRIPTS = {
     "its own world": "context = pgregistry.init(tensor=2)\nuse(context)",
@@ -119,6 +119,8 @@ class Shard(Dataset[Any]):
             _ = context["data"].group
         with pytest.raises(BuildError, match="This process was forked from the one that has the process groups"):
             context.verify()
+        with pytest.raises(ConfigError, match="This process was forked from one with an open context"):
+            pgregistry.init()
         context.close()
         return [item, context.rank, context["data"].rank, context.seed("data", base=1)]
 
