@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from pgregistry.registry.distributions import (
     distributions,
     normalized,
 )
-from pgregistry.registry.plugin import InstalledPlugin
+from pgregistry.registry.plugin import BUNDLED, InstalledPlugin
 
 NOTHING: Final = "No mode plugins are installed"
 
@@ -98,6 +99,16 @@ def _unmet(one: InstalledDistribution) -> str | None:
     return None
 
 
+def left_out(installed: InstalledPlugin) -> bool:
+    """Return True in a frozen program that has the metadata of a plugin and not its module."""
+    if not getattr(sys, "frozen", False) or installed.entry_point is None or installed.broken:
+        return False
+    try:
+        return importlib.util.find_spec(installed.entry_point.module) is None
+    except (ImportError, AttributeError, ValueError):
+        return True
+
+
 def _file(installed: InstalledPlugin) -> str | None:
     """Return the file of a plugin's module if it does not lie where the distribution does."""
     point = installed.entry_point
@@ -114,6 +125,8 @@ def _file(installed: InstalledPlugin) -> str | None:
 
 def known_as(name: str, plugins: Iterable[InstalledPlugin]) -> str | None:
     """Return the plugins that a distribution or module of this name has, as a sentence."""
+    if name == BUNDLED:
+        return f"{name!r} has a meaning in only= alone: the plugins that ship with pgregistry."
     points = [(one.plugin, one.entry_point.module) for one in plugins if one.entry_point and not one.broken]
     for same in (lambda text: text == name, lambda text: normalized(text) == normalized(name)):
         for kind, named in (

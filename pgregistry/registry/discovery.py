@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from pgregistry.errors import ConfigError, Problems, describe
 from pgregistry.registry.distributions import ENTRY_POINTS, InstalledDistribution, distributions, visible
-from pgregistry.registry.plugin import InstalledPlugin, Plugin
+from pgregistry.registry.plugin import BUNDLED, InstalledPlugin, Plugin
 from pgregistry.settings.merge import Settings
 from pgregistry.values import shown
 
@@ -61,7 +61,8 @@ def with_named(
         name = text.partition(":")[0].rpartition(".")[2].removeprefix("pgregistry_")
         origin = f"Named by plugins = {text} ({one.origin})."
         point = EntryPoint(name, text, "plugins")
-        named.append(InstalledPlugin(Plugin(name, origin=origin), point, named_by=one.origin, given=given))
+        plugin, broken = Plugin(name, origin=origin), _wrong_name(name)
+        named.append(InstalledPlugin(plugin, point, broken=broken, named_by=one.origin, given=given))
     return tuple(sorted((*found, *named), key=_place)) if named else found
 
 
@@ -152,8 +153,16 @@ def _malformed(one: InstalledDistribution, text: str, error: Exception) -> Itera
 
 def _wrong_point(point: EntryPoint) -> str | None:
     """Return what is wrong with an entry point, which can be known without importing it."""
-    if re.search(r"[\s,]", point.name):
-        return "must have a name without spaces and commas, which separate names on the command line. Rename it."
+    if wrong := _wrong_name(point.name):
+        return wrong
     if not re.fullmatch(r"[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?", point.value):
         return f"must be a module, or MODULE:OBJECT, and {point.value!r} is neither."
+    return None
+
+
+def _wrong_name(name: str) -> str | None:
+    if re.search(r"[\s,]", name):
+        return "must have a name without spaces and commas, which separate names on the command line. Rename it."
+    if name == BUNDLED:
+        return f"must have another name: in only=, {BUNDLED!r} is the plugins that ship with pgregistry. Rename it."
     return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from operator import itemgetter
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 import pluggy
@@ -47,12 +49,22 @@ class HookManager(pluggy.PluginManager):
 
     Attributes:
         names: The name of each plugin by the identity of its module or object.
+        deprecated: The warnings of each hook: about all of it, and about its arguments by name.
     """
 
     def __init__(self) -> None:
         super().__init__(hookspecs.PROJECT)
+        self.deprecated: dict[str, tuple[Warning | None, Mapping[str, Warning]]] = {}
         self.add_hookspecs(hookspecs)
         self.names: dict[int, str] = {}
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        """Return the options of a hook without its warnings: pluggy repeats them in each plan, without the plugin."""
+        options = super().parse_hookspec_opts(module_or_class, name)
+        if options and (options["warn_on_impl"] or options["warn_on_impl_args"]):
+            self.deprecated[name] = options["warn_on_impl"], options["warn_on_impl_args"] or {}
+            options = {**options, "warn_on_impl": None, "warn_on_impl_args": None}
+        return options
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Return the options of a hook implementation; None for anything else."""
@@ -105,11 +117,13 @@ def register(installed: InstalledPlugin, plugin: object, manager: HookManager) -
         found = _hooks(plugin)
         manager.register(Hooks(plugin, found), name=name)
         manager.check_pending()
+        for hook in manager.deprecated:
+            _warn(installed, hook, manager)
     except PluginError as error:
         return failure(installed, str(error))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # pluggy's validation, or a class of anybody's
+    except BaseException as error:  # pluggy's validation, a class of anybody's, a warning that is raised
         if manager.has_plugin(name):
             manager.unregister(name=name)
         return failure(installed, f"is not valid: {' '.join(text_of(error).split()) or describe(error)}")
@@ -119,11 +133,30 @@ def register(installed: InstalledPlugin, plugin: object, manager: HookManager) -
 
 def failure(installed: InstalledPlugin, what: str) -> PluginError:
     """Return the error about a plugin that cannot be used: what is wrong, what may be the cause, and the way out."""
-    name = installed.plugin.name
+    name = next((name for name in installed.names if not re.search(r"[\s,]", name)), installed.plugin.name)
     way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
     if installed.named_by:
         way_out = f"plugins= must name what every rank can import. {way_out}"
+    if advice.left_out(installed):
+        way_out = "It was left out when this program was frozen: docs/packaging.md has how to take it along."
     return plugin_error("\n".join((f"{installed} {what}", *advice.causes(installed), way_out)), installed.plugin)
+
+
+def _warn(installed: InstalledPlugin, hook: str, manager: HookManager) -> None:
+    """Warn, once in a process by Python's default, if a plugin uses what is deprecated of a hook."""
+    whole, of_arguments = manager.deprecated[hook]
+    for one in getattr(manager.hook, hook).get_hookimpls():
+        if one.plugin_name != installed.plugin.name:
+            continue
+        used = [("", whole), *((f" with {name!r}", of_arguments.get(name)) for name in one.argnames)]
+        function = inspect.unwrap(getattr(one.function, "__func__", one.function))
+        code: CodeType | None = getattr(function, "__code__", None)
+        file, line = (code.co_filename, code.co_firstlineno) if code else (f"<{installed.plugin.name}>", 1)
+        seen = getattr(function, "__globals__", {}).setdefault("__warningregistry__", {})
+        for how, warning in used:
+            if warning is not None:
+                text = f"{installed.plugin} implements {hook}{how}: {warning}"
+                warnings.warn_explicit(text, type(warning), file, line, registry=seen)
 
 
 def _settings() -> dict[str, str]:
@@ -144,6 +177,7 @@ def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
     """
     found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     names: dict[str, str] = {}
+    later = False
     for name, value in sorted(_attributes(plugin), key=itemgetter(0)):
         options = _marking(value)
         if options is None:
@@ -153,7 +187,8 @@ def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
         hook = options.get("specname") or name
         if hook not in HOOKS:
             if options.get("optionalhook"):
-                continue  # of another version of pgregistry
+                later = True  # a hook of another version of pgregistry
+                continue
             raise PluginError(f"implements {hook!r}, which is not a hook. {did_you_mean(hook, HOOKS)}")
         if kinds := [kind for kind in ("wrapper", "hookwrapper") if options.get(kind)]:
             why = "which is not supported: each plugin is called separately. Remove it."
@@ -165,7 +200,7 @@ def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
         function = value if issubclass(type(plugin), ModuleType) else getattr(plugin, name)
         _check_arguments(hook, function)
         found[name] = function, options
-    if not found:
+    if not found and not later:
         raise PluginError(f"implements no hook ({listing(HOOKS, 'or')}).")
     return found
 

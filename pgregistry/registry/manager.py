@@ -13,7 +13,7 @@ from pgregistry.registry.advice import NOTHING, hidden, known_as, nothing_instal
 from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover, with_named
 from pgregistry.registry.distributions import ENTRY_POINTS
 from pgregistry.registry.loading import HOOKS, HookManager, load
-from pgregistry.registry.plugin import InstalledPlugin, Plugin, PluginStatus, plugin_error
+from pgregistry.registry.plugin import BUNDLED, InstalledPlugin, Plugin, PluginStatus, plugin_error
 from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.tracing import describe_result, log
 from pgregistry.values import shown
@@ -95,14 +95,17 @@ class Registry:
     def check_names(self, problems: Problems) -> None:
         """Add to `problems` each name in enable, disable and only that is not a plugin."""
         installed = [status.installed for status in self.statuses]
-        known = {name for one in installed for name in one.names}
+        names = {name for one in installed for name in one.names}
         only = self.settings.only
         switches = {"enable": self.settings.enable, "disable": self.settings.disable}
         switches["only"] = dict.fromkeys(only.value, only.origin) if only else {}
-        for switch, names in switches.items():
-            for name in (name for name in names if name not in known):
+        for switch, given in switches.items():
+            known = names | ({BUNDLED} if switch == "only" else set())
+            for name in (name for name in given if name not in known):
                 hint = known_as(name, installed) or did_you_mean(name, known) + hidden(name)
-                problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({names[name]}). {hint}"))
+                problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({given[name]}). {hint}"))
+        if BUNDLED in switches["only"] and self.incomplete():
+            problems.add(PluginError(self.incomplete()))
 
     def missing(self, name: str) -> str:
         """Return why nothing has a name, as far as it lies at what is installed; it begins with a space."""
@@ -110,7 +113,7 @@ class Registry:
 
     def incomplete(self) -> str:
         """Return that the bundled plugins are not installed, and what to do; nothing if they are."""
-        if any(status.installed.plugin.distribution == "pgregistry" for status in self.statuses):
+        if any(status.installed.bundled for status in self.statuses):
             return ""
         return nothing_installed("None of the bundled plugins is installed" if self.statuses else NOTHING)
 
@@ -200,7 +203,8 @@ def switched_off(installed: InstalledPlugin, settings: Settings) -> str | None:
     if enabled or installed.named_by is not None:
         return None
     if settings.only is not None:
-        return None if name in settings.only.value else f"not in only ({settings.only.origin})"
+        named = any(installed.bundled if word == BUNDLED else word == name for word in settings.only.value)
+        return None if named else f"not in only ({settings.only.origin})"
     if installed.optional:
         return f"off until enabled (entry point group {ON_WHEN_ENABLED})"
     return None
@@ -216,6 +220,8 @@ def _clash(installed: InstalledPlugin, same: Sequence[InstalledPlugin]) -> Plugi
         file = f"{installed.distribution.info}/{ENTRY_POINTS}"
         return plugin_error(f"{installed} is there {len(same)} times; {file} must name it once.", *plugins)
     way_out = f"Uninstall all but one, or leave them out with disable=[{name!r}]."
+    if any(other.bundled for other in same):
+        way_out = f"Rename the other one; disable=[{name!r}] then leaves out the bundled one alone."
     if any(other.named_by is not None for other in same):
         way_out = f"Rename the module in plugins=, whose last word names the plugin, or leave {name!r} out of plugins=."
     return plugin_error(f"{len(same)} plugins are called {name!r}: {listing(same)}.\n{way_out}", *plugins)

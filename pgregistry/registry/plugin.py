@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from dataclasses import dataclass, field
+from typing import Final
 
 from pgregistry.errors import PluginError
 from pgregistry.registry.distributions import InstalledDistribution
+
+#: In `only`, the plugins that ship with pgregistry and are on when installed; no plugin may be called so.
+BUNDLED: Final = "bundled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,11 @@ class InstalledPlugin:
     def folder(self) -> str | None:
         """Return the entry of the path that its distribution is in."""
         return self.distribution.folder if self.distribution else None
+
+    @property
+    def bundled(self) -> bool:
+        """Return True if it ships with pgregistry and is on when installed."""
+        return self.plugin.distribution == "pgregistry" and not self.optional
 
     @property
     def names(self) -> tuple[str, ...]:

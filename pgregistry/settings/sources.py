@@ -27,8 +27,8 @@ log = logging.getLogger("pgregistry.settings")
 PREFIX: Final = "PGREGISTRY_"
 #: Variables that are not settings of a plan, each with the values it takes.
 CHOICES: Final = {"PGREGISTRY_BUILD": ("name", "public"), "PGREGISTRY_TRACE": ("0", "1")}
-
-
+#: The file that other tools have their settings in too: ours are those of its table `[tool.pgregistry]`.
+PYPROJECT: Final = "pyproject.toml"
 #: Parameters whose value is not text, which text writes as TOML does.
 NOT_TEXT: Final = ("ranks_per_host", "hosts_per_domain", "timeout", "cpu", "agree_timeout", "build_timeout")
 
@@ -213,6 +213,8 @@ def from_file(config: object, origin: str, problems: Problems) -> Source:
         return Source(values, origin, frozenset(), {})
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        if Path(path).name == PYPROJECT:
+            values = _tool_table(values, path, origin, problems)
     except OSError as error:
         problems.add(ConfigError(f"config = {path} ({origin}) cannot be read: {error.strerror or error}."))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, as is a null byte in the path
@@ -220,6 +222,17 @@ def from_file(config: object, origin: str, problems: Problems) -> Source:
         problems.add(ConfigError(f"config = {path} ({origin}) must be {rule}: {error}."))
     # A file cannot name another file.
     return Source(values, path if values else origin, frozenset(TEXT_OPTIONS) - {"config"}, {})
+
+
+def _tool_table(document: Mapping[str, Any], path: str, origin: str, problems: Problems) -> dict[str, Any]:
+    """Return what `[tool.pgregistry]` of a pyproject.toml has."""
+    tools = document.get("tool")
+    table = tools.get("pgregistry") if isinstance(tools, dict) else None
+    if not isinstance(table, dict):
+        rule = f"must have a table [tool.pgregistry], from which a {PYPROJECT} is read"
+        problems.add(ConfigError(f"config = {path} ({origin}) {rule}."))
+        return {}
+    return table
 
 
 def reserved(name: str, origin: str) -> ConfigError:

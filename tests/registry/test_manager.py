@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_plugin import ACME, GOOD, POINT, modes_hook, refusal
+from acme_plugin import ACME, GOOD, POINT, WAY_OUT, modes_hook, refusal
 
 import pgregistry
-from pgregistry import PluginError
+from pgregistry import ConfigError, PluginError
 from pgregistry.errors import Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.registry.manager import Registry
@@ -116,4 +116,91 @@ def test_a_plugin_cannot_be_called_like_a_parameter(name: str, acme: Any) -> Non
     acme(GOOD, name=name)
     assert refusal(PluginError) == (
         f"plugin '{name}', pgregistry-acme 0.1 has the name of a parameter of plan() or init(), which is reserved."
+    )
+
+
+@pytest.fixture
+def with_hsdp(distribution: Any) -> None:
+    """Install a distribution pgregistry with a plugin of each group, whatever else is installed under that name."""
+    points = {"data": "pgregistry_data", "tensor": "pgregistry_tensor"}
+    (file,) = distribution("pgregistry", points, {}, version="0.1.0").glob("*/entry_points.txt")
+    file.write_text(f"{file.read_text()}\n[pgregistry.optional]\nhsdp = pgregistry_hsdp\n")
+
+
+@pytest.mark.parametrize("origin", ["keyword", "command line", "PGREGISTRY_ONLY", "file"])
+def test_only_bundled_is_what_ships_and_is_on_when_installed(
+    origin: str, with_hsdp: None, acme: Any, toml: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme("raise RuntimeError")
+    if origin == "PGREGISTRY_ONLY":
+        monkeypatch.setenv(origin, "bundled")
+    given = {"keyword": {"only": ["bundled"]}, "file": {"config": toml("only = ['bundled']")}}.get(origin, {})
+    typed = {"only": "bundled"} if origin == "command line" else {}
+    plan = Planner.read(4, given, command_line=typed).plan()
+    assert plan.modes == ("data", "tensor")
+    assert "acme_plugin" not in sys.modules
+
+
+def test_only_bundled_goes_with_other_names_and_switches(with_hsdp: None, acme: Any) -> None:
+    acme(GOOD)
+    assert pgregistry.plan(4, only=["bundled", "acme"]).modes == ("acme", "data", "tensor")
+    assert pgregistry.plan(4, only=["bundled"], enable=["acme"]).modes == ("acme", "data", "tensor")
+    assert pgregistry.plan(4, only=["bundled"], disable=["tensor"]).modes == ("data",)
+    assert pgregistry.plan(4, only=["bundled", "hsdp"], ranks_per_host=2).sizes["shard"] == 2
+    assert statuses(only=["bundled"])["acme"] == ("disabled", "not in only (keyword)")
+
+
+@pytest.mark.parametrize("switch", ["enable", "disable"])
+def test_bundled_is_a_word_of_only_alone(switch: str) -> None:
+    assert refusal(ConfigError, **{switch: ["bundled"]}) == (
+        f"{switch}: no plugin is called 'bundled' (keyword). "
+        "'bundled' has a meaning in only= alone: the plugins that ship with pgregistry."
+    )
+
+
+def test_a_misspelt_bundled_is_answered_with_the_word() -> None:
+    assert refusal(ConfigError, only=["bundeld"]).endswith("Did you mean 'bundled'?")
+
+
+@pytest.mark.parametrize("optional", [False, True], ids=["on", "optional"])
+def test_a_plugin_cannot_be_called_bundled(optional: bool, acme: Any) -> None:
+    acme(GOOD, name="bundled", optional=optional)
+    group = "pgregistry.optional" if optional else "pgregistry"
+    assert refusal(PluginError, enable=["bundled"]) == (
+        f"plugin 'bundled', pgregistry-acme 0.1 (entry point {group}: bundled = acme_plugin) must have another name: "
+        "in only=, 'bundled' is the plugins that ship with pgregistry. Rename it."
+        "\nTo run without it: disable=['bundled'], --disable bundled or PGREGISTRY_DISABLE=bundled."
+    )
+    assert "acme" not in pgregistry.plan(4, disable=["bundled"])
+    assert "acme" not in pgregistry.plan(4, only=["bundled"])
+
+
+@pytest.mark.parametrize("name", ["my ring", "a,b", "tab\tbed"])
+def test_a_name_that_nobody_could_type_is_refused_and_the_distributions_name_disables_it(name: str, acme: Any) -> None:
+    acme(GOOD, name=name)
+    text = refusal(PluginError)
+    assert text.startswith(f"plugin {name!r}, pgregistry-acme 0.1 (entry point pgregistry: ")
+    assert "must have a name without spaces and commas, which separate names on the command line. Rename it." in text
+    assert text.endswith(WAY_OUT.replace("acme", "pgregistry-acme"))
+    assert "acme" not in pgregistry.plan(4, disable=["pgregistry-acme"])
+    assert "acme" not in pgregistry.plan(4, disable=[name])
+
+
+REPLACEMENT = "yield Mode('tensor', over=Axis('tensor', size=2))"
+
+
+def test_a_plugin_of_another_name_replaces_a_bundled_one_that_is_off(acme: Any) -> None:
+    acme(modes_hook(REPLACEMENT), name="fast_tensor")
+    plan = pgregistry.plan(8, disable=["tensor"])
+    assert str(plan["tensor"].plugin) == "plugin 'fast_tensor', pgregistry-acme 0.1"
+    assert list(plan["tensor"].groups) == [(0, 1), (2, 3), (4, 5), (6, 7)]
+    assert list(plan["model"].groups) == list(plan["tensor"].groups)
+    assert list(plan["data"].groups) == [(0, 2, 4, 6), (1, 3, 5, 7)]
+    assert pgregistry.plan(8, disable=["tensor"], tensor=4).sizes["data"] == 2
+
+
+def test_a_plugin_of_the_name_of_a_bundled_one_is_told_how_to_replace_it(acme: Any) -> None:
+    acme(modes_hook(REPLACEMENT), name="tensor")
+    assert refusal(PluginError).endswith(
+        "\nRename the other one; disable=['tensor'] then leaves out the bundled one alone."
     )

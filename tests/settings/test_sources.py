@@ -176,3 +176,42 @@ def test_a_table_in_the_environment_keeps_its_own_quotes_and_spaces() -> None:
 
 def test_a_path_that_cannot_be_one_is_refused() -> None:
     assert refusal(config="a\0b") == "config = a\\x00b (keyword) must be valid TOML: embedded null byte."
+
+
+PYPROJECT = """
+[project]
+name = "llm"
+
+[tool.ruff]
+line-length = 100
+
+[tool.pgregistry]
+tensor = 2
+zero1 = {size = 2, timeout = 60}
+disable = ["nettest"]
+"""
+
+
+def test_a_pyproject_has_its_settings_in_a_table_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text(PYPROJECT, encoding="utf-8")
+    plan = planned(config=file)
+    assert plan.fingerprint == planned(tensor=2, zero1={"size": 2, "timeout": 60}, disable=["nettest"]).fingerprint
+    assert plan.origins["tensor"] == str(file)
+    assert planned(environ={"PGREGISTRY_CONFIG": str(file)}).fingerprint == plan.fingerprint
+
+
+@pytest.mark.parametrize("text", ["", "tensor = 2", "[tool.ruff]\nfix = true", "tool = 3", "tool.pgregistry = 3"])
+def test_a_pyproject_without_that_table_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text(text, encoding="utf-8")
+    rule = "must have a table [tool.pgregistry], from which a pyproject.toml is read"
+    assert refusal(config=file) == f"config = {file} (keyword) {rule}."
+
+
+def test_what_is_wrong_in_that_table_is_named_as_in_any_file(tmp_path: Path) -> None:
+    file = tmp_path / "pyproject.toml"
+    file.write_text("[tool.pgregistry]\ntensr = 2\nconfig = 'other.toml'\n", encoding="utf-8")
+    text = refusal(config=file)
+    assert f"There is no size 'tensr' ({file}). Did you mean 'tensor'?" in text
+    assert f"'config' ({file}) cannot be a size" in text
