@@ -26,6 +26,7 @@ from pgregistry.errors import PgregistryError, Problems
 from pgregistry.registry.distributions import core_version
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import plugin_error
+from pgregistry.settings.options import OPTIONS
 from pgregistry.settings.tracing import tracing
 from pgregistry.values import shown
 
@@ -36,12 +37,14 @@ class PluggableGroup(click.Group):
     _loaded = False
     _failures: tuple[str, ...] = ()
 
-    def _load_plugins(self) -> None:
+    def _load_plugins(self, ctx: click.Context) -> None:
         if self._loaded:
             return
         self._loaded = True
         with tracing(), printing_to_stderr():
-            registry = Registry.read(Problems())  # a command of pgregistry reports what is wrong with the settings
+            typed = {"plugins": ",".join(ctx.find_root().params.get("named", ())) or None}
+            # A command of pgregistry reports what is wrong with the settings.
+            registry = Registry.read(Problems(), command_line=typed)
             failures = [str(status.error) for status in registry.statuses if status.error]
             for plugin in registry.active:
                 before = dict(self.commands)
@@ -61,13 +64,13 @@ class PluggableGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, for `--help`."""
-        self._load_plugins()
+        self._load_plugins(ctx)
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Look up a command; load plugins only if it is not built in."""
         if cmd_name not in self.commands:
-            self._load_plugins()
+            self._load_plugins(ctx)
         return super().get_command(ctx, cmd_name)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -85,7 +88,10 @@ def make_cli() -> click.Group:
     version = click.Option(
         ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
     )
-    cli.params.append(version)
+    named = next(one for one in OPTIONS if one.name == "plugins")
+    words = ["--plugin", "named"]
+    cli.params += [version, click.Option(words, metavar=named.metavar, multiple=True, is_eager=True, help=named.help)]
+    cli.callback = _before_command
     for command in (plan_command, diff_command, smoke_command, plugins_command, check_command, new_command):
         cli.add_command(command)
     return cli
@@ -95,6 +101,10 @@ def _version(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked and not context.resilient_parsing:
         click.echo(f"pgregistry {core_version()}")
         context.exit()
+
+
+def _before_command(named: tuple[str, ...]) -> None:
+    """Do nothing: a command reads the plugins that `--plugin` names before it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -112,5 +122,12 @@ def _invoke(words: list[str]) -> object:
     cli = make_cli()
     if instruction := os.environ.get("_PGREGISTRY_COMPLETE"):
         return shell_complete(cli, {}, "pgregistry", "_PGREGISTRY_COMPLETE", instruction)
-    with cli.make_context("pgregistry", words) as context:
-        return cli.invoke(context)
+    named = "PGREGISTRY_PLUGINS" in os.environ or any(word.startswith(("--plugin", "--config")) for word in words)
+    here = [os.getcwd()] if named else []  # `python -m pgregistry` has it already, first
+    sys.path += here
+    try:
+        with cli.make_context("pgregistry", words) as context:
+            return cli.invoke(context)
+    finally:
+        for folder in here:
+            sys.path.remove(folder)

@@ -31,7 +31,15 @@ def option(name: str) -> Callable[[F], F]:
     words = f"--{(one.typed or name).replace('_', '-')}"
     if one.metavar is None:
         return click.option(words, name, is_flag=True, default=None, help=one.help)
-    return click.option(words, name, metavar=one.metavar, multiple=one.typed is not None, help=one.help)
+    callback = _with_those_before if name == "plugins" else None
+    return click.option(
+        words, name, metavar=one.metavar, multiple=one.typed is not None, callback=callback, help=one.help
+    )
+
+
+def _with_those_before(context: click.Context, _: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the plugins that `--plugin` names before the command, and those after it."""
+    return (*context.find_root().params.get("named", ()), *given)
 
 
 #: Options of a command that shows a plan: all but those of a run.

@@ -53,7 +53,9 @@ class Refused:
 
 def at(world: int, keywords: Mapping[str, Any]) -> str:
     """Return a world with its sizes, as in `at 8 ranks, tensor=2`."""
-    sizes = (f"{name}={value!r}" for name, value in keywords.items() if name not in ("enable", "disable", "only"))
+    sizes = (
+        f"{name}={value!r}" for name, value in keywords.items() if name not in ("enable", "disable", "only", "plugins")
+    )
     return ", ".join((f"at {world} rank{'s' * (world != 1)}", *sizes))
 
 

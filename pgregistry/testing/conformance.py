@@ -24,6 +24,7 @@ class PluginConformance:
             fit no world are left out. None chooses some.
         worlds: The world sizes to plan.
         only: The plugins to be on, for a plugin that cannot be on beside all that are installed.
+        plugins: Plugins that are not installed, as `plugins=` of `plan` names them; this one may be among them.
         partial: The modes that may leave ranks out. None allows it to modes with `at`, `where` or `groups`.
     """
 
@@ -31,6 +32,7 @@ class PluginConformance:
     sizes: ClassVar[Mapping[str, Sequence[int]] | None] = None
     worlds: ClassVar[Sequence[int]] = WORLDS
     only: ClassVar[Sequence[str] | None] = None
+    plugins: ClassVar[Sequence[str]] = ()
     partial: ClassVar[Collection[str] | None] = None
 
     def expected(self, mode: str, plan: Plan) -> Iterable[Sequence[int]] | None:
@@ -42,7 +44,7 @@ class PluginConformance:
     @classmethod
     def subject(cls, run_ranks: Callable[..., list[Any]]) -> Subject:
         """Return the plugin under test; the fixture `conformance` keeps it for all tests of the class."""
-        given = {name: getattr(cls, name) for name in ("plugin", "sizes", "worlds", "only", "partial")}
+        given = {name: getattr(cls, name) for name in ("plugin", "sizes", "worlds", "only", "plugins", "partial")}
         return Subject(**given, expected=cls().expected, run_ranks=run_ranks)
 
     def test_it_loads(self, conformance: Subject) -> None:

@@ -171,6 +171,11 @@ def _refuses(subject: Subject) -> Iterator[str]:
     for world in sorted({7, 8, 12} & {*subject.worlds} or {min(subject.worlds)}):
         if any(fault.world == world and not fault.keywords for fault in subject.faults):
             continue  # the size is not at fault
+        for setting in subject.settings:
+            choices, text = setting.choices or (), isinstance(setting.default, str)
+            wrong: tuple[object, ...] = ([],) if text and not choices else ([], "no such value")
+            for value in wrong:
+                yield from _not_refused(subject, world, {setting.name: value}, must=value not in choices)
         for name in subject.varied:
             item = subject.own.get(name)
             ragged = item is None or (isinstance(item, Part) and item.split.ragged)

@@ -15,12 +15,13 @@ from pgregistry.layouts.layout import divisors
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.references import declared_sizes, default_size, walk
-from pgregistry.registry.discovery import discover
+from pgregistry.registry.discovery import discover, with_named
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin
+from pgregistry.settings.merge import ConfigValue, Settings
 from pgregistry.testing.case import Case, Refused, at
 from pgregistry.testing.ranks.local_ranks import run_ranks
-from pgregistry.vocabulary import REST, Axis, Mode, Part
+from pgregistry.vocabulary import REST, Axis, Mode, Part, Setting
 
 #: World sizes to plan: one rank, primes, and numbers with many divisors.
 WORLDS: Final = (1, 2, 3, 5, 7, 8, 12, 24, 96)
@@ -30,6 +31,12 @@ MOST: Final = 20
 
 def _no_expectation(mode: str, plan: Plan) -> None:
     """Return no groups: the author did not work any out."""
+
+
+def _others(setting: Setting) -> Sequence[object]:
+    """Return values of a setting to try beside its default."""
+    flags = (True, False) if isinstance(setting.default, bool) else ()
+    return [value for value in setting.choices or flags if value != setting.default][:4]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class Subject:
         worlds: The world sizes to plan.
         only: The plugins to be on, for a plugin that cannot be on beside all others.
         enable: Other plugins to be on that are off when installed.
+        plugins: Plugins that are not installed, as `plugins=` of `plan` names them; this one may be among them.
         partial: The modes that may leave ranks out. None allows it to modes with `at`, `where` or `groups`.
         expected: Returns the groups of a mode as its author worked them out, or None.
         run_ranks: Starts local ranks.
@@ -52,6 +60,7 @@ class Subject:
     worlds: Sequence[int] = WORLDS
     only: Sequence[str] | None = None
     enable: Sequence[str] = ()
+    plugins: Sequence[str] = ()
     partial: Collection[str] | None = None
     expected: Callable[[str, Plan], Iterable[Sequence[int]] | None] = _no_expectation
     run_ranks: Callable[..., list[Any]] = run_ranks
@@ -59,16 +68,33 @@ class Subject:
     @cached_property
     def found(self) -> tuple[InstalledPlugin, ...]:
         """Return the installed plugins, searched once for all plans."""
-        found = discover()
+        named = Settings(plugins=tuple(ConfigValue(one, "keyword") for one in self.plugins))
+        found = with_named(discover(), named, Problems())
         names = {one.plugin.name for one in found}
         if self.plugin not in names:
             raise ConfigError(f"No plugin is called {self.plugin!r}. {did_you_mean(self.plugin, names)}")
         return found
 
     @cached_property
+    def installed(self) -> tuple[InstalledPlugin, ...]:
+        """Return those of `found` that are installed; the others are found where they are named."""
+        return tuple(one for one in self.found if one.named_by is None)
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """Return the settings that the plugin declares."""
+        return [
+            one
+            for plugin in self.registry.active
+            if plugin.name == self.plugin
+            for one in self.registry.settings_of(plugin)
+        ]
+
+    @cached_property
     def switches(self) -> dict[str, list[str]]:
         """Return the switches that turn the plugin on, and others off that do not load."""
         on = {"enable": [self.plugin, *self.enable], **({} if self.only is None else {"only": list(self.only)})}
+        on |= {"plugins": list(self.plugins)} if self.plugins else {}
         broken = [one.installed.plugin.name for one in self._load(on).statuses if one.error]
         return {**on, "disable": [name for name in broken if name != self.plugin]}
 
@@ -78,7 +104,7 @@ class Subject:
         return self._load(self.switches)
 
     def _load(self, keywords: Mapping[str, Any]) -> Registry:
-        return Registry.read(Problems(), keywords=keywords, environ={}, found=self.found)
+        return Registry.read(Problems(), keywords=keywords, environ={}, found=self.installed)
 
     @cached_property
     def declared(self) -> dict[str, list[Mode]]:
@@ -113,7 +139,7 @@ class Subject:
 
     def plan(self, world: int, keywords: Mapping[str, Any]) -> Plan:
         """Return a plan with the plugin on; the environment is not read."""
-        return Planner.read(world, self.keywords(world, keywords), environ={}, installed=self.found).plan()
+        return Planner.read(world, self.keywords(world, keywords), environ={}, installed=self.installed).plan()
 
     def keywords(self, world: int, sizes: Mapping[str, Any]) -> dict[str, Any]:
         """Return all keywords of a plan with the plugin on, hosts of up to 4 ranks, and domains of up to 2 hosts."""
@@ -147,7 +173,7 @@ class Subject:
 
     def _plans(self, world: int) -> Iterator[Case | Refused]:
         """Yield plans of one world at different sizes, the defaults first, and the sizes at which a plugin fails."""
-        tried: list[dict[str, int]] = []
+        tried: list[dict[str, Any]] = []
         for sizes in self._to_try(world):
             if sizes not in tried:
                 tried.append(sizes)
@@ -201,11 +227,12 @@ class Subject:
         yield {}
         yield from self._at_once(world, sorted(self.others), 8)
 
-    def _to_try(self, world: int) -> Iterator[dict[str, int]]:
+    def _to_try(self, world: int) -> Iterator[dict[str, Any]]:
         if self.sizes is not None:
             yield from (dict(zip(self.sizes, values, strict=True)) for values in product(*self.sizes.values()))
             return
         yield {}
+        yield from ({one.name: value} for one in self.settings for value in _others(one))
         sizes = (*divisors(world)[1:7], 3, 5, world + 1)  # some do not divide: a ragged split takes them
         alone = ({name: size} for size in sizes for name in self.varied)
         at_once = self._at_once(world, sorted({*self.varied, *self.others}), 60)

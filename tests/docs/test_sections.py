@@ -4,6 +4,7 @@ How a fenced block says what it is:
 
 * ```python that starts with `>>>` is a doctest, which goes on where the one before it in its section ended;
 * ```python that starts with `# pgregistry_NAME.py` is a plugin, installed for its section;
+* ```python that starts with `# lab_NAME.py` is a module in the working directory;
 * ```python that starts with `# test_NAME.py` is a file of tests, run by `$ pytest -q`;
 * ```python that starts with another `# NAME.py` is a script, run on real ranks by the `$ torchrun` line of its section;
 * ```text that starts with `rank ` is a picture of the groups, or positions, in the `plan` of the doctest before it;
@@ -64,8 +65,9 @@ def prepare(text: str, folder: Path, distribution: Callable[..., Path]) -> None:
     if plugins:
         points = shells.entry_points(blocks(text, "toml"), plugins)
         distribution(f"pgregistry-{next(iter(points))}", points, plugins)
-    tests = {name: block for name, block in files(text, "python").items() if name.startswith("test_")}
-    for name, block in {**files(text, "toml"), **tests}.items():
+    modules = {name: block for name, block in files(text, "python").items() if name.startswith(("test_", "lab_"))}
+    for name, block in {**files(text, "toml"), **modules}.items():
+        sys.modules.pop(name.removesuffix(".py"), None)
         (folder / name).write_text(block, encoding="utf-8")
 
 
@@ -135,5 +137,6 @@ def test_every_example_in_python_is_one_that_a_test_runs(name: str) -> None:
             script = re.fullmatch(r"# (\w+\.py)", first)
             plugin = script and script[1].startswith("pgregistry_")
             tested = script and script[1].startswith("test_") and "pytest -q" in typed
-            runs = first.startswith(">>> ") or plugin or tested or (script and script[1] in typed)
+            module = script and script[1].startswith("lab_") and script[1].removesuffix(".py") in typed
+            runs = first.startswith(">>> ") or plugin or tested or module or (script and script[1] in typed)
             assert runs, f"{name}, {title}: nothing runs the block that starts with {first!r}"

@@ -86,11 +86,12 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
         cells += ["", heading]
         for row in of_it:
             modes = "—" if row["modes"] is None else ", ".join(row["modes"])
-            sizes = "—" if row["sizes"] is None else ", ".join(f"{name}={size}" for name, size in row["sizes"].items())
+            given = None if row["sizes"] is None else {**row["sizes"], **row["settings"]}
+            sizes = "—" if given is None else ", ".join(f"{name}={value}" for name, value in given.items())
             cells.append((row["name"], row["status"], _cost(row), modes, sizes, row["entry_point"] or "—"))
             for line in (row["reason"] or "").splitlines():
                 cells.append(_indented(line, width))
-    yield table(("plugin", "status", "import", "modes", "sizes", "entry point"), cells, width=width)
+    yield table(("plugin", "status", "import", "modes", "sizes and settings", "entry point"), cells, width=width)
 
 
 def _cost(row: dict[str, Any]) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgregistry.cli.options import trace_option
+from pgregistry.cli.options import plan_options
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
 from pgregistry.planning.planner import Planner
 from pgregistry.registry.manager import Registry
+from pgregistry.settings.merge import read_settings
+from pgregistry.settings.sources import from_command_line
 from pgregistry.settings.tracing import log, tracing
 
 if TYPE_CHECKING:
@@ -25,9 +27,14 @@ if TYPE_CHECKING:
 @click.option("--only", metavar="A,B", help="The plugins to use, for one that cannot be on beside all others.")
 @click.option("--enable", metavar="A,B", help="Plugins to switch on beside those that are on when installed.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the properties that fail, and no others.")
-@trace_option
+@plan_options("plugins")
 def check_command(
-    names: tuple[str, ...], only: str | None, enable: str | None, quiet: bool, trace: bool | None
+    names: tuple[str, ...],
+    only: str | None,
+    enable: str | None,
+    plugins: tuple[str, ...],
+    quiet: bool,
+    trace: bool | None,
 ) -> None:
     """Check the properties of the plugins named, or of all that are on.
 
@@ -39,10 +46,12 @@ def check_command(
 
     beside = (only or "").replace(",", " ").split() or None
     also = (enable or "").replace(",", " ").split()
+    typed = from_command_line((), {"plugins": plugins}, Problems())
+    named = [one.value for one in read_settings(Problems(), command_line=typed).plugins]
     with LocalRanks() as ranks:
         subjects = [
-            Subject(name, only=beside, enable=also, run_ranks=ranks.run)
-            for name in dict.fromkeys(names or _installed(also))
+            Subject(name, only=beside, enable=also, plugins=named, run_ranks=ranks.run)
+            for name in dict.fromkeys(names or _installed({**typed, "enable": also}))
         ]
         problems = Problems()
         for subject in subjects:
@@ -60,11 +69,11 @@ def check_command(
     click.echo("every property holds" if quiet else "\nevery property holds")
 
 
-def _installed(enable: Sequence[str]) -> list[str]:
+def _installed(typed: Mapping[str, Any]) -> list[str]:
     """Return the names of the plugins that are on, and of those that fail."""
     problems = Problems()
     with printing_to_stderr():
-        registry = Registry.read(problems, keywords={"enable": enable})
+        registry = Registry.read(problems, command_line=typed)
     problems.raise_any()
     names = [status.installed.plugin.name for status in registry.statuses if status.name != "disabled"]
     if not names:
@@ -78,7 +87,8 @@ def _check(subject: Subject, quiet: bool) -> int:
     from pgregistry.testing.properties import PROPERTIES
 
     plugin = next(one.plugin for one in subject.found if one.plugin.name == subject.plugin)
-    head, failed, printed = f"{plugin.name} ({plugin.distribution} {plugin.version})", 0, set[str]()
+    installed = f"{plugin.distribution} {plugin.version}" if plugin.distribution else "not installed"
+    head, failed, printed = f"{plugin.name} ({installed})", 0, set[str]()
     if not quiet:
         click.echo(head)
     for one in PROPERTIES:

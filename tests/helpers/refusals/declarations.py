@@ -24,6 +24,18 @@ DECLARATIONS = Section(
             """,
         ),
         Refusal(
+            "A Setting is invalid.",
+            "Its default gives its type, which its choices have too.",
+            """
+            from pgregistry import Setting
+            Setting("ring backend", "safe")
+            Setting("ring_backend", None)
+            Setting("ring_backend", "safe", choices="safe")
+            Setting("ring_backend", "safe", choices=("fast", "slow"))
+            Setting("ring_backend", "safe", help=1)
+            """,
+        ),
+        Refusal(
             "A Mode is invalid.",
             """It has either `over=` or `groups=`. `at=` and `where=` go only with `over=`, and `sizes=` only with
             `groups=`.""",

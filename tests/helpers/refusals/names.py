@@ -20,6 +20,36 @@ NAMES = Section(
             """,
         ),
         Refusal(
+            "The value of a setting has another type, or is none of its choices.",
+            "A setting has the type of its default.",
+            """
+            # pgregistry_ring.py
+            from pgregistry import Setting, hookimpl
+
+
+            @hookimpl
+            def pgregistry_settings():
+                yield Setting("ring_backend", "safe", choices=("fast", "safe"))
+                yield Setting("heads", 8)
+            """,
+            """
+            import pgregistry
+            pgregistry.plan(8, ring_backend="slow")
+            pgregistry.plan(8, heads="8")
+            pgregistry.plan(8, ring_backnd="fast")
+            """,
+        ),
+        Refusal(
+            "Backend options are no mapping of names to plain values.",
+            "",
+            'pgregistry.plan(8, tensor={"options": {"config": []}})',
+        ),
+        Refusal(
+            "A parameter of `init` is given to `plan`.",
+            "The command line takes `--backend`, and the environment and a file may have it.",
+            'pgregistry.plan(8, backend="nccl")',
+        ),
+        Refusal(
             "A mode needs an axis whose plugin is off.",
             "Switch off the mode too, or switch on the axis.",
             'pgregistry.plan(8, disable=["pipe"])',

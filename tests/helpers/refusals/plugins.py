@@ -41,6 +41,17 @@ INSTALLATION = Section(
             """,
         ),
         Refusal(
+            "A plugin in `plugins=` cannot be imported, or has the name of an installed one.",
+            """A plugin is called like the last word of its module. Every rank must be able to import it: put its folder
+            on PYTHONPATH.""",
+            """
+            pgregistry.plan(8, plugins=["lab.modes"])
+            pgregistry.plan(8, plugins=["lab modes"])
+            pgregistry.plan(8, plugins=["lab/modes.py"])
+            pgregistry.plan(8, plugins=["pgregistry_tensor"])
+            """,
+        ),
+        Refusal(
             "The metadata of a distribution are damaged.",
             "Install it again, or switch it off by its name or the name of the folder. A damaged distribution that has "
             "nothing to do with pgregistry is passed over.",
