@@ -167,6 +167,7 @@ PLUGINS = Section(
             made = "pgregistry_other:make"
             call = "pgregistry_other:make()"
             kind = "pgregistry:Mode"
+            taken = "pgregistry_taken"
             wrong = "pgregistry_wrong"
             other = "pgregistry_other"
             within = "pgregistry_other"
@@ -249,6 +250,21 @@ PLUGINS = Section(
             pgregistry.plan(8, only=["wrong", "other"])
             pgregistry.plan(8, only=["within"])
             """,
+        ),
+        Refusal(
+            "A setting has a name that is taken.",
+            "The authors of the two must agree; until then, switch one off.",
+            """
+            # pgregistry_taken.py
+            from pgregistry import Setting, hookimpl
+
+
+            @hookimpl
+            def pgregistry_settings():
+                yield Setting("tensor", "fast")
+                yield Setting("timeout", 60)
+            """,
+            "$ pgregistry plan 8 --only taken,tensor",
         ),
         Refusal(
             "A plugin reports why the plan cannot work.",
