@@ -45,11 +45,12 @@ def passed_over() -> Iterator[PassedOver]:
     first: dict[str | None, InstalledDistribution] = {}
     for one in distributions():
         over = first.setdefault(one.key, one) if one.key is not None else one
-        plugins = tuple(plugin.plugin.name for plugin in plugins_of(one, leftovers=True))
+        found = tuple(plugins_of(one, leftovers=True))
+        plugins = tuple(plugin.plugin.name for plugin in found)
         if one.leftover and plugins:
             yield PassedOver(one.key, plugins, f"{one.info} was left behind by pip and does not count; delete it.")
         elif over is not one and os.path.realpath(over.info) != os.path.realpath(one.info):
-            if plugins or any(plugins_of(over)):
+            if found != tuple(plugins_of(over)):  # or else it makes no difference
                 stale = "; delete the one that is stale" if over.info.endswith(".egg-info") else ""
                 yield PassedOver(one.key, plugins, f"{over.info} comes first on the path and hides {one.info}{stale}.")
         elif over is one:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -57,3 +65,45 @@ def test_plugins_exits_0_whatever_it_lists(capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     assert {row["name"]: row["status"] for row in json.loads(out)}.items() >= dict.fromkeys(EIGHT, "active").items()
     assert "no plugin is called 'nobody'" in err
+
+
+FAILING = {
+    "ring": "import flash_ring_attention_kernels_for_long_sequences",
+    "expert": "def pgregistry_modes():\n    return []\n",
+    "context": "raise RuntimeError('no driver: ' + 'the version of the driver is too old, ' * 9)",
+}
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_list_can_be_read_in_a_terminal_with_three_plugins_that_fail(width: int, distribution: Any) -> None:
+    sites = [
+        distribution(f"pgregistry-{name}", {name: f"failing_{name}"}, {f"failing_{name}.py": source})
+        for name, source in FAILING.items()
+    ]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "pgregistry", "plugins"]
+    with subprocess.Popen(command, env=environ, stdout=theirs, stderr=subprocess.PIPE) as process:
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # the end of a terminal is an error on Linux
+            while chunk := os.read(ours, 1 << 16):
+                written += chunk
+        os.close(ours)
+        assert process.wait(60) == 0
+    lines = written.decode().replace("\r\n", "\n").splitlines()
+    rows = {line.split()[0]: line.split()[1] for line in lines if line and not line.startswith(" ")}
+    assert rows.items() >= {**dict.fromkeys(EIGHT, "active"), **dict.fromkeys(FAILING, "failed")}.items()
+    text = " ".join(" ".join(lines).split())
+    for reason in (
+        "No module named 'flash_ring_attention_kernels_for_long_sequences'",
+        "without @hookimpl",
+        "no driver",
+    ):
+        assert reason in text
+    for name, site in zip(FAILING, sites, strict=True):
+        assert f"--disable {name} or" in text
+        assert f"Found in {site}." in text
+    if width == 80:
+        assert [line for line in lines if len(line) > width and "/" not in line] == []  # a path is not cut
