@@ -53,6 +53,7 @@ RAISES = {
     "a surrogate": "raise ValueError('no disk \\ud800')",
     "fifty megabytes": "raise ValueError('no disk' + 'x' * 50_000_000)",
     "escape codes": "raise ValueError('no disk \\x1b[31m')",
+    "no Exception": "import asyncio; raise asyncio.CancelledError('no disk')",
 }
 
 
@@ -167,6 +168,25 @@ def test_a_rank_that_is_slow_at_the_last_barrier_makes_no_split(seconds: float, 
     write_distribution(tmp_path, "acme-edge", {"edge": "acme_edge"}, {"acme_edge.py": source})
     answers = run_ranks(4, slow_hook, str(tmp_path), world=world)
     assert len({answer[:2] for answer in answers}) == 1, answers
+
+
+def with_panic_on_rank_1(folder: str) -> tuple[str, str, float]:
+    if rank() == 1:
+        sys.path.insert(0, folder)
+    return raised(agree_timeout=40)
+
+
+def test_a_plugin_that_raises_what_is_no_exception_is_quoted_by_the_others_at_once(tmp_path: Path) -> None:
+    panic = "class PanicException(BaseException):\n    pass\n\nraise PanicException('no driver')\n"
+    write_distribution(tmp_path, "acme-edge", {"edge": "acme_edge"}, {"acme_edge.py": panic})
+    zero, one, two = run_ranks(3, with_panic_on_rank_1, str(tmp_path))
+    assert one[0] == "PluginError"
+    assert "does not load: PanicException: no driver" in one[1]
+    assert one[1].endswith(f"Found in {tmp_path}.")
+    assert zero[:2] == two[:2]
+    assert zero[0] == "PlanMismatch"
+    assert "rank 1: failed with PluginError: plugin 'edge', acme-edge 0.1" in zero[1]
+    assert max(zero[2], one[2], two[2]) < 15
 
 
 def interrupted_while_planning() -> tuple[str, str, float]:
