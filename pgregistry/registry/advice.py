@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -122,6 +123,33 @@ def _file(installed: InstalledPlugin) -> str | None:
     file = spec.origin if spec else None
     inside = file is None or os.path.abspath(file).startswith(os.path.join(installed.folder or "", ""))
     return None if inside else file
+
+
+def declares(installed: InstalledPlugin, mode: str) -> bool:
+    """Return True if the source of a plugin has a `Mode` with this name in plain letters; nothing is imported."""
+    point = installed.entry_point
+    if point is None or installed.broken:
+        return False
+    top, *rest = point.module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+        folders = [Path(folder, *rest) for folder in (spec and spec.submodule_search_locations) or ()]
+        files = [Path(spec.origin)] if spec and spec.origin else []
+        for folder in folders:
+            files += [folder.with_suffix(".py"), *folder.glob("*.py")]
+        return any(_has_mode(ast.parse(file.read_bytes()), mode) for file in files if file.is_file())
+    except (ImportError, AttributeError, OSError, ValueError, SyntaxError, RecursionError):
+        return False
+
+
+def _has_mode(source: ast.AST, mode: str) -> bool:
+    calls = [node for node in ast.walk(source) if isinstance(node, ast.Call) and node.args]
+    return any(
+        getattr(call.func, "id", getattr(call.func, "attr", None)) == "Mode"
+        and isinstance(call.args[0], ast.Constant)
+        and call.args[0].value == mode
+        for call in calls
+    )
 
 
 def known_as(name: str, plugins: Iterable[InstalledPlugin]) -> str | None:

@@ -115,11 +115,12 @@ class Attempt:
 
     def context(self, process: ProcessInfo, groups: ProcessGroups) -> ParallelContext:
         """Return the context of a plan whose process groups exist."""
-        plan = self.plan()
-        off = {} if isinstance(self.outcome, BaseException) else self.outcome[1].off
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        plan, registry = self.outcome
         device = rank_device(self.options.device, process.local_rank)
         return ParallelContext(
-            plan, process.rank, groups, self.defaults, device=device, local_rank=process.local_rank, off=off
+            plan, process.rank, groups, self.defaults, device=device, local_rank=process.local_rank, registry=registry
         )
 
     def call_ready_hooks(self, context: ParallelContext, scope: ScopedStore | None = None, seconds: float = 0) -> None:

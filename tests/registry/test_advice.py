@@ -13,6 +13,8 @@ from acme_plugin import ACME, GOOD, POINT, WAY_OUT, refusal
 import pgregistry
 from pgregistry import ConfigError, PluginError
 from pgregistry.cli import run
+from pgregistry.registry.advice import declares
+from pgregistry.registry.discovery import discover
 from pgregistry.testing import write_distribution
 
 
@@ -210,3 +212,28 @@ def test_an_error_of_a_hook_ends_with_the_folder(acme: Any) -> None:
     assert str(caught.value) == (
         f"{ACME} raised ZeroDivisionError in pgregistry_modes: integer division or modulo by zero\nFound in {site}."
     )
+
+
+SOURCE = """
+raise ImportError("a plugin that is off is not imported")
+from pgregistry import Mode
+modes = [Mode("plain", over=()), pgregistry.Mode(name), Mode(f"made-up")]
+"""
+
+
+@pytest.mark.parametrize("files", [{"acme_off.py": SOURCE}, {"acme_off/__init__.py": "", "acme_off/modes.py": SOURCE}])
+def test_the_modes_of_a_plugin_that_is_off_are_read_from_its_source(
+    distribution: Callable[..., Path], files: dict[str, str]
+) -> None:
+    distribution("pgregistry-acme", {"off": "acme_off"}, files)
+    off = next(one for one in discover() if one.plugin.name == "off")
+    assert [declares(off, mode) for mode in ("plain", "made-up", "name", "off")] == [True, False, False, False]
+    assert "acme_off" not in sys.modules
+
+
+@pytest.mark.parametrize("files", [{}, {"acme_off.py": "def"}, {"acme_off.py": "\0"}])
+def test_a_source_that_cannot_be_read_declares_nothing(
+    distribution: Callable[..., Path], files: dict[str, str]
+) -> None:
+    distribution("pgregistry-acme", {"off": "acme_off"}, files)
+    assert not declares(next(one for one in discover() if one.plugin.name == "off"), "plain")

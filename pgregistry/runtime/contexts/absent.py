@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, did_you_mean, listing
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.registry.manager import Registry
 from pgregistry.values import shown
 
 
@@ -17,16 +17,16 @@ class Absent:
     Attributes:
         plan: The plan.
         rank: This rank.
-        off: The reason for each plugin that is off, by name.
+        registry: The plugins of the run.
     """
 
     plan: Plan
     rank: int
-    off: Mapping[str, str]
+    registry: Registry
 
     def is_known(self, mode: object) -> bool:
-        """Return True if a mode is in the plan, or is called like a plugin that is off."""
-        return isinstance(mode, str) and (mode in self.plan or mode in self.off)
+        """Return True if a mode is in the plan, or of a plugin that is off."""
+        return isinstance(mode, str) and (mode in self.plan or self.registry.off_with(mode) is not None)
 
     def error(self, mode: object) -> PgregistryError:
         """Return the error about a mode in which this rank has no group."""
@@ -36,21 +36,18 @@ class Absent:
             return BuildError(
                 f"Rank {self.rank} is in no group of mode {mode!r}. On such a rank context.get({mode!r}) returns None."
             )
-        if reason := self.off.get(mode):
-            enable = "Remove it from there" if reason.startswith("disabled") else f"Switch it on with enable=[{mode!r}]"
+        if plugin := self.registry.off_with(mode):
+            name, reason = plugin.name, self.registry.off[plugin.name]
+            enable = "Remove it from there" if reason.startswith("disabled") else f"Switch it on with enable=[{name!r}]"
             return ConfigError(
-                f"There is no mode {mode!r}: plugin {mode!r} is {reason}. {enable}, or call context.get({mode!r}), "
-                "which returns None as long as the plugin is off.",
-                plugin=mode,
+                f"There is no mode {mode!r}: plugin {name!r}{' has it, but' * (name != mode)} is {reason}. {enable}, "
+                f"or call context.get({mode!r}), which returns None as long as the plugin is off.",
+                plugin=name,
             )
         return ConfigError(f"There is no mode {mode!r}. {self._hint(mode)}")
 
     def _hint(self, mode: str) -> str:
         if of_plugin := [planned.name for planned in self.plan.planned if planned.plugin.name == mode]:
             return f"Plugin {mode!r} is on, and declares {listing(of_plugin)}."
-        hint = did_you_mean(mode, (*self.plan.modes, *self.off))
-        if not self.off or hint.startswith("Did"):
-            return hint
-        few = len(self.off) == 1
-        names = f"Plugin {listing(map(repr, self.off))} is" if few else f"Plugins {listing(map(repr, self.off))} are"
-        return f"{did_you_mean(mode, self.plan.modes)} {names} off."
+        hint = did_you_mean(mode, (*self.plan.modes, *self.registry.off))
+        return hint if hint.startswith("Did you mean") else did_you_mean(mode, self.plan.modes)

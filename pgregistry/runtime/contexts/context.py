@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import sys
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from pgregistry.building.process_groups import ProcessGroups
     from pgregistry.building.specs import Defaults
+    from pgregistry.registry.manager import Registry
 
 
 class ParallelContext(HandleMapping):
@@ -56,9 +56,9 @@ class ParallelContext(HandleMapping):
         *,
         device: torch.device,
         local_rank: int | None = None,
-        off: Mapping[str, str],
+        registry: Registry,
     ) -> None:
-        super().__init__(plan, rank, process_groups, off)
+        super().__init__(plan, rank, process_groups, registry)
         self.local_rank = local_rank
         self.device = device
         self.defaults = defaults

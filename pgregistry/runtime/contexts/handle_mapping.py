@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
     from pgregistry.building.process_groups import ProcessGroups
+    from pgregistry.registry.manager import Registry
 
 T = TypeVar("T")
 
@@ -27,14 +28,14 @@ class HandleMapping(Mapping[str, GroupHandle]):
         plan: The plan.
         rank: This rank.
         process_groups: Its process groups.
-        off: The reason for each plugin that is off, by name.
+        registry: The plugins of the run.
     """
 
-    def __init__(self, plan: Plan, rank: int, process_groups: ProcessGroups, off: Mapping[str, str]) -> None:
+    def __init__(self, plan: Plan, rank: int, process_groups: ProcessGroups, registry: Registry) -> None:
         self.plan = plan
         self.rank = rank
         self.process_groups = process_groups
-        self._absent = Absent(plan, rank, off)
+        self._absent = Absent(plan, rank, registry)
         self._handles: Mapping[str, GroupHandle] = {
             mode.name: GroupHandle(
                 mode.name, plan.fingerprint, Membership(index, ranks, ranks.index(rank), process_groups)

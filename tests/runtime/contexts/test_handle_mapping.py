@@ -61,11 +61,12 @@ def test_a_context_is_a_mapping_of_the_modes_in_which_the_rank_has_a_group() -> 
 def errors() -> list[str]:
     ends = Mode("ends", over="pipe", at=(0, -1))
     with pgregistry.init(extra=[ends], disable=["nettest"], pipe=4) as context:
+        assert context.get("shard") is context.group("replicate") is None
         answers = [error_of(context, name) for name in ("nettest", "tensr", "nettst", 0)]
         if "ends" not in context:
             answers.append(error_of(context, "ends"))
     with pgregistry.init(extra=[ends], only=["dummy", "pipe"], pipe=4) as context:
-        return answers + [error_of(context, name) for name in ("tensor", "extra", "xyz")]
+        return answers + [error_of(context, name) for name in ("tensor", "extra", "xyz", "shard")]
 
 
 OFF = "or call context.get({0!r}), which returns None as long as the plugin is off."
@@ -77,7 +78,7 @@ def test_a_mode_that_is_not_there_is_an_error_with_the_reason_by_name() -> None:
         "BuildError: Rank 1 is in no group of mode 'ends'. On such a rank context.get('ends') returns None."
     )
     assert inside == first
-    disabled, misspelt, misspelt_off, number, not_in_only, plugin, unknown = first
+    disabled, misspelt, misspelt_off, number, not_in_only, plugin, unknown, of_another = first
     assert disabled == (
         "ConfigError: There is no mode 'nettest': plugin 'nettest' is disabled (keyword). Remove it from there, "
         + OFF.format("nettest")
@@ -90,8 +91,11 @@ def test_a_mode_that_is_not_there_is_an_error_with_the_reason_by_name() -> None:
     assert misspelt_off == "ConfigError: There is no mode 'nettst'. Did you mean 'nettest'?"
     assert number.startswith("ConfigError: There is no mode 0. There are data, dummy, ends, global, ")
     assert plugin == "ConfigError: There is no mode 'extra'. Plugin 'extra' is on, and declares ends."
-    assert unknown.startswith("ConfigError: There is no mode 'xyz'. There are dummy, ends and pipe. Plugins 'data', ")
-    assert unknown.endswith(" are off.")
+    assert unknown == "ConfigError: There is no mode 'xyz'. There are dummy, ends and pipe."
+    assert of_another == (
+        "ConfigError: There is no mode 'shard': plugin 'hsdp' has it, but is not in only (keyword). Switch it on with "
+        "enable=['hsdp'], " + OFF.format("shard")
+    )
 
 
 def closed() -> list[str]:

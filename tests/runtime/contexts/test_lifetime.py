@@ -33,7 +33,8 @@ dist.all_reduce(torch.ones(1), group=context["tensor"].group)
 """,
 }
 START = """
-import sys, torch, torch.distributed as dist, pgregistry
+import faulthandler, sys, torch, torch.distributed as dist, pgregistry
+faulthandler.dump_traceback_later(150, exit=True)
 torch.set_num_threads(1)
 def use(context):
     for mode in context:
@@ -51,12 +52,12 @@ def exit_codes(script: str, count: int, folder: Path) -> list[int]:
     environ |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     command = [sys.executable, str(folder / "script.py")]
     ranks = [
-        subprocess.Popen(command, env=environ | {"RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(command, env=environ | {"RANK": str(rank)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         for rank in range(count)
     ]
     try:
         for rank in ranks:
-            rank.communicate(timeout=90)
+            print(rank.communicate(timeout=180)[1].decode()[-2000:])
     finally:
         for rank in ranks:
             rank.kill()
