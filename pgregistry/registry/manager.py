@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing, text_of
-from pgregistry.registry.advice import NOTHING, declares, hidden, known_as, nothing_installed
+from pgregistry.registry.advice import NOTHING, hidden, known_as, nothing_installed
 from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover, with_named
 from pgregistry.registry.distributions import ENTRY_POINTS
 from pgregistry.registry.loading import HOOKS, HookManager, load
@@ -116,12 +116,6 @@ class Registry:
         if any(status.installed.bundled for status in self.statuses):
             return ""
         return nothing_installed("None of the bundled plugins is installed" if self.statuses else NOTHING)
-
-    def off_with(self, mode: str) -> Plugin | None:
-        """Return the plugin that is off and is called like a mode, or else declares it; None if there is none."""
-        off = [status.installed for status in self.statuses if status.name == "disabled"]
-        named = [installed for installed in off if installed.plugin.name == mode]
-        return next((one.plugin for one in named or off if named or declares(one, mode)), None)
 
     def implementing(self, hook: str) -> list[str]:
         """Return the names of the active plugins that implement a hook."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, did_you_mean, listing
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.registry.advice import declares
 from pgregistry.registry.manager import Registry
+from pgregistry.registry.plugin import Plugin
 from pgregistry.values import shown
 
 
@@ -26,7 +28,7 @@ class Absent:
 
     def is_known(self, mode: object) -> bool:
         """Return True if a mode is in the plan, or of a plugin that is off."""
-        return isinstance(mode, str) and (mode in self.plan or self.registry.off_with(mode) is not None)
+        return isinstance(mode, str) and (mode in self.plan or self._off(mode) is not None)
 
     def error(self, mode: object) -> PgregistryError:
         """Return the error about a mode in which this rank has no group."""
@@ -36,7 +38,7 @@ class Absent:
             return BuildError(
                 f"Rank {self.rank} is in no group of mode {mode!r}. On such a rank context.get({mode!r}) returns None."
             )
-        if plugin := self.registry.off_with(mode):
+        if plugin := self._off(mode):
             name, reason = plugin.name, self.registry.off[plugin.name]
             enable = "Remove it from there" if reason.startswith("disabled") else f"Switch it on with enable=[{name!r}]"
             return ConfigError(
@@ -45,6 +47,12 @@ class Absent:
                 plugin=name,
             )
         return ConfigError(f"There is no mode {mode!r}. {self._hint(mode)}")
+
+    def _off(self, mode: str) -> Plugin | None:
+        """Return the plugin that is off and is called like the mode, or else declares it."""
+        off = [status.installed for status in self.registry.statuses if status.name == "disabled"]
+        named = [installed for installed in off if installed.plugin.name == mode]
+        return next((one.plugin for one in named or off if named or declares(one, mode)), None)
 
     def _hint(self, mode: str) -> str:
         if of_plugin := [planned.name for planned in self.plan.planned if planned.plugin.name == mode]:
