@@ -7,7 +7,7 @@ import pytest
 from ranks import alive, run_ranks
 
 import pgregistry
-from pgregistry import ConfigError
+from pgregistry import Axis, ConfigError, Mode, Setting, hookimpl
 
 
 def refuse_bad_sizes() -> Any:
@@ -20,6 +20,44 @@ def refuse_bad_sizes() -> Any:
 
 def test_sizes_that_cannot_work_are_refused_before_a_world_is_started() -> None:
     assert run_ranks(2, refuse_bad_sizes, world=False) == [("tensor = 3 does not divide world size 2.", False)] * 2
+
+
+class Ring:
+    """A plugin that is not installed, with one setting."""
+
+    @hookimpl
+    def pgregistry_settings(self) -> list[Setting]:
+        return [Setting("kernel", "safe", choices=("fast", "safe"))]
+
+    @hookimpl
+    def pgregistry_modes(self) -> list[Mode]:
+        return [Mode("ring", over=Axis("ring", inside="data"))]
+
+
+def build_with_settings() -> Any:
+    said = []
+    for kernels in (("fast", "fast"), ("fast", "slow"), ("safe", "fast")):
+        try:
+            kernel = kernels[int(os.environ["RANK"])]
+            with pgregistry.init(plugins=[Ring()], only=["data"], ring=2, kernel=kernel) as context:
+                said.append((context.settings["kernel"], context.plan.origins["kernel"], context.defaults.timeout))
+        except pgregistry.PgregistryError as error:
+            said.append(type(error).__name__ + ": " + str(error))
+    return said
+
+
+def test_ranks_agree_on_settings_of_plugins_that_are_not_installed() -> None:
+    env = {"PGREGISTRY_TIMEOUT": "55", "PGREGISTRY_BACKEND": "gloo"}
+    answers = run_ranks(2, build_with_settings, world=False, env=env)
+    wrong = "kernel = 'slow' (keyword) must be 'fast' or 'safe'. The default is 'safe' (setting 'kernel' of plugin "
+    differ = "  setting kernel:\n    rank 0: 'safe' (keyword)\n    rank 1: 'fast' (keyword)"
+    assert [built for built, _, _ in answers] == [("fast", "keyword", 55.0)] * 2
+    assert wrong in answers[0][1]
+    assert answers[0][1].startswith("PlanMismatch: ")
+    assert answers[1][1].startswith(f"ConfigError: {wrong}")
+    assert [text.partition("\n") for _, _, text in answers] == [
+        ("PlanMismatch: The ranks disagree about what to build; nothing was created.", "\n", differ)
+    ] * 2
 
 
 READY = """

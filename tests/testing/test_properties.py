@@ -54,6 +54,26 @@ def test_a_family_that_cannot_live_beside_the_others_is_right_alone(plugin: Any)
     assert verdicts(replace(subject, only=["acme"])) == {}
 
 
+SETTINGS = """
+@hookimpl
+def pgregistry_settings():
+    yield Setting("kernel", "safe", choices=("fast", "safe"))
+    yield Setting("heads", 8)
+    yield Setting("label", "none")
+    yield Setting("causal", False)
+"""
+
+
+def test_a_plugin_is_planned_with_each_choice_of_its_settings(plugin: Any) -> None:
+    listed = "yield Mode('acme', groups=lambda mesh: [[0, 1]] if mesh.settings['causal'] else [])"
+    subject = plugin(f"from pgregistry import Setting\n{modes(listed)}{SETTINGS}")
+    tried = [case.keywords for case in subject.cases]
+    assert [{"kernel": "fast"} in tried, {"causal": True} in tried] == [True, True]
+    found = verdicts(subject)
+    assert set(found) == {"groups_are_disjoint_and_cover"}
+    assert found["groups_are_disjoint_and_cover"][0].startswith("at 1 rank, causal=True: mode 'acme' ")
+
+
 def test_a_plugin_without_modes_is_right(plugin: Any) -> None:
     assert verdicts(plugin(HEAD + "@hookimpl\ndef pgregistry_check(plan):\n    pass\n")) == {}
 

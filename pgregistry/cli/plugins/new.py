@@ -125,13 +125,14 @@ def _taken() -> dict[str, dict[str, str]]:
     """Return the names that installed plugins have or declare, each with its owner."""
     registry = Registry.read(Problems(), environ={})
     plugins = {one.installed.plugin.name: f"{one.installed.plugin.distribution}" for one in registry.statuses}
-    modes, sizes = dict[str, str](), dict[str, str]()
+    modes, sizes, settings = dict[str, str](), dict[str, str](), dict[str, str]()
     for plugin in registry.active:
         try:
             declared = registry.modes(plugin)
+            settings |= {setting.name: str(plugin) for setting in registry.settings_of(plugin)}
         except PgregistryError as error:
             log.debug("what this plugin declares is not known, so it takes no name but its own: %s", error)
             continue
         modes |= {mode.name: str(plugin) for mode in declared}
         sizes |= dict.fromkeys(default_sizes(declared), str(plugin))
-    return {"the name of a plugin": plugins, "a mode": modes, "a size": sizes}
+    return {"the name of a plugin": plugins, "a mode": modes, "a size": sizes, "a setting": settings}
