@@ -47,7 +47,8 @@ def create_by_public_calls(builder: GroupBuilder) -> None:
     try:
         while (counts := scope.read(keys, watchdog.next(SLICE))) is None:
             watchdog.look_around()
-        builder.run(partial(_create_all, builder, max(map(int, counts))))
+        # A call that ends late would take a name that torch gives to a process group of the next `init`.
+        builder.run(partial(_create_all, builder, max(map(int, counts))), awaited=True)
     except BaseException:
         _skip_names(builder, keys)
         raise

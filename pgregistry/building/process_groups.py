@@ -166,9 +166,14 @@ class GroupBuilder:
             check_given_up()
         self._seconds[spec] = time.monotonic() - self._begun
 
-    def run(self, job: Callable[[], None]) -> None:
-        """Run a job that makes process groups one after another, in a thread that the watchdog ends."""
-        run_abandonable(job, self.watchdog.look_around, LOOK, end_wait=self._end_wait)
+    def run(self, job: Callable[[], None], *, awaited: bool = False) -> None:
+        """Run a job that makes process groups one after another, in a thread that the watchdog ends.
+
+        Args:
+            job: The job.
+            awaited: Whether the next `init` must not begin before the job has ended.
+        """
+        run_abandonable(job, self.watchdog.look_around, LOOK, awaited=awaited, end_wait=self._end_wait)
 
     def _end_wait(self) -> None:
         """End the wait of this rank in torch for those that will not come."""

@@ -20,7 +20,7 @@ from pgregistry.coordination.proposal import Proposal, Summary, different_versio
 from pgregistry.coordination.roster import BITS, Roster, Tally
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.coordination.within_conflicts import WithinConflicts
+from pgregistry.coordination.within_conflicts import NOTES, WithinConflicts
 from pgregistry.errors import PlanMismatch, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
@@ -180,6 +180,7 @@ class Agreement:
             self._looks = self._scope.count_ranks("looking") == 1
         if not self._looks or not (missing := self._roster.missing()):
             return
+        self._scope.check_calls(missing[:NOTES])
         if reason := self._conflicts.find(missing):
             self._decision.fail(reason)
         elif log_missing:

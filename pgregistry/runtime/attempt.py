@@ -137,7 +137,7 @@ class Attempt:
 def _check_nothing_goes_on() -> None:
     if not wait_for_given_up(0):
         raise BuildError(
-            "On this rank torch still starts the default process group of an earlier init() that failed. Call init() "
+            "On this rank torch still makes a process group of an earlier init() that failed. Call init() "
             "again when torch has given up, which takes as long as the timeout of that group, or restart this process."
         )
 

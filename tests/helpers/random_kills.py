@@ -46,6 +46,8 @@ BEGIN: Final = "<!-- random faults, written by `make soak` -->\n"
 END: Final = "<!-- end of random faults -->\n"
 #: agree_timeout and build_timeout of all ranks, in seconds.
 PATIENCE: Final = 4
+#: Timeout of the store of a world that is there. A thread that connects when its host dies ends after that.
+STORE: Final = 5
 #: Seconds after which a rank that has not answered hangs: both timeouts, and what a store that is silent may take.
 HANGS: Final = 2 * PATIENCE + 32
 #: Seconds after `init` begins until which the deed is done, at the latest.
@@ -158,7 +160,7 @@ def resources() -> tuple[set[str], set[str]]:
 
 def resources_left(before: tuple[set[str], set[str]]) -> list[str]:
     """Return the threads and descriptors that there are more than before, once nothing ends any more."""
-    until = time.monotonic() + 8
+    until = time.monotonic() + 3 * STORE
     while True:
         gc.collect()
         more = [sorted(now - then) for now, then in zip(resources(), before, strict=True)]
@@ -197,7 +199,7 @@ def live(rank: int, run: Run, port: int, pipe: Connection) -> None:
     if run.world != "own":
         hosts = run.world == "of rank 0" and rank == 0
         store = dist.TCPStore(
-            "127.0.0.1", port, run.size, is_master=hosts, wait_for_workers=False, timeout=timedelta(seconds=60)
+            "127.0.0.1", port, run.size, is_master=hosts, wait_for_workers=False, timeout=timedelta(seconds=STORE)
         )
         dist.init_process_group("gloo", store=store, rank=rank, world_size=run.size)
     # The first server of a process opens two descriptors that stay.

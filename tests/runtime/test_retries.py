@@ -217,7 +217,7 @@ def test_a_rank_on_which_torch_does_not_end_says_so_and_all_ranks_learn_it() -> 
     zero, one, two = run_ranks(3, stuck_in_torch, world=False)
     assert one[0] == "BuildError"
     assert one[1] == (
-        "On this rank torch still starts the default process group of an earlier init() that failed. Call init() "
+        "On this rank torch still makes a process group of an earlier init() that failed. Call init() "
         "again when torch has given up, which takes as long as the timeout of that group, or restart this process."
     )
     assert 3 <= one[2] < 5.5

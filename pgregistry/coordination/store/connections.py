@@ -87,7 +87,7 @@ class StoreClient:
         if self._broken:
             self._broken = False
             before = self.store.timeout
-            with waiting(self.store, CONNECT):  # torch tries as long to connect to a server that ends just now
+            with waiting(self.store, CONNECT):  # as long as this torch tries again if the server ends just now
                 store = second_connection(self.store)
             store.set_timeout(before)
             self.store = store
@@ -113,7 +113,8 @@ def second_connection(store: Any) -> Any:
     A store in a file has none. Each copy of it would read the whole file again, which grows with every call.
 
     Raises:
-        LostError: if nothing listens there any more. torch itself would go on trying.
+        LostError: if nothing listens there any more. torch itself would go on trying. It does if the server ends
+            just now: the thread that connects is then left behind, until the timeout of the store.
     """
     server = _innermost(store)
     if not isinstance(server, TCPStore):

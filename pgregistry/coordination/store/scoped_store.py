@@ -93,7 +93,7 @@ class ScopedStore:
         client = client or StoreClient(store)
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
         outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, client=client)
-        call = outer.count(f"calls/{rank}", 1, partial(read_number, 1, MOST_CALLS))
+        call = outer.count(f"calls/{rank}", 1, _read_call)
         return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, client=client)
 
     @property
@@ -122,6 +122,18 @@ class ScopedStore:
         """Return the store below the prefix of all calls of `init` among these ranks, and the number of this call."""
         name, _, call = self.name.rpartition("/")
         return self.beside(name), int(call)
+
+    def check_calls(self, ranks: Sequence[int]) -> None:
+        """Check that other ranks can count their calls, if all of them have tried: one that cannot comes nowhere.
+
+        Raises:
+            PlanMismatch: if the store holds something else than a number for one.
+        """
+        calls, _ = self.of_all_calls()
+        keys = [f"calls/{rank}" for rank in ranks]
+        texts = calls.read(keys, ANSWER) if calls.has(*keys) else None
+        for key, text in zip(keys, texts or (), strict=False):
+            calls.parse(key, text, _read_call)
 
     def _call(self, question: Callable[[Any], Result], seconds: float = 0, *, again: bool = True) -> Result:
         """Return the answer of a question to the store, which may take `seconds`."""
@@ -185,9 +197,9 @@ class ScopedStore:
                 "or ranks run different versions of pgregistry."
             ) from error
 
-    def has(self, key: str) -> bool:
-        """Return whether a key is there."""
-        return bool(self._call(lambda store: store.check([key])))
+    def has(self, *keys: str) -> bool:
+        """Return whether all of these keys are there."""
+        return bool(self._call(lambda store: store.check([*keys])))
 
     def delete(self, key: str) -> None:
         """Delete a key if the store can: one that is written in Python may not."""
@@ -221,6 +233,10 @@ class ScopedStore:
                 return values[0]
             look_around()
         return None
+
+
+def _read_call(text: str) -> int:
+    return read_number(1, MOST_CALLS, text)
 
 
 def _below(name: str, question: Callable[[Any], Result], store: Any) -> Result:
