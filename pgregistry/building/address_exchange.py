@@ -204,7 +204,7 @@ def run_together(
         while not store.wait_for_threads(alive, watchdog.next(LOOK)):
             watchdog.look_around()
         for thread in threads:
-            thread.join()
+            thread.wait()
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class GivenUpError(RuntimeError):
 class AbandonableThread(threading.Thread):
     """A thread that runs one job, which may block in torch.
 
+    Python takes a thread for ended if Ctrl-C comes while it is joined, so `wait` is used in place of `join`.
+
     Attributes:
         given_up: True when nobody waits for the job any more. It then ends at its next step.
         awaited: True if the next `init` must not begin before the job has ended.
@@ -35,10 +37,25 @@ class AbandonableThread(threading.Thread):
     def __init__(self, job: Callable[[], object], *, awaited: bool = False) -> None:
         super().__init__(name="pgregistry", daemon=True)
         self._job = job
+        self._ended = threading.Event()
+        self._ended.set()
         self.given_up = False
         self.awaited = awaited
         self.failure: BaseException | None = None
         self.result: Any = None
+
+    def start(self) -> None:
+        """Start the job; raise what Python raises if the system gives no thread."""
+        self._ended.clear()
+        try:
+            super().start()
+        except (RuntimeError, MemoryError):
+            self._ended.set()
+            raise
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the job has ended, or was never started; return False if it has not within `seconds`."""
+        return self._ended.wait(seconds)
 
     def run(self) -> None:
         """Run the job, and keep its outcome."""
@@ -49,6 +66,7 @@ class AbandonableThread(threading.Thread):
                 self.failure = error
         finally:
             del self._job  # it keeps process groups alive
+            self._ended.set()
 
 
 def given_up() -> bool:
@@ -79,7 +97,7 @@ def give_up(threads: Sequence[AbandonableThread], end_wait: Callable[[], None] |
             end_wait()
             ended = _join(threads)
     if not ended:  # a thread that comes back from torch while Python ends would abort the process
-        atexit.register(_join, [thread for thread in threads if thread.is_alive()], AT_EXIT)
+        atexit.register(_join, [thread for thread in threads if not thread.wait(0)], AT_EXIT)
     return ended
 
 
@@ -95,10 +113,7 @@ def wait_for_given_up(seconds: float) -> bool:
 
 def _join(threads: Sequence[AbandonableThread], seconds: float = MOMENT) -> bool:
     until = time.monotonic() + seconds
-    for thread in threads:
-        if thread.ident is not None:
-            thread.join(max(until - time.monotonic(), 0))
-    return not any(thread.is_alive() for thread in threads)
+    return all(thread.wait(max(until - time.monotonic(), 0)) for thread in threads)
 
 
 def run_abandonable(
@@ -129,10 +144,8 @@ def run_abandonable(
             thread.start()
         except (RuntimeError, MemoryError):  # a limit of the system
             return job()
-        thread.join(wait)
-        while thread.is_alive():
+        while not thread.wait(wait):
             look_around()
-            thread.join(wait)
         if thread.failure is not None:
             raise thread.failure
         result: Result = thread.result

@@ -52,16 +52,16 @@ class Attempt:
     def at(
         process: ProcessInfo,
         keywords: Mapping[str, Any],
-        options: InitOptions,
         command_line: Mapping[str, Any] | None,
         problems: Problems,
         plan: Plan | None = None,
     ) -> Attempt:
         """Plan, or take the plan that is given, and keep whatever that raises, an interrupt too."""
-        backend = accelerator_backend()
+        options, backend = InitOptions(), accelerator_backend()
         ranks: Sequence[int] = range(process.world_size)
         outcome: tuple[Plan, Registry] | BaseException
         try:
+            options = InitOptions.before_reading(keywords, command_line)
             _check_nothing_goes_on()
             world_size = process.world_size
             if plan is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -15,6 +15,7 @@ from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys, watch_outcome
+from pgregistry.coordination.proposal import propose_failure
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.plans.plan import Plan
@@ -42,6 +43,10 @@ def initialize(
     Raises:
         ConfigError: if another thread of this process is in `init`: ranks would pair the two by chance.
     """
+
+    def patience() -> float:
+        return InitOptions.before_reading(keywords, command_line).agree_timeout
+
     if not _RUNNING.acquire(blocking=False):
         raise ConfigError(
             "init() is running in another thread of this process. Call init() from one thread at a time: the other "
@@ -55,11 +60,11 @@ def initialize(
                 "This process was forked from one with an open context, whose world it cannot leave. Start it with "
                 "multiprocessing's method spawn to call init() in it."
             )
-        options = InitOptions.before_reading(keywords, command_line)
-        wait_for_given_up(options.agree_timeout / 2)  # the other ranks wait for this one as long as that, and longer
-        process = find_process(options)
+        if not wait_for_given_up(0):
+            wait_for_given_up(patience() / 2)  # the other ranks wait for this one as long as that, and longer
+        process = find_process(patience)
         with tracing(None if process.rank == 0 else False):
-            return _initialize(process, Attempt.at(process, keywords, options, command_line, problems, plan))
+            return _initialize(process, Attempt.at(process, keywords, command_line, problems, plan))
     finally:
         _RUNNING.release()
 
@@ -186,6 +191,10 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
 def _announce(run: _Run, error: BaseException) -> PgregistryError | None:
     """Publish an error wherever ranks wait for this one; return the error of a rank that failed first."""
     first = None
+    if run.agreement is None and not isinstance(error, PgregistryError):  # an interrupt just before it
+        with suppress(PgregistryError):
+            mine = propose_failure(run.process.world_size, error)
+            run.agreement = Agreement(run.scope(), mine, 0)
     if run.agreement is not None:
         building = run.stage == "building"
         if run.stage == "comparing" and not run.agreement.settled:

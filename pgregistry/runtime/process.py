@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,15 +14,12 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from pgregistry.building.backend import FAKE
 from pgregistry.coordination.rendezvous import connect
-from pgregistry.coordination.store.connections import LostError, StoreClient, second_connection
+from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PlanMismatch, Problems
 from pgregistry.settings import launcher
 from pgregistry.settings.merge import ConfigValue, Settings, read_settings
 from pgregistry.values import shown
-
-#: The process that hosts the store of a world that was there, in words.
-ANOTHER: Final = "another process"
 
 log = logging.getLogger("pgregistry")
 
@@ -95,7 +92,7 @@ class ProcessInfo:
     client: StoreClient
     owns_world: bool
     hosts: bool
-    host: str = ANOTHER
+    host: str = "another process"
     fake: bool = False
     local_rank: int | None = None
     server: list[Any] = field(default_factory=list)
@@ -120,15 +117,17 @@ class ProcessInfo:
                 client=self.client,
             )
         except LostError as error:
-            raise _gone(self.rank, self.host, error) from error
+            raise PlanMismatch(
+                f"Rank {self.rank}: {self.host}, which hosts the store, is gone before all ranks agreed ({error})."
+            ) from error
 
 
-def _gone(rank: int, host: str, error: LostError) -> PlanMismatch:
-    return PlanMismatch(f"Rank {rank}: {host}, which hosts the store, is gone before all ranks agreed ({error}).")
-
-
-def find_process(options: InitOptions) -> ProcessInfo:
+def find_process(patience: Callable[[], float]) -> ProcessInfo:
     """Find this process in the existing world, or in the environment that its launcher set.
+
+    Args:
+        patience: Returns the seconds for which it waits for rank 0. Not called in a world that exists: there the other
+            ranks wait for this one, which can tell them what ends it when it is found.
 
     Raises:
         ConfigError: if neither gives a rank.
@@ -144,7 +143,7 @@ def find_process(options: InitOptions) -> ProcessInfo:
             "No launcher has set a rank, so this process is a world of 1. Start several with torchrun "
             "--nproc-per-node N …, or call torch.distributed.init_process_group before init()."
         )
-    connection = connect(launch, os.environ, options.agree_timeout)
+    connection = connect(launch, os.environ, patience())
     return ProcessInfo(
         rank=launch.rank,
         world_size=launch.world_size,
@@ -163,9 +162,6 @@ def _in_world(world: dist.ProcessGroup) -> ProcessInfo:
     if not 0 <= rank < size:
         raise ConfigError(f"The default process group has rank {rank}, which must be from 0 to {size - 1}.")
     store: Any = HashStore() if fake else world.get_group_store()
-    try:  # a user's store keeps its timeout, and its calls do not wait for ours
-        client = StoreClient(second_connection(store))
-    except LostError as error:
-        raise _gone(rank, ANOTHER, error) from error
+    client = StoreClient(store, shared=True)  # a user's store keeps its timeout, and its calls do not wait for ours
     local_rank = launcher.local_rank(os.environ, rank, size)
     return ProcessInfo(rank, size, store, client, owns_world=False, hosts=rank == 0, fake=fake, local_rank=local_rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import Any
@@ -79,9 +80,22 @@ def test_only_threads_that_must_not_be_met_are_waited_for(awaited: bool) -> None
     assert wait_for_given_up(2)
 
 
+def test_a_thread_whose_wait_was_interrupted_has_not_ended() -> None:
+    """`threading.Thread.join` takes it for ended then."""
+    leave = threading.Event()
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_abandonable(lambda: leave.wait(10), lambda: None, 10, awaited=True)
+    assert not wait_for_given_up(0)
+    leave.set()
+    assert wait_for_given_up(2)
+
+
 def test_a_job_runs_here_if_the_system_gives_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(AbandonableThread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     assert run_abandonable(threading.current_thread, lambda: None, 0.1) is threading.main_thread()

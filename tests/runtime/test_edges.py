@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ranks import run_ranks, verified
 
 import pgregistry
 from pgregistry import Mode
+from pgregistry.coordination.store import connections
 from pgregistry.testing import write_distribution
 
 HOOK = """
@@ -306,6 +308,48 @@ def rounds_in_seconds() -> float:
 def test_a_world_over_torchs_older_store_server_costs_no_waits_of_seconds() -> None:
     """Compare-and-set does not wake those that wait there: each of these rounds took 5 to 11 seconds."""
     assert max(run_ranks(4, with_a_tcp_store, rounds_in_seconds, False, world=False)) < 10
+
+
+def interrupted_at(moments: list[int]) -> list[tuple[str, str]]:
+    """Call init twice for each moment: rank 1 is interrupted before or after a call of the store the first time."""
+    found = []
+    run = connections.run_abandonable
+    for at in moments:
+        with pytest.MonkeyPatch.context() as patch:
+            seen = iter(range(10**6))
+
+            def interrupt(*args: Any, at: int = at, seen: Any = seen, **named: Any) -> Any:
+                now = next(seen) == at // 2
+                if now and at % 2 == 0:
+                    raise KeyboardInterrupt
+                result = run(*args, **named)
+                if now:
+                    raise KeyboardInterrupt
+                return result
+
+            if rank() == 1:
+                patch.setattr(connections, "run_abandonable", interrupt)
+            try:
+                context = pgregistry.init(agree_timeout=20, build_timeout=20)
+            except BaseException as error:
+                first = type(error).__name__
+            else:
+                first = "context"
+        if first == "context":
+            context.__exit__(RuntimeError, None, None)
+        found.append((first, raised(agree_timeout=20)[1]))
+    return found
+
+
+@pytest.mark.parametrize("moments", [range(5), pytest.param(range(5, 20), marks=pytest.mark.slow)])
+def test_after_an_interrupt_at_any_call_of_the_store_all_ranks_call_init_again(moments: range) -> None:
+    """A rank that is one call behind the others, or ahead of them, would never meet them again."""
+    answers = run_ranks(3, with_a_tcp_store, partial(interrupted_at, list(moments)), True, world=False)
+    for zero, one, two in zip(*answers, strict=True):
+        assert one[0] == "KeyboardInterrupt"
+        assert zero[0] == two[0]
+        assert zero[0] in ("PlanMismatch", "BuildError", "context")
+        assert (zero[1], one[1], two[1]) == ("", "", "")
 
 
 def with_a_store_that_is_gone() -> tuple[str, str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -43,13 +43,19 @@ class StoreClient:
     torch waits for ever if the host of a store was cut off, and a call that waits blocks all users of
     its connection. So a thread makes each call, and it is left behind with its connection if need be.
 
+    Args:
+        store: The store.
+        shared: Whether others use its connection too. The first call then takes another.
+
     Attributes:
         store: The store.
+        sums: What each number that was counted was then, by its whole key.
     """
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, *, shared: bool = False) -> None:
         self.store = store
-        self._broken = False
+        self.sums: dict[str, int] = {}
+        self._shared, self._broken = shared, False
         self._lost = False
 
     def ask(self, question: Callable[[Any], Result], seconds: float, *, again: bool) -> Result:
@@ -84,13 +90,15 @@ class StoreClient:
             raise LostError(describe(error).splitlines()[0]) from error
 
     def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
-        if self._broken:
-            self._broken = False
+        if self._shared:
+            self.store = second_connection(self.store)
+        elif self._broken:
             before = self.store.timeout
             with waiting(self.store, CONNECT):  # as long as this torch tries again if the server ends just now
                 store = second_connection(self.store)
             store.set_timeout(before)
             self.store = store
+        self._shared = self._broken = False
         return self._run(question, seconds)
 
     def _run(self, question: Callable[[Any], Result], seconds: float) -> Result:
@@ -149,6 +157,17 @@ def _innermost(store: Any) -> Any:
 def timed_out(error: RuntimeError) -> bool:
     """Return whether an error of a store only means that a key did not come in time; each kind words it its own way."""
     return isinstance(error, DistStoreError) or (type(error) is RuntimeError and str(error).startswith("Timeout"))
+
+
+def read_together(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
+    """Return the values of keys as soon as all are there, in one call, or None after `seconds`."""
+    with waiting(store, seconds):
+        try:
+            return [store.get(keys[0])] if len(keys) == 1 else list(store.multi_get(list(keys)))
+        except RuntimeError as error:
+            if not timed_out(error):
+                raise
+            return None
 
 
 @contextmanager

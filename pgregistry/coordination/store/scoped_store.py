@@ -16,9 +16,8 @@ from pgregistry.coordination.store.connections import (
     ANSWER,
     LostError,
     StoreClient,
+    read_together,
     second_connection,
-    timed_out,
-    waiting,
     without_libuv,
 )
 from pgregistry.errors import PlanMismatch
@@ -93,7 +92,7 @@ class ScopedStore:
         client = client or StoreClient(store)
         among = "all" if everybody else hashlib.blake2b(repr(tuple(ranks)).encode(), digest_size=6).hexdigest()
         outer = cls(store, rank, ranks, name=f"{below}/{among}", host=host, client=client)
-        call = outer.count(f"calls/{rank}", 1, _read_call)
+        call = outer.count(f"calls/{rank}", 1, _read_call, once=True)
         return cls(store, rank, ranks, name=f"{outer.name}/{call}", host=host, client=client)
 
     @property
@@ -160,15 +159,28 @@ class ScopedStore:
         """Append text to the value of a key; it may be there twice if the store did not answer."""
         self._call(lambda store: store.append(key, text))
 
-    def count(self, key: str, by: int, read: Callable[[str], Result]) -> Result:
-        """Add to the number in a key, and return the meaning of the sum; see `parse`."""
+    def count(self, key: str, by: int, read: Callable[[str], Result], *, once: bool = False) -> Result:
+        """Add to the number in a key, and return the meaning of the sum; see `parse`.
+
+        Args:
+            key: The key.
+            by: The number to add.
+            read: Returns the meaning.
+            once: Whether to add only once in this `init`, also if this rank was interrupted while it did.
+        """
+        name, sums = f"{self.name}/{key}", self._client.sums
+
+        def add(store: Any) -> None:
+            sums[name] = int(store.add(key, by))
+
         try:
-            text = str(self._call(lambda store: int(store.add(key, by)), again=False))
+            if not (once and name in sums):
+                self._call(add, again=False)
         except LostError:
             if self.has(key):  # torch's server breaks off the connection if there is no number in it
                 self.parse(key, "", read)
             raise
-        return self.parse(key, text, read)
+        return self.parse(key, str(sums[name]), read)
 
     def count_ranks(self, key: str) -> int:
         """Add 1 to the number of ranks in a key, and return the sum."""
@@ -213,7 +225,7 @@ class ScopedStore:
         deadline, values = time.monotonic() + seconds, list[str]()
         for chunk in chunks(keys):
             left = max(deadline - time.monotonic(), 0.001)
-            got = self._call(partial(_get, chunk, left), left)
+            got = self._call(partial(read_together, chunk, left), left)
             if got is None:
                 return None
             values += map(received, got)
@@ -250,13 +262,3 @@ def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _set(keys: Sequence[str], values: Sequence[str], store: Any) -> None:
     store.multi_set(keys, values)
-
-
-def _get(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
-    with waiting(store, seconds):
-        try:
-            return [store.get(keys[0])] if len(keys) == 1 else list(store.multi_get(list(keys)))
-        except RuntimeError as error:
-            if not timed_out(error):
-                raise
-            return None
