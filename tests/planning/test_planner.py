@@ -164,9 +164,10 @@ def test_an_error_has_the_plugin_at_fault_and_each_of_several_problems() -> None
     with pytest.raises(ConfigError) as caught:
         pgregistry.plan(8, tensr=2, nothing=3, disable=["nettest"], nettest=2)
     nothing = "There is no size 'nothing' (keyword). There are data, pipe, tensor and zero1."
+    hsdp = "'hsdp' is off until enabled (entry point group pgregistry.optional)"
     assert [(str(one), one.plugin) for one in caught.value.problems] == [
         ("There is no size 'tensr' (keyword). Did you mean 'tensor'?", None),
-        (f"{nothing} A plugin that is off may declare it: 'nettest' is disabled (keyword).", None),
+        (f"{nothing} A plugin that is off may declare it: {hsdp} and 'nettest' is disabled (keyword).", None),
         ("There is no size 'nettest' (keyword): plugin 'nettest' is disabled (keyword).", "nettest"),
     ]
     with pytest.raises(PluginError) as wrong:
