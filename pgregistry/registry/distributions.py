@@ -141,9 +141,19 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
+def version_of(name: str) -> str | None:
+    """Return the version of an installed distribution, `unknown` if its metadata do not say; None if there is none.
+
+    >>> version_of("nowhere-at-all") is None
+    True
+    """
+    key = normalized(name)
+    return next((one.version for one in visible(distributions()) if one.key == key), None)
+
+
 def core_version() -> str:
     """Return the version of pgregistry, `unknown` for a copy without metadata."""
-    return next((one.version for one in visible(distributions()) if one.key == "pgregistry"), UNKNOWN)
+    return version_of("pgregistry") or UNKNOWN
 
 
 def _in_folder(entry: str) -> Iterator[InstalledDistribution]:

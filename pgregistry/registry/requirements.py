@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 from pgregistry.errors import ConfigError, Problems
+from pgregistry.registry.distributions import version_of
 from pgregistry.settings.merge import Settings
 
 
@@ -13,6 +12,7 @@ def check_requirements(settings: Settings, problems: Problems) -> None:
     if not settings.require:
         return
     from packaging.requirements import InvalidRequirement, Requirement  # costs 20 ms, needed rarely
+    from packaging.version import InvalidVersion
 
     for text, origin in settings.require.items():
         try:
@@ -23,12 +23,11 @@ def check_requirements(settings: Settings, problems: Problems) -> None:
             continue
         if requirement.marker and not requirement.marker.evaluate():
             continue
+        version = version_of(requirement.name)
         try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            found = " is not installed"
-        else:
-            if requirement.specifier.contains(version, prereleases=True):
+            if version is not None and requirement.specifier.contains(version, prereleases=True):
                 continue
-            found = f", but {requirement.name} {version} is installed"
+        except InvalidVersion:  # the metadata are damaged
+            pass
+        found = " is not installed" if version is None else f", but {requirement.name} {version} is installed"
         problems.add(ConfigError(f"require: {text!r} ({origin}){found}. Install it: pip install {text!r}."))

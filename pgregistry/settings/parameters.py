@@ -77,8 +77,9 @@ def _items(name: str, value: object, origin: str) -> tuple[Any, ...] | None:
 
 def _names(name: str, value: object, origin: str) -> tuple[str, ...]:
     if isinstance(value, str):
-        # A requirement may hold commas of its own, as in pgregistry-expert>=1,<2.
-        separator = r"[,\s]+(?=[A-Za-z_])" if name == "require" else r"[,\s]+"
+        separator = r"[,\s]+"
+        if name == "require":  # may hold commas of its own, as in pgregistry-expert>=1,<2; and spaces in a marker
+            separator = r",\s*(?=[A-Za-z_])" if ";" in value else r"[,\s]+(?=[A-Za-z_])"
         value = [word for word in re.split(separator, value.strip(" ,")) if word]
     items = _items(name, value, origin)
     if items is None or not all(isinstance(item, str) for item in items):

@@ -90,3 +90,22 @@ def test_a_requirement_may_ask_for_any_version_and_is_met_by_a_pre_release(distr
 def test_a_requirement_is_of_what_is_installed_be_it_switched_off_or_not(distribution: Any) -> None:
     distribution("pgregistry-acme", {"acme": "acme_broken"}, {"acme_broken.py": "1 // 0"})
     assert planned(require=["pgregistry-acme>=0.1"], disable=["acme"]) == planned(disable=["acme"])
+
+
+def test_a_requirement_in_text_may_have_a_marker() -> None:
+    text = "nowhere>=1,<2; python_version < '3' and sys_platform == 'linux', pluggy"
+    assert planned(require=text) == planned(require=["pluggy"])
+    assert refusal(require="nowhere; python_version > '3', pluggy").startswith(
+        "require: \"nowhere; python_version > '3'\""
+    )
+
+
+@pytest.mark.parametrize("metadata", ["Name: pgregistry-acme\n", "Name: pgregistry-acme\nVersion: new\n"])
+def test_a_version_that_is_not_known_meets_no_requirement_on_it(metadata: str, distribution: Any) -> None:
+    site = distribution("pgregistry-acme", {}, {})
+    (site / "pgregistry_acme-0.1.dist-info" / "METADATA").write_text(metadata, encoding="utf-8")
+    version = "new" if "new" in metadata else "unknown"
+    assert refusal(require=["pgregistry-acme>=0.1"]) == (
+        f"require: 'pgregistry-acme>=0.1' (keyword), but pgregistry-acme {version} is installed. "
+        "Install it: pip install 'pgregistry-acme>=0.1'."
+    )
