@@ -163,6 +163,8 @@ def _wrong_point(point: EntryPoint) -> str | None:
 def _wrong_name(name: str) -> str | None:
     if re.search(r"[\s,]", name):
         return "must have a name without spaces and commas, which separate names on the command line. Rename it."
+    if not name.isprintable():
+        return "must have a name that can be printed. Rename it."
     if name == BUNDLED:
         return f"must have another name: in only=, {BUNDLED!r} is the plugins that ship with pgregistry. Rename it."
     return None

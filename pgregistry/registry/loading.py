@@ -133,7 +133,8 @@ def register(installed: InstalledPlugin, plugin: object, manager: HookManager) -
 
 def failure(installed: InstalledPlugin, what: str) -> PluginError:
     """Return the error about a plugin that cannot be used: what is wrong, what may be the cause, and the way out."""
-    name = next((name for name in installed.names if not re.search(r"[\s,]", name)), installed.plugin.name)
+    names = (name for name in installed.names if name.isprintable() and not re.search(r"[\s,]", name))
+    name = next(names, installed.plugin.name)
     way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
     if installed.named_by:
         way_out = f"plugins= must name what every rank can import. {way_out}"

@@ -90,6 +90,7 @@ BROKEN: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     "too long": (entry_points(b"# pgregistry\n" * (1 << 19)), "File too large", ()),
     "a name with a space": (entry_points(b"[pgregistry]\na b = acme_plugin\n"), "without spaces and commas", ()),
     "a name with a comma": (entry_points(b"[pgregistry]\na,b = acme_plugin\n"), "without spaces and commas", ()),
+    "an escape code": (entry_points(b"[pgregistry]\na\x1b[31mb = acme_plugin\n"), "a name that can be printed", ()),
     "a call": (
         entry_points(b"[pgregistry]\nacme = acme_plugin:Plugin()\n"),
         "'acme_plugin:Plugin()' is neither",
@@ -114,7 +115,9 @@ def answers(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert run(["plugins"]) == 0
     assert run(["--help"]) == 0
     assert run(["--version"]) == 0
-    assert "Traceback" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert "\x1b" not in said.out + said.err
     (row,) = [row for row in rows if row["distribution"] != "pgregistry"]
     assert {row["name"]: row["status"] for row in rows}["tensor"] == "active"
     return row

@@ -11,7 +11,7 @@ import click
 
 from pgregistry.cli.options import plan_options
 from pgregistry.cli.streams import printing_to_stderr
-from pgregistry.errors import ConfigError, PgregistryError, Problems
+from pgregistry.errors import PgregistryError, Problems, clean
 from pgregistry.planning.plans.document import dumps
 from pgregistry.planning.references import default_sizes
 from pgregistry.registry.advice import passed_over
@@ -39,11 +39,11 @@ def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
     for several in (problems, names):  # the list is complete whatever is wrong with the settings
         try:
             several.raise_any()
-        except ConfigError as error:
+        except PgregistryError as error:
             click.echo(str(error), err=True)
     for text in (registry.incomplete(), *(one.why for one in passed_over())):
         if text:
-            click.echo(text, err=True)
+            click.echo(clean(text), err=True)
 
 
 def _row(registry: Registry, status: PluginStatus) -> dict[str, Any]:
@@ -83,12 +83,13 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
         )
 
     for heading, of_it in groupby(sorted(rows, key=distribution), distribution):
-        cells += ["", heading]
+        cells += ["", clean(heading)]
         for row in of_it:
             modes = "—" if row["modes"] is None else ", ".join(row["modes"])
             given = None if row["sizes"] is None else {**row["sizes"], **row["settings"]}
             sizes = "—" if given is None else ", ".join(f"{name}={value}" for name, value in given.items())
-            cells.append((row["name"], row["status"], _cost(row), modes, sizes, row["entry_point"] or "—"))
+            shown = (row["name"], row["status"], _cost(row), modes, sizes, row["entry_point"] or "—")
+            cells.append(tuple(map(clean, shown)))
             for line in (row["reason"] or "").splitlines():
                 cells.append(_indented(line, width))
     yield table(("plugin", "status", "import", "modes", "sizes and settings", "entry point"), cells, width=width)
