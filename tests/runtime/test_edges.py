@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ from ranks import run_ranks, verified
 
 import pgregistry
 from pgregistry import Mode
+from pgregistry.building.specs import Defaults, GroupSpec
 from pgregistry.coordination.store import connections
+from pgregistry.runtime.process import InitOptions
 from pgregistry.testing import write_distribution
 
 HOOK = """
@@ -45,6 +49,10 @@ def raised(**keywords: Any) -> tuple[str, str, float]:
 
 def rank() -> int:
     return int(os.environ["RANK"])
+
+
+def groups_of(*groups: list[int]) -> Mode:
+    return Mode("odd", groups=lambda _: groups)
 
 
 # --- any text, any cause ----------------------------------------------------------------------------
@@ -83,33 +91,73 @@ def test_whatever_a_hook_raises_is_raised_on_all_ranks_bounded_and_clean(kind: s
 
 # --- what decides is compared exactly ---------------------------------------------------------------
 
-ONE_RANK_DIFFERS = {
-    "timeout": ({"timeout": 1000000}, {"timeout": 1000001}),
-    "timeout by the least": ({"timeout": 86400}, {"timeout": 86400.00000000001}),
-    "cpu": ({}, {"cpu": True}),
-    "backend": ({}, {"backend": "ucc"}),
-    "device": ({}, {"device": "cuda"}),
-    "timeout of a mode": ({"tensor": {"timeout": 60}}, {"tensor": {"timeout": 60.000000000000007}}),
-    "dedicated of a mode": ({}, {"tensor": {"dedicated": True}}),
-    "cpu of a mode": ({}, {"tensor": {"cpu": True}}),
-    "backend of a mode": ({}, {"tensor": {"backend": "ucc"}}),
+#: For each field of a spec, and of the run's options, what all ranks and what one rank says of it, and its name.
+MORE_THAN_60: Final = math.nextafter(60, 61)
+ACME: Final = {"backend": "acme"}  # a backend that takes any options
+ONE_RANK_DIFFERS: Final[dict[str, list[tuple[dict[str, Any], dict[str, Any], str]]]] = {
+    "GroupSpec.ranks": [
+        ({"extra": [groups_of([0, 1, 2])]}, {"extra": [groups_of([0, 2, 1])]}, "group 0 of mode odd"),
+        ({"extra": [groups_of([0, 1])]}, {"extra": [groups_of([0, 2])]}, "group 0 of mode odd"),
+    ],
+    "GroupSpec.backend": [({}, {"tensor": {"backend": "ucc"}}, "backend of mode tensor")],
+    "GroupSpec.options": [
+        ({"tensor": {**ACME, "options": one}}, {"tensor": {**ACME, "options": other}}, "options of mode tensor")
+        for one, other in (
+            ({"limit": 60.0}, {"limit": MORE_THAN_60}),
+            ({"limit": 1}, {"limit": True}),
+            ({"limit": 1}, {"limit": 1.0}),
+            ({"limit": 0.0}, {"limit": -0.0}),
+            ({"limit": ""}, {"limit": None}),
+            ({"limit": 1}, {"limits": 1}),
+        )
+    ]
+    + [({"tensor": ACME}, {"tensor": ACME, "enable": ["limits"]}, "options of mode tensor")],
+    "GroupSpec.timeout": [
+        ({"tensor": {"timeout": 60}}, {"tensor": {"timeout": MORE_THAN_60}}, "timeout of mode tensor")
+    ],
+    "GroupSpec.owner": [({}, {"tensor": {"dedicated": True}}, "dedicated of mode tensor")],
+    "InitOptions.backend": [({}, {"backend": "ucc"}, "backend")],
+    "InitOptions.device": [({}, {"device": "cuda"}, "device")],
+    "InitOptions.timeout": [
+        ({"timeout": 1_000_000}, {"timeout": 1_000_001}, "timeout"),
+        ({"timeout": 60}, {"timeout": MORE_THAN_60}, "timeout"),
+        ({}, {"timeout": 1800}, "timeout"),
+    ],
+    "InitOptions.cpu": [({}, {"cpu": True}, "cpu"), ({}, {"tensor": {"cpu": True}}, "cpu of mode tensor")],
 }
+#: Fields that decide how long ranks wait, and nothing of what is made.
+WAITS: Final = {"InitOptions.agree_timeout", "InitOptions.build_timeout"}
+LIMITS: Final = """
+from pgregistry import hookimpl
+
+@hookimpl
+def pgregistry_process_group_options(mode, backend):
+    return {"limit": 1} if mode == "tensor" else None
+"""
 
 
-def each_kind() -> list[tuple[str, str, float]]:
-    answers = []
-    for all_ranks, odd in ONE_RANK_DIFFERS.values():
-        answers.append(raised(**(odd if rank() == 1 else all_ranks)))
-    return answers
+def test_every_field_that_decides_is_in_the_table() -> None:
+    decide = {
+        f"{one.__name__}.{field.name}" for one in (GroupSpec, InitOptions) for field in fields(one) if field.compare
+    }
+    assert set(ONE_RANK_DIFFERS) == decide - WAITS
+    assert {field.name for field in fields(Defaults)} <= {field.name for field in fields(InitOptions)}
 
 
-def test_a_setting_that_differs_by_the_least_on_one_rank_is_refused_by_name() -> None:
-    answers = run_ranks(3, each_kind, world=False, timeout=100)
-    for index, kind in enumerate(ONE_RANK_DIFFERS):
-        ((name, text),) = {answer[index][:2] for answer in answers}
-        field = kind.removesuffix(" by the least").replace("of a mode", "of mode tensor")
-        assert name == "PlanMismatch", kind
-        assert f"\n  {field}:\n" in text, text
+def each_kind(folder: str) -> list[tuple[str, str, float]]:
+    sys.path.insert(0, folder)
+    kinds = [kind for kinds in ONE_RANK_DIFFERS.values() for kind in kinds]
+    return [raised(**(odd if rank() == 1 else all_ranks)) for all_ranks, odd, _ in kinds]
+
+
+def test_a_field_that_differs_by_the_least_on_one_rank_is_refused_by_name(tmp_path: Path) -> None:
+    write_distribution(tmp_path, "acme-limits", {"limits": "acme_limits"}, {"acme_limits.py": LIMITS}, optional=True)
+    answers = run_ranks(3, each_kind, str(tmp_path), world=False, timeout=100)
+    named = [name for kinds in ONE_RANK_DIFFERS.values() for _, _, name in kinds]
+    for name, of_kind in zip(named, zip(*answers, strict=True), strict=True):
+        ((kind, text),) = {answer[:2] for answer in of_kind}
+        assert kind == "PlanMismatch"
+        assert f"\n  {name}:\n" in text, text
 
 
 def said_otherwise() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
@@ -29,7 +29,7 @@ class Difference:
 
 def differences(here: PlanContents, there: PlanContents) -> Iterator[Difference]:
     """Yield each difference that matters to the process groups, the causes first."""
-    options = [[mode.options for mode in plan.planned] for plan in (here, there)]
+    options = [[_exactly(mode.options) for mode in plan.planned] for plan in (here, there)]
     if here.fingerprint == there.fingerprint and options[0] == options[1]:
         return
     if here.world_size != there.world_size:
@@ -78,18 +78,23 @@ def _setting(plan: PlanContents, name: str) -> str:
 
 def _modes(here: PlannedMode, there: PlannedMode) -> Iterator[Difference]:
     for key in ("dedicated", "backend", "timeout", "cpu", "options"):
-        mine, theirs = getattr(here, key), getattr(there, key)
+        mine, theirs = _exactly(getattr(here, key)), _exactly(getattr(there, key))
         if mine != theirs:
-            yield Difference(f"{key} of mode {here.name}", str(mine), str(theirs))
+            yield Difference(f"{key} of mode {here.name}", mine, theirs)
     if here.groups == there.groups:
         return
     if any(max(one.groups.sizes(), default=0) > COMPARED for one in (here, there)):
         yield Difference(f"groups of mode {here.name}", repr(here.groups), repr(there.groups))
         return
-    for index, (mine, theirs) in enumerate(zip_longest(here.groups, there.groups)):
-        if mine != theirs:
-            yield Difference(f"group {index} of mode {here.name}", _group(mine), _group(theirs))
+    for index, (one, other) in enumerate(zip_longest(here.groups, there.groups)):
+        if one != other:
+            yield Difference(f"group {index} of mode {here.name}", _group(one), _group(other))
             return
+
+
+def _exactly(value: object) -> str:
+    """Return a value as text that differs wherever JSON does: 1, 1.0 and True are equal in Python."""
+    return str(dict(sorted(value.items())) if isinstance(value, Mapping) else value)
 
 
 def _group(group: tuple[int, ...] | None) -> str:
