@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -215,3 +217,24 @@ def text_of(error: BaseException) -> str:
         raise
     except BaseException as failure:  # of a class of anybody's
         return f"(its text raised {type(failure).__name__})"
+
+
+def lacking(what: str, *modules: str, starts_python: bool = False) -> str | None:
+    """Return that something needs modules that are not installed, or a Python to start; None if all is there.
+
+    >>> lacking("A check", "pgregistry"), lacking("A check", "no_such_module")
+    (None, 'A check needs no_such_module, which is not installed.')
+    """
+    if starts_python and getattr(sys, "frozen", False):
+        return f"{what} needs a Python that it can start, which a frozen program is not."
+    missing = [name for name in modules if sys.modules.get(name) is None and importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    way_out = " Install it: pip install 'pgregistry[test]'." if missing == ["cloudpickle"] else ""
+    return f"{what} needs {listing(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed.{way_out}"
+
+
+def need(what: str, *modules: str, starts_python: bool = False) -> None:
+    """Raise ConfigError if something needs what is not there."""
+    if why := lacking(what, *modules, starts_python=starts_python):
+        raise ConfigError(why)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pgregistry.errors import need
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.settings.options import keywords
@@ -82,6 +83,7 @@ def init(
         PlanMismatch: if the ranks disagree about the plan, or one does not come.
         BuildError: if torch could not make a process group.
     """
+    need("init()", "torch")
     from pgregistry.runtime.initialize import initialize
 
     return initialize(keywords(locals()), args=args, plan=plan)

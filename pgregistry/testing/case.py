@@ -11,6 +11,10 @@ from pgregistry.errors import PgregistryError
 from pgregistry.planning.plans.plan import Plan
 
 
+class NotTried(Exception):  # noqa: N818 - it is not an error
+    """A property that cannot be tried here; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A plan and the keywords that made it."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, describe, format_ranks, listing
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, describe, format_ranks, lacking, listing
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.testing.case import Case, Refused, at, explained
+from pgregistry.testing.case import Case, NotTried, Refused, at, explained
 from pgregistry.testing.oracle import Oracle
-from pgregistry.testing.ranks.local_ranks import RanksFailed
+from pgregistry.testing.ranks.local_ranks import NEEDED, RanksFailed
 from pgregistry.testing.subject import Subject
 from pgregistry.testing.subprocess_plans import plan_in_subprocess
 from pgregistry.vocabulary import Part
@@ -30,13 +30,27 @@ class Property:
     check: Callable[[Subject], Iterator[str]]
 
     def wrong(self, subject: Subject) -> list[str]:
-        """Return the first few things that are wrong; nothing if the property holds."""
+        """Return the first few things that are wrong; nothing if the property holds.
+
+        Raises:
+            NotTried: if it cannot be tried here, and nothing is wrong so far.
+        """
         found: list[str] = []
         try:
-            found += islice(self.check(subject), SHOWN + 1)
+            for one in islice(self.check(subject), SHOWN + 1):
+                found.append(one)
+        except NotTried:
+            if not found:
+                raise
         except Exception as error:
             found.append(explained(error) if isinstance(error, PgregistryError) else describe(error))
         return [*found[:SHOWN], "…"] if len(found) > SHOWN else found
+
+
+def _try(what: str, *modules: str) -> None:
+    """Raise NotTried if something needs what is not here."""
+    if why := lacking(what, *modules, starts_python=True):
+        raise NotTried(why)
 
 
 def _loads(subject: Subject) -> Iterator[str]:
@@ -67,6 +81,7 @@ def _same(subject: Subject) -> Iterator[str]:
     for fault in subject.faults[:8]:
         if len(answers := {_attempt(subject, fault) for _ in range(4)}) > 1:
             yield f"{at(fault.world, fault.keywords)}, planned several times, gives {' or '.join(sorted(answers))}"
+    _try("Another process")
     asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
     for seed, rank, backwards, where in ((1, 0, False, ""), (2, 5, True, " of rank 5, distributions found backwards")):
         plans, _ = plan_in_subprocess(asked, hash_seed=seed, rank=rank, backwards=backwards)
@@ -195,6 +210,7 @@ def _not_refused(subject: Subject, world: int, sizes: Mapping[str, Any], *, must
 
 
 def _no_torch(subject: Subject) -> Iterator[str]:
+    _try("It")
     cases = subject.cases[:: max(1, len(subject.cases) // 8)]
     asked = [(case.world, subject.keywords(case.world, case.keywords)) for case in cases]
     _, torch = plan_in_subprocess(asked or [(1, subject.switches)], hash_seed=1, rank=0, backwards=False)
@@ -203,6 +219,7 @@ def _no_torch(subject: Subject) -> Iterator[str]:
 
 
 def _builds(subject: Subject) -> Iterator[str]:
+    _try("It", *NEEDED)
     case = subject.case_to_build()
     if case is None:
         yield "no world of up to 16 ranks can be planned with it, so nothing was built."

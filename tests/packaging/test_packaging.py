@@ -94,6 +94,43 @@ def test_planning_imports_no_torch_and_init_no_click_or_rich() -> None:
     assert not {"click", "rich"} & imported
 
 
+EVERYTHING = """
+from pgregistry import *
+from pgregistry.testing import *
+
+@hookimpl
+def pgregistry_modes():
+    yield Mode("all", over=WORLD)
+
+import pgregistry, sys
+assert "all" in pgregistry.plan(4, plugins=[sys.modules[__name__]])
+assert sorted(name for name in pgregistry.__all__ if name not in globals()) == []
+"""
+
+
+@pytest.mark.parametrize("code", ["import pgregistry", "from pgregistry import *", EVERYTHING])
+def test_everything_public_is_imported_without_torch_whether_or_not_it_is_installed(code: str) -> None:
+    assert "torch" not in imported_by(code)
+    imported_by(f"import sys; sys.modules['torch'] = None\n{code}")
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("import pgregistry; pgregistry.init()", "init()"),
+        ("from pgregistry.testing import run_ranks; run_ranks(2, print)", "Starting local ranks"),
+        ("from pgregistry.cli import main; main(['smoke', '--nproc', '2'])", "Starting local ranks"),
+        ("from pgregistry.cli import main; main(['nettest', '--nproc', '2'])", "Starting local ranks"),
+    ],
+)
+def test_what_needs_torch_says_so_in_one_line_without_it(code: str, what: str) -> None:
+    script = f"import sys; sys.modules['torch'] = None\n{code}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(f"ConfigError: {what} needs torch, which is not installed.")
+    assert "pgregistry.cli" not in code or done.stderr.count("\n") == 1
+
+
 def test_smoke_needs_no_extra() -> None:
     smoke = "import pgregistry.cli.proof.smoke, pgregistry.testing, pgregistry.runtime.initialize"
     assert not {"cloudpickle", "pytest", "matplotlib"} & imported_by(smoke)

@@ -51,3 +51,12 @@ def test_a_subclass_fails_where_its_plugin_does_and_says_so_without_a_traceback(
     assert "FAILED test_acme.py::TestAcme::test_groups_are_disjoint_and_cover" in done.stdout
     assert "plugin 'acme': groups are disjoint, in range, and leave no rank out. But\nat 4 ranks: mode" in done.stdout
     assert "pgregistry/testing" not in done.stdout
+
+
+def test_a_test_that_needs_torch_is_skipped_without_it(tmp_path: Path) -> None:
+    without = "import sys\nsys.modules['torch'] = None\n"
+    (tmp_path / "test_dummy.py").write_text(without + SUITE.replace('"acme"', '"dummy"').partition("    partial")[0])
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-k", "loads or builds", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90)
+    assert "1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "It needs torch, which is not installed." in done.stdout

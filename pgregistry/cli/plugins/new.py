@@ -6,7 +6,7 @@ import importlib.util
 import keyword
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -15,10 +15,11 @@ from typing import Final
 import click
 
 from pgregistry.cli.options import trace_option
-from pgregistry.errors import ConfigError, PgregistryError, Problems, listing
+from pgregistry.errors import ConfigError, PgregistryError, Problems, describe, listing
 from pgregistry.planning.references import default_sizes
 from pgregistry.registry.distributions import UNKNOWN, core_version
 from pgregistry.registry.manager import Registry
+from pgregistry.registry.plugin import BUNDLED
 from pgregistry.settings.options import RESERVED
 from pgregistry.settings.tracing import tracing
 
@@ -61,13 +62,36 @@ KINDS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A build backend: what it requires, its name, and the tables with the module that it packs."""
+
+    requires: str
+    backend: str
+    module: str
+
+
+BACKENDS: Final = {
+    "hatchling": Backend(
+        '"hatchling"',
+        "hatchling.build",
+        '[tool.hatch.build]\ndev-mode-dirs = ["."]\n\n'
+        '[tool.hatch.build.targets.wheel]\nonly-include = ["pgregistry_$name.py"]',
+    ),
+    "setuptools": Backend(
+        '"setuptools>=61"', "setuptools.build_meta", '[tool.setuptools]\npy-modules = ["pgregistry_$name"]'
+    ),
+}
+
+
 @click.command("new")
 @click.argument("name")
 @click.option("--split", is_flag=True, help="Split the data axis (the default).")
 @click.option("--axis", is_flag=True, help="Add an axis of its own.")
 @click.option("--groups", is_flag=True, help="List groups with a function, for what axes cannot say.")
+@click.option("--backend", type=click.Choice(list(BACKENDS)), default="hatchling", help="What builds the wheel.")
 @trace_option
-def new_command(name: str, trace: bool | None, **kinds: bool) -> None:
+def new_command(name: str, backend: str, trace: bool | None, **kinds: bool) -> None:
     """Write a plugin project called NAME into a new folder here.
 
     Its module declares a mode, and has each other hook as a comment.
@@ -92,11 +116,10 @@ def new_command(name: str, trace: bool | None, **kinds: bool) -> None:
         "size": f", {name}=2" if made.sized else "",
         "word": f" {name}=2" if made.sized else "",
     }
-    templates = resources.files("pgregistry.cli.plugins") / "template"
+    words |= {key: Template(text).substitute(words) for key, text in asdict(BACKENDS[backend]).items()}
     for file, parts in FILES.items():
         path = folder / Template(file).substitute(words)
-        names = (Template(part).substitute(words) for part in parts)
-        text = "".join((templates / part).read_text(encoding="utf-8") for part in names)
+        text = "".join(_template(Template(part).substitute(words)) for part in parts)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(Template(text).substitute(words), encoding="utf-8")
@@ -106,12 +129,23 @@ def new_command(name: str, trace: bool | None, **kinds: bool) -> None:
     click.echo(f"\nNext: cd {folder}, pip install -e '.[test]', pytest, pgregistry check {name}", err=True)
 
 
+def _template(name: str) -> str:
+    """Return the text of a template, which a frozen program may not have."""
+    try:
+        return (resources.files("pgregistry.cli.plugins") / "template" / name).read_text(encoding="utf-8")
+    except OSError as error:
+        way_out = "Run `pgregistry new` where pgregistry is installed with pip."
+        raise ConfigError(f"The template {name} of pgregistry cannot be read: {describe(error)}. {way_out}") from error
+
+
 def _check_name(name: str) -> None:
     """Raise ConfigError if the name is invalid or taken."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name) or len(name) > LONGEST:
         why = f"{name!r} cannot name a plugin, because users write it as a keyword (tensor=2)"
         rule = f"have only lower case letters, digits and single underscores, at most {LONGEST} of them"
         raise ConfigError(f"{why}. It must start with a letter, {rule}, and not be a keyword of Python.")
+    if name == BUNDLED:
+        raise ConfigError(f"{name!r} cannot name a plugin: in only=, it is the plugins that ship with pgregistry.")
     if name in RESERVED:
         raise ConfigError(f"{name!r} cannot name a plugin: plan() and init() have a parameter of that name.")
     for what, names in _taken().items():

@@ -62,11 +62,13 @@ def check_command(
             for subject in subjects if log.isEnabledFor(logging.DEBUG) else ():
                 with suppress(PgregistryError):  # a property reports it
                     Planner.read(8, subject.keywords(8, {}), environ={}).plan()
-        wrong = sum(_check(subject, quiet) for subject in subjects)
+        checked = [_check(subject, quiet) for subject in subjects]
+    wrong, not_tried = (sum(counts) for counts in zip(*checked, strict=True))
     if wrong:
         click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}")
         raise click.exceptions.Exit(1)
-    click.echo("every property holds" if quiet else "\nevery property holds")
+    holds = "every property that was tried holds" if not_tried else "every property holds"
+    click.echo(holds if quiet else f"\n{holds}")
 
 
 def _installed(typed: Mapping[str, Any]) -> list[str]:
@@ -82,28 +84,34 @@ def _installed(typed: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _check(subject: Subject, quiet: bool) -> int:
-    """Print a line for each property, or for those that fail; return how many fail."""
+def _check(subject: Subject, quiet: bool) -> tuple[int, int]:
+    """Print a line for each property, or for those that fail; return how many fail, and how many were not tried."""
+    from pgregistry.testing.case import NotTried
     from pgregistry.testing.properties import PROPERTIES
 
     plugin = next(one.plugin for one in subject.found if one.plugin.name == subject.plugin)
     installed = f"{plugin.distribution} {plugin.version}" if plugin.distribution else "not installed"
-    head, failed, printed = f"{plugin.name} ({installed})", 0, set[str]()
+    head, failed, not_tried, printed = f"{plugin.name} ({installed})", 0, 0, set[str]()
     if not quiet:
         click.echo(head)
     for one in PROPERTIES:
-        with printing_to_stderr():  # a plugin may print
-            wrong = one.wrong(subject)
+        try:
+            with printing_to_stderr():  # a plugin may print
+                wrong = one.wrong(subject)
+        except NotTried as reason:
+            verdict, wrong, not_tried = "—", [] if quiet else [f"not tried: {reason}"], not_tried + 1
+        else:
+            verdict = "FAILS" if wrong else "ok"
         if quiet and wrong and not failed:
             click.echo(head)
         if wrong or not quiet:
-            click.echo(f"  {'FAILS' if wrong else 'ok':5}  {one.sentence}")
+            click.echo(f"  {verdict:5}  {one.sentence}")
         for text in wrong:
             shown = "as above" if text in printed else text
             click.echo("\n".join(f"         {line}" for line in shown.splitlines()))
             printed.add(text)
-        failed += bool(wrong)
+        failed += verdict == "FAILS"
         if wrong and one is PROPERTIES[0]:
             click.echo("  the others were not checked")
             break
-    return failed
+    return failed, not_tried

@@ -14,7 +14,7 @@ import click
 
 from pgregistry.cli.options import exit_status, plan_options
 from pgregistry.cli.words import SizesCommand, split_world_size
-from pgregistry.errors import PgregistryError, Problems
+from pgregistry.errors import PgregistryError, Problems, need
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import view
 from pgregistry.planning.plans.expectation import check_expected
@@ -77,6 +77,7 @@ def run_rank(typed: dict[str, Any], trace: bool | None) -> None:
 
 def _build_and_prove(typed: dict[str, Any], trace: bool | None) -> None:
     """Build and prove on one rank; print the table on rank 0."""
+    need("smoke", "torch")
     import torch
 
     from pgregistry.runtime.contexts.verification import verify_handle

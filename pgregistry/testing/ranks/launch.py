@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from typing import Any
 
+from pgregistry.errors import need
 from pgregistry.testing.ranks.local_ranks import LOCAL
 
 
@@ -30,6 +31,7 @@ def launch_ranks(
     Returns:
         0 if every rank ended well, 3 if one ended with 3 (the ranks disagree), else 1.
     """
+    need("Starting local ranks", "torch", starts_python=True)
     # A fork of this process could deadlock beside the launcher's store thread, and a fresh
     # interpreter for each rank would import torch each time. The fork server imports it once,
     # while this process does.

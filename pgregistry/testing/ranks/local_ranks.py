@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from tempfile import TemporaryFile
 from typing import IO, Any, Final
 
-from pgregistry.errors import ConfigError, format_ranks
+from pgregistry.errors import ConfigError, format_ranks, need
 from pgregistry.testing.ranks.rank import Job
 from pgregistry.testing.ranks.server import Outcome
 
@@ -25,6 +25,8 @@ from pgregistry.testing.ranks.server import serve
 serve(descriptor, preload)
 """
 PRELOAD: Final = ("pgregistry.runtime.initialize", "pgregistry.testing.ranks.pickling")
+#: What local ranks do not work without.
+NEEDED: Final = ("torch", "cloudpickle")
 #: Variables that gloo and torch need on one machine, unless the caller sets them. torch looks up the name of each
 #: peer, which takes 5 s without a name server.
 LOCAL: Final = {"RES_OPTIONS": "attempts:0"} | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
@@ -41,18 +43,9 @@ class LocalRanks:
     >>> with LocalRanks() as ranks:
     ...     ranks.run(2, lambda: dist.get_rank() * 10)
     [0, 10]
-
-    Raises:
-        ConfigError: if cloudpickle is not installed.
     """
 
     def __init__(self) -> None:
-        try:
-            from pgregistry.testing.ranks.pickling import pickled_call
-        except ModuleNotFoundError:
-            way_out = "Install it: pip install 'pgregistry[test]'."
-            raise ConfigError(f"Local ranks need cloudpickle, which is not installed. {way_out}") from None
-        self._pickled_call = pickled_call
         self._server: subprocess.Popen[bytes] | None = None
         self._jobs: Connection | None = None
         self._log: IO[bytes] | None = None
@@ -89,14 +82,18 @@ class LocalRanks:
         Raises:
             RanksFailed: if a rank raises, dies or does not end, with its traceback, its signal, or the
                 stack where it stands.
-            ConfigError: if `count` is below 1, or the function cannot be sent to other processes.
+            ConfigError: if `count` is below 1, the function cannot be sent to other processes, or torch or
+                cloudpickle is not installed.
         """
         __tracebackhide__ = True  # for pytest: the ranks have the traceback that matters
         if count < 1:
             raise ConfigError(f"count = {count!r} must be a whole number from 1.")
+        need("Starting local ranks", *NEEDED, starts_python=True)
+        from pgregistry.testing.ranks.pickling import pickled_call
+
         environ = {**LOCAL, **os.environ, **_torchrun(count), **(env or {})}
         path = tuple(map(os.path.abspath, sys.path))
-        call = self._pickled_call(function, args)
+        call = pickled_call(function, args)
         return _answers(self._send(Job(count, call, world, timeout, grace, environ, os.getcwd(), path)))
 
     def close(self) -> None:

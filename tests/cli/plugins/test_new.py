@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import importlib.util
 import os
 import re
 import subprocess
@@ -18,6 +20,11 @@ import pgregistry
 from pgregistry.cli import run
 from pgregistry.registry.loading import HOOKS
 from pgregistry.testing.properties import PROPERTIES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,6 +49,7 @@ def pgregistry_modes():
         (["check", "--all"], 2, "No such option"),
         (["new"], 2, "Missing argument 'NAME'"),
         (["new", "a", "b"], 2, "unexpected extra argument"),
+        (["new", "a", "--backend", "poetry"], 2, "'poetry' is not one of 'hatchling', 'setuptools'"),
         (["new", "a", "--axis", "--groups"], 2, "Choose one of --axis and --groups."),
     ],
 )
@@ -93,6 +101,7 @@ PART = RIGHT.replace('Split("data", inner="acme")', 'Split("data", inner="ring",
     ("name", "says"),
     [
         ("timeout", "'timeout' cannot name a plugin: plan() and init() have a parameter of that name."),
+        ("bundled", "'bundled' cannot name a plugin: in only=, it is the plugins that ship with pgregistry."),
         ("tensor", "'tensor' is the name of a plugin of pgregistry. Choose another name."),
         ("acme", "'acme' is the name of a plugin of pgregistry-acme. Choose another name."),
         ("ring_copies", "'ring_copies' is a size of plugin 'acme', pgregistry-acme 0.1. Choose another name."),
@@ -153,6 +162,37 @@ def test_a_project_of_each_kind_has_its_groups_and_every_hook_as_a_comment(
     assert run(["ring"]) == 0
 
 
+PACKED = {
+    "hatchling": {
+        "hatch": {"build": {"dev-mode-dirs": ["."], "targets": {"wheel": {"only-include": ["pgregistry_ring.py"]}}}}
+    },
+    "setuptools": {"setuptools": {"py-modules": ["pgregistry_ring"]}},
+}
+
+
+@pytest.mark.parametrize("backend", PACKED)
+def test_the_backend_changes_what_builds_the_module_and_nothing_else(backend: str, here: Path) -> None:
+    assert run(["new", "ring", "--backend", backend]) == 0
+    said = tomllib.loads(Path("pgregistry-ring/pyproject.toml").read_text())
+    system, tools = said.pop("build-system"), said["tool"]
+    assert system["build-backend"].partition(".")[0] == backend
+    assert [requirement.partition(">")[0] for requirement in system["requires"]] == [backend]
+    assert {name: table for name, table in tools.items() if name not in ("mypy", "pytest")} == PACKED[backend]
+    assert said["project"]["entry-points"] == {"pgregistry": {"ring": "pgregistry_ring"}}
+
+
+def test_without_its_templates_new_says_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.resources, "files", lambda _: here)
+    assert run(["new", "ring"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "ConfigError: The template pyproject.toml.in of pgregistry cannot be read: FileNotFoundError"
+    )
+    assert said.endswith("Run `pgregistry new` where pgregistry is installed with pip.\n")
+
+
 @pytest.mark.parametrize(("name", "kind"), [("a", "split"), *(("a_name_of_twenty_4_chars", kind) for kind in KINDS)])
 def test_what_new_writes_is_formatted_and_linted_by_default_and_as_here(name: str, kind: str, here: Path) -> None:
     assert run(["new", name, f"--{kind}"]) == 0
@@ -176,11 +216,16 @@ def environment(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "hooks"), [*((kind, False) for kind in KINDS), ("split", True)])
+@pytest.mark.parametrize(
+    ("kind", "hooks", "backend"),
+    [*((kind, False, "hatchling") for kind in KINDS), ("split", True, "hatchling"), ("axis", False, "setuptools")],
+)
 def test_what_new_writes_installs_and_passes_its_tests_types_and_check(
-    kind: str, hooks: bool, here: Path, tmp_path: Path
+    kind: str, hooks: bool, backend: str, here: Path, tmp_path: Path
 ) -> None:
-    assert run(["new", "ring", f"--{kind}"]) == 0
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    assert run(["new", "ring", f"--{kind}", "--backend", backend]) == 0
     python, project = environment(tmp_path / "environment"), here / "pgregistry-ring"
     if hooks:
         file = project / "pgregistry_ring.py"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pgregistry.cli import run
-from pgregistry.testing import LocalRanks
+from pgregistry.testing import LocalRanks, properties
 from pgregistry.testing.properties import PROPERTIES
 
 RIGHT = """
@@ -135,3 +135,58 @@ def test_check_needs_no_pytest() -> None:
     code = "import sys; sys.modules['pytest'] = None; from pgregistry.cli import run; sys.exit(run(['check', 'dummy']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout.count("  ok  ")) == (0, len(PROPERTIES)), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("frozen", "missing", "not_tried"),
+    [
+        (False, ["torch"], {"it_builds": "It needs torch, which is not installed."}),
+        (False, ["torch", "cloudpickle"], {"it_builds": "It needs torch and cloudpickle, which are not installed."}),
+        (
+            True,
+            [],
+            {
+                "it_answers_the_same_everywhere": "Another process needs a Python that it can start, "
+                "which a frozen program is not.",
+                "it_imports_no_torch": "It needs a Python that it can start, which a frozen program is not.",
+                "it_builds": "It needs a Python that it can start, which a frozen program is not.",
+            },
+        ),
+    ],
+    ids=["no torch", "no extra", "frozen"],
+)
+def test_check_says_what_it_cannot_try_here_and_tries_the_rest(
+    frozen: bool,
+    missing: list[str],
+    not_tried: dict[str, str],
+    acme: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    acme(RIGHT)
+    some = [one for one in PROPERTIES if one.name == "it_loads" or one.name in not_tried]  # the others take a while
+    monkeypatch.setattr(properties, "PROPERTIES", some)
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    assert run(["check", "acme"]) == 0
+    expected, seen = ["acme (pgregistry-acme 0.1)"], set[str]()
+    for one in some:
+        why = not_tried.get(one.name)
+        said = "as above" if why in seen else f"not tried: {why}"
+        expected += [f"  —      {one.sentence}", f"         {said}"] if why else [f"  ok     {one.sentence}"]
+        seen.add(why or "")
+    assert capsys.readouterr().out.splitlines() == [*expected, "", "every property that was tried holds"]
+    assert run(["check", "-q", "acme"]) == 0
+    assert capsys.readouterr().out == "every property that was tried holds\n"
+
+
+def test_check_fails_without_torch_where_the_plugin_is_wrong(
+    acme: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme(WRONG)
+    some = [one for one in PROPERTIES if one.name in ("it_loads", "groups_are_disjoint_and_cover", "it_builds")]
+    monkeypatch.setattr(properties, "PROPERTIES", some)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run(["check", "acme"]) == 1
+    assert capsys.readouterr().out.endswith("\n1 property fails\n")

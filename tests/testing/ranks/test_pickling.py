@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 
-from pgregistry import ConfigError, cli
+from pgregistry import ConfigError
+from pgregistry.testing import LocalRanks
 
 Run = Callable[..., list[Any]]
 
@@ -90,13 +91,10 @@ def test_a_script_sends_its_functions_and_its_classes(tmp_path: Path) -> None:
     assert done.stdout == "[6]\nTrue\n", done.stderr
 
 
-def test_without_cloudpickle_one_line_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delitem(sys.modules, "pgregistry.testing.ranks.pickling", raising=False)
+def test_without_cloudpickle_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    assert cli.run(["check", "tensor"]) == 1
-    assert capsys.readouterr().err == (
-        "ConfigError: Local ranks need cloudpickle, which is not installed. "
-        "Install it: pip install 'pgregistry[test]'.\n"
+    with pytest.raises(ConfigError) as caught, LocalRanks() as ranks:
+        ranks.run(2, print)
+    assert str(caught.value) == (
+        "Starting local ranks needs cloudpickle, which is not installed. Install it: pip install 'pgregistry[test]'."
     )
