@@ -16,7 +16,7 @@ from pgregistry.building.backend import FAKE
 from pgregistry.coordination.rendezvous import connect
 from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import ConfigError, PlanMismatch, Problems
+from pgregistry.errors import ConfigError, PlanMismatch, Problems, text_of
 from pgregistry.settings import launcher
 from pgregistry.settings.merge import ConfigValue, Settings, read_settings
 from pgregistry.values import shown
@@ -63,8 +63,8 @@ def _device(given: ConfigValue[Any]) -> torch.device | None:
     """Return the device to bind the default process group to; the CPU binds nothing."""
     try:
         device = torch.device(given.value)
-    except (RuntimeError, TypeError) as error:
-        why = str(error).splitlines()[0]
+    except Exception as error:  # of torch, or of an object of anybody's
+        why = text_of(error).partition("\n")[0]
         raise ConfigError(f"device = {shown(given.value)} ({given.origin}) must be a torch device: {why}") from error
     return None if device.type == "cpu" else device
 

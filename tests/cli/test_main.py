@@ -75,10 +75,10 @@ def test_an_empty_option_says_nothing(capsys: pytest.CaptureFixture[str]) -> Non
     ]
     assert run(["plan", "4", *empty]) == 0
     assert capsys.readouterr() == said
-    assert run(["plugins"]) == 0
-    said = capsys.readouterr()
-    assert run(["plugins", "--only", "", "--config", "", "--enable", "", "--disable", ""]) == 0
-    assert capsys.readouterr() == said
+    assert run(["plugins", "--json"]) == 0
+    said = [row["status"] for row in json.loads(capsys.readouterr().out)]
+    assert run(["plugins", "--json", "--only", "", "--config", "", "--enable", "", "--disable", ""]) == 0
+    assert [row["status"] for row in json.loads(capsys.readouterr().out)] == said
 
 
 HELLO = """
