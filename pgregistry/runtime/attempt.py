@@ -97,9 +97,10 @@ class Attempt:
             return propose_failure(process.world_size, self.outcome)
         plan, registry = self.outcome
         plugins = {
-            status.installed.plugin.name: status.reason
-            or f"{status.installed.plugin.distribution} {status.installed.plugin.version}"
+            one.plugin.name: status.reason
+            or (f"{one.plugin.distribution} {one.plugin.version}" if one.named_by is None else "named by plugins=")
             for status in registry.statuses
+            for one in [status.installed]
         }
         device = self.options.device
         settings = {
