@@ -33,8 +33,7 @@ dist.all_reduce(torch.ones(1), group=context["tensor"].group)
 """,
 }
 START = """
-import faulthandler, sys, torch, torch.distributed as dist, pgregistry
-faulthandler.dump_traceback_later(150, exit=True)
+import sys, torch, torch.distributed as dist, pgregistry
 torch.set_num_threads(1)
 def use(context):
     for mode in context:
@@ -57,7 +56,7 @@ def exit_codes(script: str, count: int, folder: Path) -> list[int]:
     ]
     try:
         for rank in ranks:
-            print(rank.communicate(timeout=180)[1].decode()[-2000:])
+            print(rank.communicate(timeout=100)[1].decode()[-2000:])
     finally:
         for rank in ranks:
             rank.kill()
