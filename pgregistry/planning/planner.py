@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from pgregistry.errors import ConfigError, PluginError, Problems
 from pgregistry.layouts.groups import laid_out
@@ -24,14 +24,12 @@ from pgregistry.registry.declared_settings import check_clashes, declared_settin
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin, plugin_error
 from pgregistry.registry.requirements import check_requirements
-from pgregistry.settings.launcher import LAUNCHERS
+from pgregistry.settings.launchers.launcher import LAUNCHED
 from pgregistry.settings.merge import Settings, Sizes
 from pgregistry.settings.named import MODE_SETTINGS, OPTION, DeclaredNames, read_named
 from pgregistry.settings.options import RESERVED
 from pgregistry.values import LARGEST, is_plain_option, shown, whole_number
 
-#: Variables in which launchers give the number of ranks on each host.
-LAUNCHED: Final = frozenset(names.ranks_per_host for names in LAUNCHERS)
 #: The plugin of the modes in `extra=`.
 EXTRA = Plugin("extra")
 
@@ -175,6 +173,8 @@ class Planner:
         given = {name: getattr(settings, name) for name in ("ranks_per_host", "hosts", "hosts_per_domain")}
         if settings.hosts and settings.ranks_per_host and settings.ranks_per_host.origin in LAUNCHED:
             del given["ranks_per_host"]  # the launcher says less than the user
+        elif settings.hosts and settings.hosts.origin in LAUNCHED and settings.ranks_per_host:
+            del given["hosts"]
         values = {name: one.value for name, one in given.items() if one}
         origins = {name: one.origin for name, one in given.items() if one}
         return Hosts(self._world_size, **values, within=self._ranks, origins=origins)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch.distributed as dist
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from pgregistry.building.backend import FAKE
-from pgregistry.coordination.rendezvous import connect
+from pgregistry.coordination.meeting.claim import START
+from pgregistry.coordination.meeting.rendezvous import connect
 from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PlanMismatch, Problems, text_of
-from pgregistry.settings import launcher
+from pgregistry.settings.launchers import launcher
+from pgregistry.settings.launchers.launcher import Launch
 from pgregistry.settings.merge import ConfigValue, Settings, read_settings
 from pgregistry.values import shown
 
@@ -83,7 +86,8 @@ class ProcessInfo:
         server: The server of the store, if `init` started it in this process. Clear the list to end it.
         host: The process that hosts the store, in words.
         fake: Whether the world is one of torch's backend `fake`, in which there is nobody to agree with.
-        local_rank: Its rank among those of its host, or None if the launcher does not set it.
+        launch: What its launcher says, or None if none started it in this world.
+        own_address: The address of this host on the way to the store; empty if it is not known.
     """
 
     rank: int
@@ -94,8 +98,14 @@ class ProcessInfo:
     hosts: bool
     host: str = "another process"
     fake: bool = False
-    local_rank: int | None = None
+    launch: Launch | None = None
+    own_address: str = ""
     server: list[Any] = field(default_factory=list)
+
+    @property
+    def local_rank(self) -> int | None:
+        """Return its rank among those of its host, or None if the launcher does not set it."""
+        return self.launch.local_rank if self.launch else None
 
     def scope(self, ranks: Sequence[int]) -> ScopedStore:
         """Return the scope of this `init` among some ranks.
@@ -105,7 +115,7 @@ class ProcessInfo:
         """
         everybody = len(ranks) == self.world_size
         # The world that is started has another store, where calls are counted anew; names must differ all the same.
-        below = "pgregistry/start" if self.owns_world else "pgregistry"
+        below = START if self.owns_world else "pgregistry"
         try:
             return ScopedStore.open(
                 self.client.store,
@@ -153,7 +163,8 @@ def find_process(patience: Callable[[], float]) -> ProcessInfo:
         hosts=connection.server is not None,
         server=[connection.server],
         host="rank 0",
-        local_rank=launch.local_rank,
+        launch=launch,
+        own_address=connection.own_address,
     )
 
 
@@ -163,5 +174,19 @@ def _in_world(world: dist.ProcessGroup) -> ProcessInfo:
         raise ConfigError(f"The default process group has rank {rank}, which must be from 0 to {size - 1}.")
     store: Any = HashStore() if fake else world.get_group_store()
     client = StoreClient(store, shared=True)  # a user's store keeps its timeout, and its calls do not wait for ours
-    local_rank = launcher.local_rank(os.environ, rank, size)
-    return ProcessInfo(rank, size, store, client, owns_world=False, hosts=rank == 0, fake=fake, local_rank=local_rank)
+    launch = launcher.of_world(os.environ, rank, size)
+    if launch is None and not fake:
+        _warn_of_another_world(rank, size)
+    return ProcessInfo(rank, size, store, client, owns_world=False, hosts=rank == 0, fake=fake, launch=launch)
+
+
+def _warn_of_another_world(rank: int, size: int) -> None:
+    """Warn if the environment has another world size than the world that is there: that world counts."""
+    with suppress(ConfigError):
+        if rank == 0 and (said := launcher.world_size(os.environ)) not in (None, size):
+            log.warning(
+                "pgregistry: the default process group is there already, with a world size of %d, so it counts and "
+                "not %s = %d (environment). To start a world of that size, call init() without "
+                "torch.distributed.init_process_group before it.",
+                *(size, launcher.world_size_variable(os.environ), said),
+            )

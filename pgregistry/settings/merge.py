@@ -111,7 +111,7 @@ def read_settings(
     sources = [
         Source(keywords or {}, origin, NAMES, {}),
         Source(command_line or {}, "command line", frozenset(TEXT_OPTIONS), {}),
-        from_environment(os.environ if environ is None else environ, problems),
+        from_environment(os.environ if environ is None else environ, problems, world_size),
     ]
     if naming := next((source for source in sources if _is_given(source.values.get("config"))), None):
         sources.append(from_file(naming.values["config"], naming.origin_of("config"), problems))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pgregistry.errors import ConfigError, Problems, clean, did_you_mean, listing
-from pgregistry.settings import launcher
+from pgregistry.settings.launchers import launcher
 from pgregistry.settings.options import NAMES, TEXT_OPTIONS
 from pgregistry.values import shown
 
@@ -145,7 +145,7 @@ def toml_value(text: str) -> Any:
     return document["value"] if len(document) == 1 else text
 
 
-def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
+def from_environment(environ: Mapping[str, str], problems: Problems, world_size: int) -> Source:
     """Read PGREGISTRY, PGREGISTRY_DISABLE and so on; an empty variable counts as not set."""
     pairs = []
     for word in split_words(environ.get("PGREGISTRY", "")):
@@ -158,9 +158,14 @@ def from_environment(environ: Mapping[str, str], problems: Problems) -> Source:
     except ConfigError as error:
         log.debug("planning needs no launcher, so its variables are ignored: %s", error)
         launch = None
+    if launch:
+        launcher.log_launch(launch)
     if launch and launch.ranks_per_host:
         values["ranks_per_host"] = launch.ranks_per_host
         origins["ranks_per_host"] = launch.ranks_per_host_from
+    if launch and launch.hosts and launch.world_size == world_size:
+        values["hosts"] = launch.hosts
+        origins["hosts"] = launch.ranks_per_host_from
     for option in TEXT_OPTIONS:
         variable = PREFIX + option.upper()
         if text := environ.get(variable):

@@ -18,7 +18,7 @@ from pgregistry.planning.plans.expectation import check_expected
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.plans.view import PlanView
-from pgregistry.settings import launcher
+from pgregistry.settings.launchers import launcher
 from pgregistry.settings.sources import from_command_line
 from pgregistry.settings.tracing import tracing
 from pgregistry.views.tables import terminal_width

@@ -18,7 +18,7 @@ from pgregistry.errors import PgregistryError, Problems, need
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans import view
 from pgregistry.planning.plans.expectation import check_expected
-from pgregistry.settings import launcher
+from pgregistry.settings.launchers import launcher
 from pgregistry.settings.merge import read_settings
 from pgregistry.settings.options import TEXT_OPTIONS
 from pgregistry.settings.sources import from_command_line

@@ -1,0 +1,1 @@
+"""How the ranks of a launch meet: the store of rank 0, which job it is of, and the way from host to host."""

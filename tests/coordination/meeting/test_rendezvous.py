@@ -1,0 +1,141 @@
+"""How ranks of a launch meet: whose store it is, who is which rank, and addresses that lead nowhere yet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from environment import set_by_launchers
+from ranks import run_ranks
+
+import pgregistry
+
+Outcome = tuple[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def joined(environ: dict[str, str], port: int, seconds: float = 30, address: str = "127.0.0.1") -> Outcome:
+    """Return the sum of ones over the world that `init` makes of these variables, or the error."""
+    for name in set_by_launchers():
+        os.environ.pop(name, None)
+    os.environ.update(environ, MASTER_ADDR=address, MASTER_PORT=str(port))
+    try:
+        with pgregistry.init(only=["data"], backend="gloo", agree_timeout=seconds):
+            total = torch.ones(1)
+            dist.all_reduce(total)
+            return "sum", total.item()
+    except pgregistry.PgregistryError as error:
+        return type(error).__name__, str(error)
+
+
+def wait_for(*files: Path) -> None:
+    until = time.monotonic() + 60
+    while not all(file.exists() for file in files) and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def of_a_job(steps: Sequence[tuple[str, str]], port: int, folder: Path) -> Outcome:
+    """Take the part of one process: (job, rank). Job 222 comes when rank 0 of job 111 waits; its others come then."""
+    index = int(os.environ["RANK"])
+    job, rank = steps[index]
+    if job == "222":
+        until = time.monotonic() + 60
+        while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
+            time.sleep(0.05)
+    elif rank != "0":
+        wait_for(*(folder / str(one) for one, (other, _) in enumerate(steps) if other == "222"))
+    outcome = joined({"SLURM_JOB_ID": job, "SLURM_PROCID": rank, "SLURM_NTASKS": "3"}, port)
+    (folder / str(index)).touch()
+    return outcome
+
+
+def test_ranks_of_another_job_are_refused_at_once_and_the_job_whose_store_it_is_goes_on(tmp_path: Path) -> None:
+    steps = [(job, rank) for job in ("111", "222") for rank in "012"]
+    outcomes = run_ranks(6, of_a_job, steps, free_port(), tmp_path, world=False)
+    assert outcomes[:3] == [("sum", 3.0)] * 3
+    for rank, (error, text) in enumerate(outcomes[3:]):
+        assert error == "PlanMismatch"
+        assert f"Rank {rank}: the store at 127.0.0.1:" in text
+        assert "must be that of Slurm job 222, of which this rank is, but it is that of Slurm job 111 (process " in text
+
+
+def claiming(ranks: Sequence[int], size: int, port: int) -> Outcome:
+    return joined({"RANK": str(ranks[int(os.environ["RANK"])]), "WORLD_SIZE": str(size)}, port)
+
+
+@pytest.mark.parametrize("ranks", [(0, 1, 1, 2), (0, 0)])
+def test_two_processes_that_claim_one_rank_are_told_so_and_so_are_all_others(ranks: tuple[int, ...]) -> None:
+    outcomes = run_ranks(len(ranks), claiming, ranks, 4, free_port(), world=False)
+    assert len({text for _, text in outcomes}) == 1
+    error, text = outcomes[0]
+    assert error == "PlanMismatch"
+    assert text.startswith(f"Two processes say that they are rank {ranks[1]} of 4: process ")
+
+
+def listening(port: int) -> Outcome:
+    """Let another program have the port on rank 0's host."""
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", port))
+        other.listen()
+        return joined({"RANK": "0", "WORLD_SIZE": "2"}, port, 3)
+
+
+def test_a_port_that_another_program_has_is_named_with_its_variable() -> None:
+    ((error, text),) = run_ranks(1, listening, port := free_port(), world=False)
+    assert error == "PlanMismatch"
+    assert f"Rank 0 of 2 could not open the store at 127.0.0.1:{port}, where all ranks meet." in text
+    assert "address already in use" in text
+    assert f"MASTER_PORT = '{port}' (environment). If another process has that port, choose another" in text
+
+
+def unresolved(port: int) -> tuple[Outcome, list[str]]:
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("pgregistry").addHandler(handler)
+    outcome = joined({"RANK": os.environ["RANK"], "WORLD_SIZE": "2"}, port, 3, "no-such-host.invalid")
+    return outcome, lines
+
+
+def test_a_name_that_does_not_resolve_is_tried_again_and_named_in_the_log_and_in_the_error() -> None:
+    for (error, text), lines in run_ranks(2, unresolved, free_port(), world=False):
+        assert error == "PlanMismatch"
+        assert "MASTER_ADDR = 'no-such-host.invalid'" in text
+        assert "It must be a name that resolves on every rank, or an IP address." in text
+        assert any("no-such-host.invalid" in line and "its name does not resolve yet" in line for line in lines)
+
+
+def garbled(port: int) -> Outcome:
+    if os.environ["RANK"] == "0":
+        store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+        store.set("pgregistry/open", '["' + "x" * 5000 + '", "", ""]')
+        time.sleep(3)
+        return "", ""
+    return joined({"RANK": "1", "WORLD_SIZE": "2"}, port, 10)
+
+
+def test_a_store_that_no_rank_opened_is_refused() -> None:
+    _, (error, text) = run_ranks(2, garbled, free_port(), world=False)
+    assert error == "PlanMismatch"
+    assert text.startswith("The store holds what no rank wrote, in key pgregistry/open.")
+
+
+def ipv6(port: int) -> Outcome:
+    return joined({"RANK": os.environ["RANK"], "WORLD_SIZE": "2"}, port, 30, "::1")
+
+
+def test_ranks_meet_at_an_address_of_version_6() -> None:
+    assert run_ranks(2, ipv6, free_port(), world=False) == [("sum", 2.0)] * 2
