@@ -27,6 +27,29 @@ MOST_ITEMS: Final = 1 << 22
 T = TypeVar("T")
 
 
+def plain(value: Any, depth: int = 3) -> Any:
+    """Return texts, numbers and containers of derived classes as Python's own, in which nothing can raise.
+
+    Other values are returned as they are, and so are containers in more than `depth` others.
+    """
+    match value:
+        case bool():
+            return value
+        case str():
+            return str.__str__(value)
+        case int():
+            return int.__int__(value)
+        case float():
+            return float.__float__(value)
+        case list() if depth:
+            return [plain(one, depth - 1) for one in list.__iter__(value)]
+        case tuple() if depth:
+            return tuple(plain(one, depth - 1) for one in tuple.__iter__(value))
+        case dict() if depth:
+            return {plain(key): plain(one, depth - 1) for key, one in dict.items(value)}
+    return value
+
+
 def check_timeout(
     timeout: object, what: str, name: str = "timeout", *, error: type[PgregistryError] = PluginError
 ) -> float | None:

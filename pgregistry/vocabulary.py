@@ -63,6 +63,7 @@ class Axis:
         inside: str | Iterable[str] = (),
         outside: str | Iterable[str] = (),
     ) -> None:
+        name, size, inside, outside = map(values.plain, (name, size, inside, outside))
         what = f"Axis({shown(name)})"
         values.check_size_name(name, what)
         values.check_default_size(size, (REST,), what)
@@ -80,15 +81,13 @@ class Split:
 
     Args:
         of: An axis name, a part, `WORLD`, or a tuple of these (taken in nesting order).
-        inner, outer: The names of the parts, sizes that the user can set. At least one of the two has a name.
+        inner, outer: The names of the parts, sizes that the user can set. At least one of the two has a name. The
+            attributes are both `Part`s.
         size: The default of `inner`, or of `outer` if only that has a name: a number, `FULL` (all), the name of
             another size, or `HOST` (`DOMAIN`), at which the inner part is what lies inside one host (one domain). It
             is 1 if no equal split gives another.
         ragged: Allow a short last inner group, and a size above the whole, which is one group. The parts of a ragged
             split cannot be split again.
-
-    Attributes:
-        inner, outer: Both `Part`s.
     """
 
     __slots__ = ("_key", "inner", "of", "outer", "ragged", "size")
@@ -107,6 +106,7 @@ class Split:
         size: int | str | Special | None = None,
         ragged: bool = False,
     ) -> None:
+        of, inner, outer, size = map(values.plain, (of, inner, outer, size))
         what = f"Split({shown(of)})"
         values.check_parts(inner, outer, what)
         values.check_default_size(1 if size is None else size, (FULL, HOST, DOMAIN), what)
@@ -207,6 +207,8 @@ class Mode:
         options: Mapping[str, object] | None = None,
         sizes: OneOrMore = (),
     ) -> None:
+        name, over, at, where, after, sizes = map(values.plain, (name, over, at, where, after, sizes))
+        backend, timeout, options = map(values.plain, (backend, timeout, options))
         what = f"Mode({shown(name)})"
         values.check_mode(name, over, {"at": at, "where": where}, groups, sizes, what)
         for key, value in {

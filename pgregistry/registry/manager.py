@@ -16,7 +16,7 @@ from pgregistry.registry.loading import HOOKS, HookManager, load
 from pgregistry.registry.plugin import BUNDLED, InstalledPlugin, Plugin, PluginStatus, plugin_error
 from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.tracing import describe_result, log
-from pgregistry.values import shown
+from pgregistry.values import plain, shown
 from pgregistry.vocabulary import Mode, Setting
 
 T = TypeVar("T")
@@ -230,12 +230,12 @@ def _clash(installed: InstalledPlugin, same: Sequence[InstalledPlugin]) -> Plugi
 def _result(plugin: Plugin, hook: str, implementation: Any, arguments: Mapping[str, object]) -> Any:
     """Call one plugin's hook; exhaust a generator here, because its errors are the plugin's."""
     try:
-        result = implementation.function(*(arguments[name] for name in implementation.argnames))
-        if isinstance(result, Iterable) and not isinstance(result, str | Mapping):
-            answers = list(islice(result, MOST_ANSWERS + 1))
+        result = plain(implementation.function(*(arguments[name] for name in implementation.argnames)))
+        if isinstance(result, Iterable) and not isinstance(result, str):
+            answers = list(islice(result.items() if isinstance(result, Mapping) else result, MOST_ANSWERS + 1))
             if len(answers) > MOST_ANSWERS:
                 raise PluginError(f"{hook} yielded more than {MOST_ANSWERS} items; it must end.")
-            return answers
+            return plain(dict(answers) if isinstance(result, Mapping) else answers)
     except KeyboardInterrupt:
         raise
     except PgregistryError as error:

@@ -11,7 +11,7 @@ from pgregistry.errors import Problems
 from pgregistry.settings.options import NAMES, OF_INIT, RESERVED, TEXT_OPTIONS
 from pgregistry.settings.parameters import read_parameter
 from pgregistry.settings.sources import Source, from_environment, from_file, reserved
-from pgregistry.values import LARGEST
+from pgregistry.values import LARGEST, plain
 from pgregistry.vocabulary import Mode
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ def read_settings(
         names: The names that count; None for all.
     """
     sources = [
-        Source(keywords or {}, origin, NAMES, {}),
+        Source({name: plain(value) for name, value in (keywords or {}).items()}, origin, NAMES, {}),
         Source(command_line or {}, "command line", frozenset(TEXT_OPTIONS), {}),
         from_environment(os.environ if environ is None else environ, problems, world_size),
     ]

@@ -31,6 +31,13 @@ class EvilHash(Evil):
         raise ZeroDivisionError("evil")
 
 
+def raising(kind: type, value: Any) -> Any:
+    """Return a value of a subclass of a built-in type in which everything raises that a subclass can change."""
+    unchanged = {"__new__", "__init__", "__class__", "__getattribute__", "__subclasshook__", "__init_subclass__"}
+    names = {name for name in dir(kind) if callable(getattr(kind, name))} - unchanged
+    return type("Evil", (kind,), dict.fromkeys(names, Evil._raise))(value)
+
+
 def deep() -> list[Any]:
     value: list[Any] = []
     for _ in range(100_000):
@@ -47,6 +54,11 @@ def cyclic() -> list[Any]:
 VALUES: dict[str, Callable[[], Any]] = {
     "all raises": Evil,
     "hash raises": EvilHash,
+    "a text in which all raises": lambda: raising(str, "odd"),
+    "a number in which all raises": lambda: raising(int, 2),
+    "a fraction in which all raises": lambda: raising(float, 2.0),
+    "a list in which all raises": lambda: raising(list, ["data"]),
+    "a mapping in which all raises": lambda: raising(dict, {"size": 2}),
     "yields names for ever": lambda: repeat("no-such-name"),
     "yields numbers for ever": count,
     "raises while it yields": lambda: (1 // (2 - number) for number in count()),
@@ -145,6 +157,7 @@ def test_thousands_of_unknown_names_are_one_bounded_error() -> None:
 ANSWERS = {
     "modes": "def pgregistry_modes(): {}",
     "check": "def pgregistry_check(plan): {}",
+    "options": "def pgregistry_process_group_options(mode, backend): {}",
 }
 HOSTILE = {
     "for ever": "return __import__('itertools').repeat('no')",
@@ -152,14 +165,41 @@ HOSTILE = {
     "deep": "value = []\n    for _ in range(100_000): value = [value]\n    return value",
     "exits": "raise SystemExit(7)",
     "recurses": "return again()",
+    "a mapping that raises": "return Odd(ZeroDivisionError)",
+    "a mapping that never ends": "return Odd(None)",
+    "a text in a list": "return ['no', b'no']",
+    "a key that is none": "return {2: 2}",
+    "a value that is none": "return {'no': float('nan')}",
+    "a nested value": "return {'no': {'no': 2}}",
 }
 
 
+ODD = """
+from collections.abc import Mapping
+from itertools import count
+
+def again():
+    return again()
+
+class Odd(Mapping):
+    def __init__(self, error):
+        self.error = error
+    def __getitem__(self, key):
+        return key
+    def __iter__(self):
+        if self.error:
+            raise self.error
+        return map(str, count())
+    def __len__(self):
+        return 2
+"""
+
+
 @pytest.mark.parametrize("answer", HOSTILE)
-@pytest.mark.parametrize("hook", ["modes", "check"])
+@pytest.mark.parametrize("hook", ANSWERS)
 def test_a_hostile_answer_of_a_hook_is_a_bounded_error(hook: str, answer: str, acme: Any) -> None:
     source = f"from pgregistry import hookimpl\n@hookimpl\n{ANSWERS[hook].format(HOSTILE[answer])}\n"
-    acme(source + "\ndef again():\n    return again()\n")
+    acme(f"{source}\n{ODD}")
     with pytest.raises((ConfigError, PluginError)) as caught:
         pgregistry.plan(8)
     assert len(str(caught.value)) < LONGEST_TEXT + 1000

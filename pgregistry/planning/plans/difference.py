@@ -78,9 +78,9 @@ def _setting(plan: PlanContents, name: str) -> str:
 
 def _modes(here: PlannedMode, there: PlannedMode) -> Iterator[Difference]:
     for key in ("dedicated", "backend", "timeout", "cpu", "options"):
-        mine, theirs = _exactly(getattr(here, key)), _exactly(getattr(there, key))
-        if mine != theirs:
-            yield Difference(f"{key} of mode {here.name}", mine, theirs)
+        mine, theirs = getattr(here, key), getattr(there, key)
+        if _exactly(mine) != _exactly(theirs):
+            yield Difference(f"{key} of mode {here.name}", str(mine), str(theirs))
     if here.groups == there.groups:
         return
     if any(max(one.groups.sizes(), default=0) > COMPARED for one in (here, there)):
