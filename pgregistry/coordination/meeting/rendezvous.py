@@ -30,7 +30,6 @@ from pgregistry.coordination.store.scoped_store import SLICE
 from pgregistry.errors import PlanMismatch, describe
 from pgregistry.settings.launchers.address import rendezvous_address
 from pgregistry.settings.launchers.launcher import Launch
-from pgregistry.values import shown
 
 #: The key in the store of torchrun's agent that holds the address of the store of rank 0.
 WHERE: Final = "pgregistry/where"
@@ -101,7 +100,7 @@ def connect(launch: Launch, environ: Mapping[str, str], seconds: float) -> Conne
 def _failed(launch: Launch, environ: Mapping[str, str], meeting: _Meeting, error: BaseException, seconds: float) -> str:
     """Return the text for a store that cannot be opened or reached, with the variables that have its address."""
     place, size = joined(meeting.address, meeting.port), launch.world_size
-    given = [f"{name} = {shown(environ[name])}" for name in ("MASTER_ADDR", "MASTER_PORT") if environ.get(name)]
+    given = [name for name in ("MASTER_ADDR", "MASTER_PORT") if environ.get(name)]
     said = f"{' and '.join(given)} (environment)" if given else f"what {launch.launcher} says of hosts"
     reason, way_out = describe(error).splitlines()[0], "Look at the log of rank 0."
     if isinstance(error, socket.gaierror):
