@@ -29,6 +29,10 @@ _CHUNK: Final = 1 << 16
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+def _open(path: str, _: int) -> int:
+    return os.open(path, _FLAGS)
+
+
 class InstalledDistribution:
     """The metadata of a distribution, of which nothing is read until it is asked for.
 
@@ -96,16 +100,14 @@ class InstalledDistribution:
             except UnicodeDecodeError as error:
                 return error.object
             return None if text is None else text.encode("utf-8", "surrogatepass")[:most]
-        try:
-            opened = os.open(f"{self.info}/{file}" if file else self.info, _FLAGS)
+        try:  # Python closes a file also if Ctrl-C comes just when it is opened
+            opened = open(f"{self.info}/{file}" if file else self.info, "rb", buffering=0, opener=_open)  # noqa: SIM115
         except (FileNotFoundError, NotADirectoryError):
             return None
-        try:
-            data = chunk = os.read(opened, _CHUNK)
+        with opened:
+            data = chunk = opened.read(_CHUNK) or b""
             while len(chunk) == _CHUNK and len(data) < most:
-                data += (chunk := os.read(opened, _CHUNK))
-        finally:
-            os.close(opened)
+                data += (chunk := opened.read(_CHUNK) or b"")
         if len(data) >= LONGEST:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return data

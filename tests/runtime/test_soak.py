@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from random_kills import WRONG, run, write_table
 
-RUNS = [
-    pytest.param(10, marks=pytest.mark.timeout(600)),
-    pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
-    pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(0)]),
-]
+#: Runs of one seed: a thousand are 40 seeds.
+RUNS = 25
 
 
-@pytest.mark.parametrize("count", RUNS)
-def test_random_deeds_to_one_rank_make_no_split_no_hang_and_no_crash(count: int) -> None:
-    found = run(count, seed=count)
-    assert found["runs"] == count
-    if count == 1000:
-        write_table(found)
+def check(found: Counter[str], runs: int) -> None:
+    assert found["runs"] == runs
     assert not {kind: found[kind] for kind in WRONG if found[kind]}
+
+
+@pytest.mark.timeout(600)
+def test_ten_random_deeds_to_one_rank_make_no_split_no_hang_and_no_crash() -> None:
+    check(run(10, seed=10), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_a_hundred_random_deeds(seed: int) -> None:
+    check(run(RUNS, seed), RUNS)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_a_thousand_random_deeds() -> None:
+    found: Counter[str] = Counter()
+    for seed in range(1, 41):
+        found += run(RUNS, seed)
+    write_table(found)
+    check(found, 1000)
