@@ -23,6 +23,10 @@ AGREEMENT = ("coordination/*.py", "runtime/entry.py", "runtime/initialize.py", "
 UNSHOWN = {
     "which hosts the store, is gone before all ranks": "its text depends on the moment",
     "init() is running in another thread": "two threads must call init at one moment",
+    "The default process group has rank": "torch refuses such a rank first, from some version on",
+    "This process was forked from one": "a child of a rank must call init",
+    "self.incomplete()": "pgregistry itself must be on the path and not installed",
+    "ConfigError(why)": "a module that a command needs must not be installed",
     "another version of pgregistry wrote it": "the other version is needed",
     "nother program writes to": "another program must write into the store of a run",
 }

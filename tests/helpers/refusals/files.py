@@ -16,7 +16,7 @@ SETTINGS = Section(
         ),
         Refusal(
             "A mode has no such setting, or the value is invalid.",
-            "A table may hold `size`, `backend`, `timeout`, `cpu` and `dedicated`.",
+            "A table may hold `size`, `backend`, `timeout`, `cpu`, `dedicated` and `options`.",
             """
             import pgregistry
             from pgregistry import Mode
@@ -64,6 +64,15 @@ SETTINGS = Section(
                 _ = file.write(b"# caf\\xe9")
             pgregistry.plan(8, config="latin.toml")
             """,
+        ),
+        Refusal(
+            "A `pyproject.toml` has no table for pgregistry.",
+            "Of a file of that name only `[tool.pgregistry]` is read.",
+            """
+            # pyproject.toml
+            [tool.other]
+            """,
+            'pgregistry.plan(8, config="pyproject.toml")',
         ),
         Refusal(
             "An environment variable is misspelt or has an invalid value.",
