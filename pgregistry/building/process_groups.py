@@ -38,8 +38,8 @@ class ProcessGroups:
         companions: For each mode that has one, its gloo process group beside `groups`.
         seconds: For each mode, the time until its process groups were there.
         kept: Objects that must live as long as the process groups.
-        default_group: The default process group, if `init` started it.
-        farewell: Called after all are destroyed without an abort.
+        default_group: The default process group, if these are to end it: `init` started it.
+        farewells: Called in turn after all are destroyed without an abort.
         excepthook: The hook that torch replaced when the default process group was started.
         state: `forked` in a child process, which must leave the process groups of its parent alone.
     """
@@ -50,7 +50,7 @@ class ProcessGroups:
     seconds: dict[str, float] = field(default_factory=dict)
     kept: list[object] = field(default_factory=list)
     default_group: dist.ProcessGroup | None = None
-    farewell: Callable[[], None] | None = None
+    farewells: list[Callable[[], None]] = field(default_factory=list)
     excepthook: Callable[..., object] | None = None
     state: Literal["open", "closed", "forked"] = "open"
     _closing: Any = field(default_factory=threading.RLock, repr=False, compare=False)
@@ -70,6 +70,15 @@ class ProcessGroups:
             self.state = "closed"
             self._close(abort)
 
+    def leave_world_to(self, heir: ProcessGroups) -> None:
+        """Let those of another `init` end the default process group, if it is this one's and still there."""
+        if self.state == "open" and self.default_group is not None and self.default_group is dist.group.WORLD:
+            heir.default_group, self.default_group = self.default_group, None
+            heir.farewells.extend(self.farewells)
+            self.farewells.clear()
+            heir.excepthook, self.excepthook = self.excepthook, None
+            heir.kept.extend(self.kept)
+
     def made_for(self, modes: Collection[str]) -> list[dist.ProcessGroup]:
         """Return the process groups that `init` made for some modes, or all of them, in one order on all ranks."""
         wanted = [kind[mode] for mode in modes for kind in (self.groups, self.companions) if mode in kind]
@@ -79,12 +88,12 @@ class ProcessGroups:
     def leave_to_parent(self) -> list[object]:
         """Empty this object in a forked child, and return what must not be freed there: it is the parent's."""
         held = [*self.created.values(), *self.groups.values(), *self.companions.values(), *self.kept]
-        held += [self.default_group, self.farewell]
+        held += [self.default_group, *self.farewells]
         if world := dist.group.WORLD:
             held += [world, world.get_group_store()]
-        for emptied in (self.created, self.groups, self.companions, self.kept):
+        for emptied in (self.created, self.groups, self.companions, self.kept, self.farewells):
             emptied.clear()
-        self.default_group = self.farewell = None
+        self.default_group = None
         self.state = "forked"
         return held
 
@@ -100,9 +109,10 @@ class ProcessGroups:
         _destroy(world, abort, failed)
         self.default_group = None
         self.kept.clear()
-        farewell, self.farewell = self.farewell, None
-        if farewell and not abort:
-            farewell()
+        while self.farewells:
+            farewell = self.farewells.pop(0)
+            if not abort:
+                farewell()
         if self.excepthook and sys.excepthook.__module__ == dist.distributed_c10d.__name__:
             sys.excepthook = self.excepthook  # torch wraps it for every default group and never restores it
             self.excepthook = None

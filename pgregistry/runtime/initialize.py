@@ -95,7 +95,7 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
         else:
             watch_outcome(run.scope(), options.build_timeout)
         if takes_part and not process.owns_world:  # the store lives on
-            run.groups.farewell = partial(delete_keys, run.scope())
+            run.groups.farewells.append(partial(delete_keys, run.scope()))
     return context
 
 
@@ -145,7 +145,7 @@ class _Run:
         """Start the default process group, with the ranks outside of `within` too."""
         everyone = self.scope(everyone=True)
         start_default_group(self.process, options, everyone, backend, self.groups)
-        self.groups.farewell = partial(leave_world, everyone, hosts=self.process.hosts)
+        self.groups.farewells.append(partial(leave_world, everyone, hosts=self.process.hosts))
 
     def undo(self) -> None:
         """Destroy what was built, without waiting for other ranks."""

@@ -50,7 +50,7 @@ def three(log: list[str], *errors: Exception | None) -> Any:
 
 def test_groups_are_destroyed_in_the_opposite_order_and_the_default_group_last(destroyed: list[str]) -> None:
     groups = three(destroyed)
-    groups.farewell = lambda: destroyed.append("farewell")
+    groups.farewells.append(lambda: destroyed.append("farewell"))
     groups.close(abort=False)
     assert destroyed == ["destroy third", "destroy first", "destroy world", "farewell"]
     groups.close(abort=False)
@@ -59,7 +59,7 @@ def test_groups_are_destroyed_in_the_opposite_order_and_the_default_group_last(d
 
 def test_an_abort_waits_for_nobody(destroyed: list[str]) -> None:
     groups = three(destroyed)
-    groups.farewell = lambda: destroyed.append("farewell")
+    groups.farewells.append(lambda: destroyed.append("farewell"))
     groups.close(abort=True)
     assert destroyed == [f"{what} {group}" for group in ("third", "first", "world") for what in ("abort", "destroy")]
 

@@ -136,6 +136,9 @@ class ParallelContext(HandleMapping):
             BuildError: if this rank is in no group of a mode, or the context is closed.
         """
         self._check_usable()
+        for mode in (*modes, *names.values()):
+            if mode not in self.plan:
+                raise self._absent.error(mode)
         asked = check_dimensions(self.plan, modes, names)
         dimensions = root_dimensions(self.plan, asked)
         for mode in dimensions.values():
@@ -193,7 +196,8 @@ class ParallelContext(HandleMapping):
     def close(self, *, abort: bool = False) -> None:
         """Destroy exactly the process groups that `init` made. A second call finishes one that was interrupted.
 
-        A forked child destroys nothing.
+        A world that `init` started lives on if another context is open in it, and ends with the last one; an abort
+        ends it at once. A forked child destroys nothing.
 
         Args:
             abort: Do not wait for collectives that are under way.
@@ -205,6 +209,8 @@ class ParallelContext(HandleMapping):
             return
         OPEN.remove(self)
         atexit.unregister(self._close_at_exit)
+        if not abort and (heir := OPEN.current()) is not None:
+            self.process_groups.leave_world_to(heir.process_groups)
         with self._meshes.closing():
             self.process_groups.close(abort=abort)
 

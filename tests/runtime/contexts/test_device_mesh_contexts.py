@@ -42,6 +42,8 @@ def test_dtensor_works_after_a_second_init_of_the_same_sizes(world: bool, how: s
 
 
 def two(close_first: bool) -> dict[str, float]:
+    import torch.distributed as dist
+
     one, other = pgregistry.init(tensor=2), pgregistry.init(tensor=2)
     answers = {"one": multiplied(one.device_mesh("data", "tensor"))}
     mesh = other.device_mesh("data", "tensor")
@@ -56,15 +58,17 @@ def two(close_first: bool) -> dict[str, float]:
     with pgregistry.init(tensor=2) as third:
         answers["a third"] = multiplied(third.device_mesh("data", "tensor"))
     left.close()
+    answers["the world is left"] = float(dist.is_initialized())
     return answers
 
 
 @pytest.mark.parametrize("how", ["name", pytest.param("public", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("close_first", [True, False])
-def test_closing_one_of_two_contexts_leaves_the_other_whole(close_first: bool, how: str) -> None:
+@pytest.mark.parametrize(("close_first", "world"), [(True, True), (False, True), (True, False)])
+def test_closing_one_of_two_contexts_leaves_the_other_whole(close_first: bool, world: bool, how: str) -> None:
     env = {} if how == "name" else {"PGREGISTRY_BUILD": "public"}
     names = ("one", "other", "a DTensor of before", "new ones", "a third")
-    assert run_ranks(4, two, close_first, env=env) == [dict.fromkeys(names, EXPECTED)] * 4
+    answer = {**dict.fromkeys(names, EXPECTED), "the world is left": float(world)}
+    assert run_ranks(4, two, close_first, env=env, world=world) == [answer] * 4
 
 
 def trained_beside() -> bool:

@@ -63,6 +63,10 @@ def errors() -> list[str]:
     with pgregistry.init(extra=[ends], disable=["nettest"], pipe=4) as context:
         assert context.get("shard") is context.group("replicate") is None
         answers = [error_of(context, name) for name in ("nettest", "tensr", "nettst", 0)]
+        for names in (("nettest",), ("data", "nettest")):
+            with pytest.raises(ConfigError) as raised:
+                context.device_mesh(*names)
+            assert f"ConfigError: {raised.value}" == answers[0]
         if "ends" not in context:
             answers.append(error_of(context, "ends"))
     with pgregistry.init(extra=[ends], only=["dummy", "pipe"], pipe=4) as context:
