@@ -16,8 +16,9 @@ from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
 from pgregistry.coordination.decision import Decision, Reason, Value
+from pgregistry.coordination.places import Arrivals, Place, unequal_hosts
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
-from pgregistry.coordination.roster import BITS, Roster, Tally
+from pgregistry.coordination.roster import BITS, Tally
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.coordination.within_conflicts import NOTES, WithinConflicts
@@ -38,12 +39,13 @@ class Agreement:
         scope: The scope of this `init`.
         mine: The proposal of this rank.
         seconds: How long the other ranks may take to come.
+        arrivals: The ranks that have come, and where they are.
 
     Attributes:
         settled: Whether all ranks hold the same value, so that nothing is left to publish.
     """
 
-    def __init__(self, scope: ScopedStore, mine: Proposal, seconds: float) -> None:
+    def __init__(self, scope: ScopedStore, mine: Proposal, seconds: float, arrivals: Arrivals | None = None) -> None:
         self._scope = scope
         self._mine = mine
         self._summary = mine.summary(scope.rank)
@@ -51,7 +53,7 @@ class Agreement:
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._decision = Decision(scope, "agreement")
-        self._roster = Roster(scope, "roster")
+        self._arrivals = arrivals or Arrivals(scope, Place(""))
         self._differs = False
         self.settled = False
         self._conflicts = WithinConflicts(scope)
@@ -147,13 +149,15 @@ class Agreement:
         self._differs = not same
         if not same:
             scope.set(_proposal(scope.rank), mine.encode())
-        self._roster.sign("" if same else mine.digest)
+        self._arrivals.sign("" if same else mine.digest)
         tally = self._count(1 if same else 1 + (1 << BITS))
         complete = tally.came >= self._expected()
         if complete:
             if tally.differ:
                 scope.set("all here", "")
-            return self._decision.take("differ" if tally.differ else "go")
+                return self._decision.take("differ")
+            problem = self._arrivals.problem()
+            return self._decision.fail(problem) if problem else self._decision.take("go")
         if mine.error is not None:
             return self._decision.take("differ")  # the others need not wait
         if not same:
@@ -178,7 +182,7 @@ class Agreement:
         """Find out, on one of the ranks that wait, which ranks are missing, and whether they wait elsewhere."""
         if self._looks is None:
             self._looks = self._scope.count_ranks("looking") == 1
-        if not self._looks or not (missing := self._roster.missing()):
+        if not self._looks or not (missing := self._arrivals.missing()):
             return
         self._scope.check_calls(missing[:NOTES])
         if reason := self._conflicts.find(missing):
@@ -197,7 +201,7 @@ class Agreement:
 
     def _missing(self) -> Reason:
         ranks = self._scope.ranks
-        here = self._roster.signed()
+        here = self._arrivals.read()
         missing = tuple(rank for rank in ranks if rank not in here)
         if not missing:
             return Reason(
@@ -218,14 +222,16 @@ class Agreement:
         scope = self._scope
         scope.wait_for("all here", time.monotonic() + MOMENT)
         reference = self._reference.digest if self._reference else ""
-        here = {rank: digest or reference for rank, digest in self._roster.signed().items()}
+        signed = self._arrivals.read()
+        here = {rank: digest or reference for rank, (digest, _) in signed.items()}
         sides = sides_of(here)
         proposals = {self._mine.digest: self._mine, **self._read(sides)}
         known = min(proposal.world_size for proposal in proposals.values())
         missing = [rank for rank in scope.ranks if rank not in here and rank < known]
         most = next(iter(sides))
         at_fault = [rank for rank, digest in here.items() if digest != most]
-        return Reason(disagreement(sides, proposals, missing), (*at_fault, *missing), mismatch=True)
+        text = disagreement(sides, proposals, missing) + unequal_hosts({rank: one for rank, (_, one) in signed.items()})
+        return Reason(text, (*at_fault, *missing), mismatch=True)
 
     def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:
         """Return one proposal of each other side: of the rank that was the reference, or of the lowest."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from pgregistry.coordination.store.scoped_store import ScopedStore
+
+Meaning = TypeVar("Meaning")
 
 #: Seconds in which ranks that are alive answer a roll call. It is more than the pauses in which they look around.
 ROLL_CALL: Final = 2.5
@@ -50,11 +54,15 @@ class Roster:
 
     def signed(self) -> dict[int, str]:
         """Return the ranks that have signed, each with its note, in the order in which they came."""
-        text = (self._scope.read([self._key], ROLL_CALL) or [""])[0]
-        return self._scope.parse(self._key, text, self._entries)
+        return self.read(str)
 
-    def _entries(self, text: str) -> dict[int, str]:
-        signed = {int(rank): note for rank, _, note in (entry.partition(":") for entry in text.split())}
+    def read(self, meaning: Callable[[str], Meaning]) -> dict[int, Meaning]:
+        """Return the ranks that have signed, each with the meaning of its note; see `ScopedStore.parse`."""
+        text = (self._scope.read([self._key], ROLL_CALL) or [""])[0]
+        return self._scope.parse(self._key, text, partial(self._entries, meaning))
+
+    def _entries(self, meaning: Callable[[str], Meaning], text: str) -> dict[int, Meaning]:
+        signed = {int(rank): meaning(note) for rank, _, note in (entry.partition(":") for entry in text.split())}
         if not signed.keys() <= set(self._scope.ranks):
             raise ValueError("ranks that do not take part")
         return signed

@@ -29,6 +29,19 @@ def neighbours(world_size: int, ranks_per_host: int) -> Groups:
     return laid_out(Layout(world_size, ((size, 1),) if size > 1 else ()))
 
 
+def in_order(ranks: Sequence[int], ranks_per_host: int, world_size: int) -> tuple[tuple[int, ...], ...] | None:
+    """Return hosts of ranks that follow one another in an order of all ranks; None if neighbours are together in it.
+
+    >>> in_order([0, 2, 1, 3], 2, 4), in_order([2, 3, 0, 1], 2, 4)
+    (((0, 2), (1, 3)), None)
+    """
+    units = [rank // ranks_per_host for rank in ranks]
+    if len(ranks) != world_size or world_size % ranks_per_host or run_length(units) is not None:
+        return None
+    starts = range(0, world_size, ranks_per_host)
+    return tuple(sorted(tuple(sorted(ranks[start : start + ranks_per_host])) for start in starts))
+
+
 @dataclass(frozen=True, slots=True)
 class Hosts:
     """The hosts of a run.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from itertools import combinations, islice
 from types import MappingProxyType
 from typing import Any
@@ -43,6 +44,15 @@ class Mesh:
         self.settings: Mapping[str, Any] = MappingProxyType({name: one.value for name, one in settings.items()})
         self._cuts = cuts
         self._declarations = declarations
+        self._asked = False
+
+    def fresh(self) -> Mesh:
+        """Return the same mesh for one mode, to find out whether that mode needs hosts."""
+        return copy(self)
+
+    def needs_hosts(self, mode: Mode) -> bool:
+        """Return whether the groups of a mode, which were made from this mesh, depend on which ranks share a host."""
+        return self._asked or any(map(self._cuts.needs_hosts, (*(mode.over or ()), *mode.where)))
 
     @property
     def ranks_per_host(self) -> int:
@@ -51,6 +61,7 @@ class Mesh:
         Raises:
             ConfigError: if hosts are not known, or differ.
         """
+        self._asked = True
         known = self._cuts.hosts
         if known.within is None and known.hosts is None and known.ranks_per_host:
             return known.ranks_per_host
@@ -73,6 +84,7 @@ class Mesh:
         Raises:
             ConfigError: if hosts are not known.
         """
+        self._asked = True
         hosts = self._cuts.hosts.positions
         if hosts is None:
             way_out = "give ranks_per_host=8 or hosts=, or let the launcher set LOCAL_WORLD_SIZE"
@@ -105,6 +117,7 @@ class Mesh:
         mode = Mode("groups", over=over)
         references = mode.over or ()
         self._check_declared(references)
+        self._asked = self._asked or self.needs_hosts(mode)
         for one, other in combinations(references, 2):
             if not self._declarations.independent(one, other):
                 both = f"{label(one)!r} and {label(other)!r}"

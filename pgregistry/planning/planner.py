@@ -9,7 +9,7 @@ from typing import Any
 
 from pgregistry.errors import ConfigError, PluginError, Problems
 from pgregistry.layouts.groups import laid_out
-from pgregistry.layouts.hosts import Hosts
+from pgregistry.layouts.hosts import Hosts, in_order
 from pgregistry.layouts.placement import place
 from pgregistry.planning.declarations import Declarations, DeclaredMode, declare
 from pgregistry.planning.explanation import log_axes, log_extra, log_modes
@@ -177,6 +177,12 @@ class Planner:
             del given["hosts"]
         values = {name: one.value for name, one in given.items() if one}
         origins = {name: one.origin for name, one in given.items() if one}
+        each = settings.ranks_per_host
+        if each and each.origin in LAUNCHED and "hosts" not in values and self._ranks is not None:
+            # A launcher that interleaves ranks says only how many: `within` brings those of a host together.
+            hosts = in_order(self._ranks, each.value, self._world_size)
+            values |= {"hosts": hosts} if hosts else {}
+            origins |= {"hosts": f"{each.origin}, in the order of within"} if hosts else {}
         return Hosts(self._world_size, **values, within=self._ranks, origins=origins)
 
     def _declared_modes(self) -> Iterator[DeclaredMode]:
@@ -206,13 +212,13 @@ class Planner:
                 yield planned
 
     def _planned(self, one: DeclaredMode, mesh: Mesh) -> PlannedMode:
-        mode, given = one.mode, self._settings.modes.get(one.mode.name, {})
+        mode, given, mesh = one.mode, self._settings.modes.get(one.mode.name, {}), mesh.fresh()
         layout = mesh.layout(mode) if mode.groups is None else None
         groups = checked_groups(one, mesh) if layout is None else laid_out(layout)
         over = tuple(label(reference) for reference in mode.over or ())
         settings = {key: given[key].value if key in given else getattr(mode, key) for key in MODE_SETTINGS}
         settings["origins"] = {key: value.origin for key, value in given.items()}
-        settings |= {"where": mode.where, "options": mode.options}
+        settings |= {"where": mode.where, "options": mode.options, "needs_hosts": mesh.needs_hosts(mode)}
         return PlannedMode(mode.name, one.plugin, over, layout, place(groups, self._ranks), **settings)
 
     def _with_options(self, mode: PlannedMode) -> PlannedMode:

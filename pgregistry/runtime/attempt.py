@@ -85,6 +85,11 @@ class Attempt:
             outcome = error
         return Attempt(outcome, ranks, options, backend, _defaults(backend, options))
 
+    @property
+    def made(self) -> Plan | None:
+        """Return the plan, or None if planning failed."""
+        return None if isinstance(self.outcome, BaseException) else self.outcome[0]
+
     def plan(self) -> Plan:
         """Return the plan, or raise the error of planning."""
         if isinstance(self.outcome, BaseException):

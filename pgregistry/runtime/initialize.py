@@ -24,6 +24,7 @@ from pgregistry.runtime.attempt import Attempt
 from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.contexts.open_contexts import OPEN
 from pgregistry.runtime.default_group import leave_world, start_default_group
+from pgregistry.runtime.interface import choose_interface
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
 from pgregistry.settings.tracing import tracing
 
@@ -75,7 +76,8 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
     options, run = attempt.options, _Run(process, attempt.ranks)
     takes_part = process.rank in attempt.ranks
     with _announcing_failure(run):
-        run.agreement = Agreement(run.scope(), attempt.proposal(process), options.agree_timeout)
+        arrivals = process.arrivals(run.scope(), attempt.made)
+        run.agreement = Agreement(run.scope(), attempt.proposal(process), options.agree_timeout, arrivals)
         if takes_part:
             run.agreement.reach()
         else:
@@ -85,6 +87,7 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
         plan = attempt.plan()
         run.stage = "building"
         if process.owns_world:
+            choose_interface(process, arrivals)
             run.start_world(options, attempt.backend)
         if takes_part:
             build(plan, run.scope(), attempt.defaults, run.groups, seconds=options.build_timeout)

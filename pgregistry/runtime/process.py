@@ -16,9 +16,12 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 from pgregistry.building.backend import FAKE
 from pgregistry.coordination.meeting.claim import START
 from pgregistry.coordination.meeting.rendezvous import connect
+from pgregistry.coordination.meeting.route import is_loopback
+from pgregistry.coordination.places import Arrivals, Place
 from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PlanMismatch, Problems, text_of
+from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings.launchers import launcher
 from pgregistry.settings.launchers.launcher import Launch
 from pgregistry.settings.merge import ConfigValue, Settings, read_settings
@@ -106,6 +109,14 @@ class ProcessInfo:
     def local_rank(self) -> int | None:
         """Return its rank among those of its host, or None if the launcher does not set it."""
         return self.launch.local_rank if self.launch else None
+
+    def arrivals(self, scope: ScopedStore, plan: Plan | None) -> Arrivals:
+        """Return the ranks that come to the agreement in a scope, where this one is to sign."""
+        launch, address = self.launch, self.own_address
+        node, local_rank = (launch.node, launch.local_rank) if launch else ("", None)
+        place = Place(os.uname().nodename, node, local_rank, "" if is_loopback(address) else address)
+        numbered = bool(launch and launch.launcher == "torchrun" and launch.node and not launch.one_host)
+        return Arrivals(scope, place, plan, numbered=numbered)
 
     def scope(self, ranks: Sequence[int]) -> ScopedStore:
         """Return the scope of this `init` among some ranks.

@@ -18,7 +18,10 @@ ERRORS = ("ConfigError", "PluginError", "PlanMismatch", "error", "plugin_error",
 #: Methods that make an error of the text or the rule that they are given.
 METHODS = ("error", "_refuse")
 #: Modules of agreement; those of planning are found by planning.
-AGREEMENT = ("coordination/*.py", "runtime/entry.py", "runtime/initialize.py", "runtime/process.py")
+AGREEMENT = (
+    *("coordination/*.py", "coordination/meeting/*.py", "settings/launchers/*.py"),
+    *("runtime/entry.py", "runtime/initialize.py", "runtime/process.py"),
+)
 #: Errors without a place on the page, by a part of their source, each with the reason.
 UNSHOWN = {
     "which hosts the store, is gone before all ranks": "its text depends on the moment",

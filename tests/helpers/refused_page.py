@@ -63,6 +63,7 @@ SYSTEMS = {
     re.escape(str(ROOT)): "/home/me/pgregistry",
     r"127\.0\.0\.1:\d+": "127.0.0.1:29500",
     r"\bport: \d+": "port: 29500",
+    r"process \d+ on [\w-]+(?:\.[\w-]+)*": "process 4711 on host0",
     r"\[Errno \d+\] Connection refused": "[Errno 111] Connection refused",
     r"code: -\d+, name: EADDRINUSE": "code: -98, name: EADDRINUSE",
 }

@@ -31,6 +31,7 @@ class PlannedMode:
         dedicated: True if it refuses to share process groups.
         backend, timeout, cpu: As the mode or the run sets them; None for the run's default.
         options: Backend options: the run's over those of `pgregistry_process_group_options` over the mode's own.
+        needs_hosts: Whether its groups were made from which ranks share a host.
         said_options: Those that the mode and the run say, which the fingerprint covers. None if there are no others.
         origins: Where the run says backend, timeout, cpu, dedicated and options (as `options.NAME`).
     """
@@ -46,6 +47,7 @@ class PlannedMode:
     cpu: bool | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     said_options: Mapping[str, object] | None = None
+    needs_hosts: bool = False
     where: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -33,6 +33,33 @@ INIT = Section(
             "$ torchrun --nproc-per-node 1 lost.py",
         ),
         Refusal(
+            "`MASTER_ADDR` is no host name or IP address.",
+            "Give the name or the address alone; the port is in `MASTER_PORT`.",
+            """
+            import os, pgregistry
+            os.environ.update(RANK="0", WORLD_SIZE="2", MASTER_ADDR="tcp://[fd00::1]:29500", MASTER_PORT="29500")
+            pgregistry.init()
+            """,
+        ),
+        Refusal(
+            "A script of Slurm runs without srun.",
+            "Only `srun` starts a process for each task.",
+            """
+            import os, pgregistry
+            os.environ.update(RANK="", SLURM_PROCID="0", SLURM_NTASKS="8", SLURM_JOB_NODELIST="n[1-2]")
+            pgregistry.init()
+            """,
+        ),
+        Refusal(
+            "`RANK` and `WORLD_SIZE` contradict the launcher.",
+            "They were set by hand, in a profile or a script. The launcher alone must set them.",
+            """
+            import os, pgregistry
+            os.environ.update(RANK="0", WORLD_SIZE="1", OMPI_COMM_WORLD_RANK="3", OMPI_COMM_WORLD_SIZE="8")
+            pgregistry.init()
+            """,
+        ),
+        Refusal(
             "A parameter of `init` has an invalid value.",
             "All ranks must pass the same.",
             """

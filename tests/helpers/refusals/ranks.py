@@ -57,6 +57,58 @@ DISAGREEMENT = Section(
             "$ torchrun --nproc-per-node 2 late.py",
         ),
         Refusal(
+            "Two processes have one rank.",
+            "The launcher was started twice, or its variables were changed.",
+            """
+            # twice.py
+            import os
+            import pgregistry
+
+            try:
+                os.environ["RANK"] = "01"[os.environ["RANK"] != "0"]
+                pgregistry.init(backend="gloo")
+            except pgregistry.PlanMismatch as error:
+                print(f"{error}\\n" if os.environ["RANK"] == "0" else "", end="")
+            """,
+            "$ torchrun --nproc-per-node 3 twice.py",
+        ),
+        Refusal(
+            "A rank of another job came.",
+            "Two jobs on one host have the same `MASTER_PORT`. The job whose store it is goes on.",
+            """
+            # jobs.py
+            import os
+            import pgregistry
+
+            try:
+                os.environ["TORCHELASTIC_RUN_ID"] = "first second".split()[int(os.environ["RANK"])]
+                pgregistry.init(backend="gloo", agree_timeout=2)
+            except pgregistry.PlanMismatch as error:
+                print(f"{error}\\n" if os.environ["RANK"] == "1" else "", end="")
+            """,
+            "$ torchrun --nproc-per-node 2 jobs.py",
+        ),
+        Refusal(
+            "Ranks of one host are not neighbours, and a mode needs hosts.",
+            """The launcher dealt ranks out to hosts in turn, as `srun -m cyclic` and `mpirun --map-by node` do, or
+            hosts have different numbers of ranks. Modes that need no host are not concerned.""",
+            """
+            # dealt.py
+            import os
+            import pgregistry
+            from pgregistry import HOST, WORLD, Mode, Split
+
+            rank = int(os.environ["RANK"])
+            os.environ.update(LOCAL_WORLD_SIZE="2", LOCAL_RANK=str(rank // 2), GROUP_RANK=str(rank % 2))
+            mode = Mode("near", over=Split(WORLD, inner="near", size=HOST))
+            try:
+                pgregistry.init(backend="gloo", extra=[mode])
+            except pgregistry.PlanMismatch as error:
+                print(str(error).replace(os.uname().nodename, "host0") + "\\n" if rank == 0 else "", end="")
+            """,
+            "$ torchrun --nproc-per-node 4 dealt.py",
+        ),
+        Refusal(
             "The store is not there.",
             """Rank 0, which hosts it, did not start. Look at its log. If the address is wrong, correct `MASTER_ADDR`
             and `MASTER_PORT`.""",

@@ -1,0 +1,37 @@
+"""The interface over which gloo connects, if the user names none: the one that reaches the other hosts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Final
+
+from pgregistry.coordination.meeting.route import interface_of, is_loopback, own_address
+from pgregistry.coordination.places import Arrivals
+from pgregistry.runtime.process import ProcessInfo
+
+log = logging.getLogger("pgregistry")
+
+#: The variable in which gloo finds the interface. Without it gloo takes the one of this host's own name.
+VARIABLE: Final = "GLOO_SOCKET_IFNAME"
+#: Any port: nothing is sent.
+PORT: Final = 9
+
+
+def choose_interface(process: ProcessInfo, arrivals: Arrivals) -> None:
+    """Set the interface for gloo, now and for process groups that are made later, if there are several hosts.
+
+    Hosts may know their own name as a loopback address, to which gloo would send the ranks of other hosts. A host on
+    the way to which the own address is no loopback address shows the interface. On the host of the store that is any
+    other host.
+    """
+    one_host = process.world_size == 1 or bool(process.launch and process.launch.one_host)
+    if os.environ.get(VARIABLE) or one_host or is_loopback(os.environ.get("MASTER_ADDR", "")):
+        return
+    address = process.own_address
+    if not address or is_loopback(address):
+        others = [place.address for _, place in sorted(arrivals.places().items()) if place.address]
+        address = own_address(others[0], PORT) if others else ""
+    if address and not is_loopback(address) and (name := interface_of(address)):
+        os.environ[VARIABLE] = name
+        log.info("pgregistry: gloo connects over %s, which reaches the other hosts (%s = %s)", name, VARIABLE, name)
