@@ -101,14 +101,15 @@ def _unmet(one: InstalledDistribution) -> str | None:
     return None
 
 
-def left_out(installed: InstalledPlugin) -> bool:
-    """Return True in a frozen program that has the metadata of a plugin and not its module."""
+def left_out(installed: InstalledPlugin) -> str | None:
+    """Return the module of a plugin if this is a frozen program that has its metadata alone."""
     if not getattr(sys, "frozen", False) or installed.entry_point is None or installed.broken:
-        return False
+        return None
+    module = installed.entry_point.module
     try:
-        return importlib.util.find_spec(installed.entry_point.module) is None
+        return None if importlib.util.find_spec(module) else module
     except (ImportError, AttributeError, ValueError):
-        return True
+        return module
 
 
 def _file(installed: InstalledPlugin) -> str | None:

@@ -138,8 +138,8 @@ def failure(installed: InstalledPlugin, what: str) -> PluginError:
     way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
     if installed.named_by:
         way_out = f"plugins= must name what every rank can import. {way_out}"
-    if advice.left_out(installed):
-        way_out = "It was left out when this program was frozen: docs/packaging.md has how to take it along."
+    if module := advice.left_out(installed):
+        way_out = f"It was left out when this program was frozen: freeze it with --hidden-import {module}."
     return plugin_error("\n".join((f"{installed} {what}", *advice.causes(installed), way_out)), installed.plugin)
 
 

@@ -29,6 +29,16 @@ def test_every_hook_is_documented_with_its_arguments_and_no_other() -> None:
     assert documented == expected
 
 
+def test_the_page_of_what_stays_has_the_hooks_the_groups_and_the_exports_that_there_are() -> None:
+    text = read("docs/stability.md")
+    hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("pgregistry_")}
+    expected = [f"{name}({', '.join(inspect.signature(hook).parameters)})" for name, hook in hooks.items()]
+    assert sorted(re.findall(r"^\* `(pgregistry_.+)`$", text, re.MULTILINE)) == sorted(expected)
+    points = tomllib.loads(read("pyproject.toml"))["project"]["entry-points"]
+    (row,) = re.findall(r"^\| entry point groups \| (.+?) \|", text, re.MULTILINE)
+    assert re.findall(r"`(\S+?)`", row) == [group for group in points if group.startswith("pgregistry")]
+
+
 def test_every_hook_has_an_example_that_implements_it_and_one_that_runs() -> None:
     for title, text in sections("docs/hooks.md").items():
         if "pgregistry_" in title:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = "docs/plugin-tutorial.md"
-PAGES = ("hooks", "nettest", "plugin-tutorial", "reference", "vocabulary")
+PAGES = ("hooks", "nettest", "plugin-tutorial", "reference", "stability", "vocabulary")
 RUN = ("README.md", *(f"docs/{name}.md" for name in PAGES))
 ALL = (
     *RUN,
     "examples/pgregistry-expert/README.md",
     "docs/README.md",
     "docs/comparison.md",
+    "docs/packaging.md",
     "docs/refused.md",
     "docs/reliability.md",
     "CONTRIBUTING.md",

@@ -237,3 +237,21 @@ def test_a_source_that_cannot_be_read_declares_nothing(
 ) -> None:
     distribution("pgregistry-acme", {"off": "acme_off"}, files)
     assert not declares(next(one for one in discover() if one.plugin.name == "off"), "plain")
+
+
+@pytest.mark.parametrize(("frozen", "module"), [(True, "acme_gone"), (True, "acme_gone.deeper"), (False, "acme_gone")])
+def test_a_frozen_program_without_a_plugins_module_is_told_how_to_take_it_along(
+    frozen: bool, module: str, distribution: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution("pgregistry-acme", {"acme": module}, {})
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    text = refusal(PluginError)
+    assert "does not load: ModuleNotFoundError: No module named 'acme_gone'" in text
+    advice = f"It was left out when this program was frozen: freeze it with --hidden-import {module}."
+    assert text.endswith(advice if frozen else WAY_OUT)
+
+
+def test_a_frozen_program_with_a_broken_module_is_told_as_any_other(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme("import acme_gone")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert refusal(PluginError).endswith(WAY_OUT)

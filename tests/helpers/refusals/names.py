@@ -17,6 +17,7 @@ NAMES = Section(
             pgregistry.plan(8, nettest=4, disable=["nettest"])
             pgregistry.plan(8, dumy={"backend": "gloo"})
             pgregistry.plan(8, disable=["net"])
+            pgregistry.plan(8, disable=["bundled"])
             """,
         ),
         Refusal(
