@@ -100,12 +100,11 @@ class Registry:
         switches = {"enable": self.settings.enable, "disable": self.settings.disable}
         switches["only"] = dict.fromkeys(only.value, only.origin) if only else {}
         for switch, given in switches.items():
-            known = names | ({BUNDLED} if switch == "only" else set())
+            known = names | ({BUNDLED} if switch == "only" and not self.incomplete() else set())
             for name in (name for name in given if name not in known):
-                hint = known_as(name, installed) or did_you_mean(name, known) + hidden(name)
+                missing = self.incomplete() if (switch, name) == ("only", BUNDLED) else known_as(name, installed)
+                hint = missing or did_you_mean(name, known) + hidden(name)
                 problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({given[name]}). {hint}"))
-        if BUNDLED in switches["only"] and self.incomplete():
-            problems.add(PluginError(self.incomplete()))
 
     def missing(self, name: str) -> str:
         """Return why nothing has a name, as far as it lies at what is installed; it begins with a space."""

@@ -13,6 +13,7 @@ import pgregistry
 from pgregistry import ConfigError, PluginError
 from pgregistry.errors import Problems
 from pgregistry.planning.planner import Planner
+from pgregistry.registry import discovery
 from pgregistry.registry.manager import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -204,3 +205,12 @@ def test_a_plugin_of_the_name_of_a_bundled_one_is_told_how_to_replace_it(acme: A
     assert refusal(PluginError).endswith(
         "\nRename the other one; disable=['tensor'] then leaves out the bundled one alone."
     )
+
+
+def test_only_bundled_without_any_of_them_says_how_to_install_them(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme(GOOD)
+    found = [one for one in discovery.discover() if one.plugin.name == "acme"]
+    with pytest.raises(ConfigError) as caught:
+        Planner.read(4, {"only": ["bundled"]}, environ={}, installed=tuple(found)).plan()
+    head = "only: no plugin is called 'bundled' (keyword). None of the bundled plugins is installed. "
+    assert str(caught.value).startswith(head)

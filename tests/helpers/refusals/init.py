@@ -60,6 +60,22 @@ INIT = Section(
             """,
         ),
         Refusal(
+            "torch is not installed.",
+            "A plan needs no torch; process groups do.",
+            """
+            # hidden
+            import sys
+            from unittest.mock import patch
+            without = patch.dict(sys.modules, {"torch": None})
+            without.start()
+            """,
+            "pgregistry.init()",
+            """
+            # hidden
+            without.stop()
+            """,
+        ),
+        Refusal(
             "A parameter of `init` has an invalid value.",
             "All ranks must pass the same.",
             """
