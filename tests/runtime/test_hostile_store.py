@@ -73,8 +73,8 @@ def attempt(meeting: Meeting) -> tuple[str, str, float]:
     return answer
 
 
-def answered_wrongly(cases: Sequence[tuple[int, int, str]]) -> list[tuple[str, str, float]]:
-    """Call `init` once for each case, in which one call of one rank is answered wrongly."""
+def answered_wrongly(cases: Sequence[tuple[int, int, str]]) -> list[tuple[tuple[str, str, float], str]]:
+    """Call `init` twice for each case, in which one call of one rank is answered wrongly the first time."""
     store, rank = tcp_store()
     meeting, hostile = Meeting(store, rank), Hostile(store)
     dist.init_process_group("gloo", store=hostile, rank=rank, world_size=SIZE)
@@ -85,8 +85,10 @@ def answered_wrongly(cases: Sequence[tuple[int, int, str]]) -> list[tuple[str, s
             meeting.wait()
             if rank == odd:
                 hostile.arm(call, kind)
-            found.append(attempt(meeting))
+            first = attempt(meeting)
             hostile.disarm()
+            meeting.wait()
+            found.append((first, attempt(meeting)[0]))
     return found
 
 
@@ -115,17 +117,25 @@ def drawn(cases: Sequence[Any], share: float) -> list[Any]:
     return [case for case in cases if random.Random(repr(case)).random() < share]
 
 
+def not_counted(case: tuple[int, int, str]) -> bool:
+    """Return whether a rank cannot know if its call of `init` was counted: it does not meet the others again."""
+    _, call, kind = case
+    return call == 0 and kind not in GARBAGE
+
+
 def batches(share: float) -> list[Any]:
     cases = drawn(CASES, share)
-    return [cases[start : start + BATCH] for start in range(0, len(cases), BATCH)]
+    several, single = [case for case in cases if not not_counted(case)], [case for case in cases if not_counted(case)]
+    return [*(several[start : start + BATCH] for start in range(0, len(several), BATCH)), *([case] for case in single)]
 
 
 def check_answered_wrongly(cases: Sequence[tuple[int, int, str]]) -> None:
     answers = run_ranks(SIZE, answered_wrongly, cases, world=False, timeout=110)
     for case, of_case in zip(cases, zip(*answers, strict=True), strict=True):
-        names = {name for name, _, _ in of_case}
+        names = {name for (name, _, _), _ in of_case}
         assert names == {"context"} or names <= {"PlanMismatch", "BuildError"}, (case, of_case)
-        assert max(seconds for _, _, seconds in of_case) < 30, (case, of_case)
+        assert max(seconds for (_, _, seconds), _ in of_case) < 30, (case, of_case)
+        assert not_counted(case) or {again for _, again in of_case} == {"context"}, (case, of_case)
 
 
 def check_held(key: str, kinds: Sequence[str]) -> None:
@@ -143,7 +153,7 @@ def check_held(key: str, kinds: Sequence[str]) -> None:
 
 
 def test_one_call_that_is_answered_wrongly_ends_in_one_outcome() -> None:
-    check_answered_wrongly(random.Random(1).sample(CASES, 10))
+    check_answered_wrongly(random.Random(1).sample([case for case in CASES if not not_counted(case)], 10))
 
 
 @pytest.mark.slow
