@@ -103,8 +103,16 @@ def _new(builder: GroupBuilder, spec: GroupSpec) -> None:
     with builder.naming(spec):
         if builder.scope.rank in spec.ranks:
             builder.waits = str(dist.get_pg_count()), spec, _world().get_group_store()
-        group: Any = dist.new_group(**_arguments(spec))
+        arguments = _arguments(spec)
+        timeout = arguments["timeout"] or dist.default_pg_timeout
+        # gloo waits for members as long as for collectives, which is too long if this rank gives up.
+        brief = spec.backend == "gloo" and hasattr(dist.ProcessGroup, "set_timeout")
+        if brief:
+            arguments["timeout"] = timedelta(seconds=builder.watchdog.next(timeout.total_seconds()))
+        group: Any = dist.new_group(**arguments)
     if builder.scope.rank in spec.ranks:
+        if brief:
+            group.set_timeout(timeout)
         builder.add(spec, group)
 
 

@@ -76,8 +76,13 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
     options, run = attempt.options, _Run(process, attempt.ranks)
     takes_part = process.rank in attempt.ranks
     with _announcing_failure(run):
-        arrivals = process.arrivals(run.scope(), attempt.made)
-        run.agreement = Agreement(run.scope(), attempt.proposal(process), options.agree_timeout, arrivals)
+        try:
+            scope = run.scope()
+        except PgregistryError:
+            attempt.plan()  # if it raises, that counts more than a store that is gone
+            raise
+        arrivals = process.arrivals(scope, attempt.made)
+        run.agreement = Agreement(scope, attempt.proposal(process), options.agree_timeout, arrivals)
         if takes_part:
             run.agreement.reach()
         else:

@@ -52,8 +52,9 @@ def connect_to_self(address: bytes, size: int) -> None:
         numbers = [number for (number,) in struct.iter_unpack("@q", address[begin + size :])] or range(size)
         family, port = struct.unpack_from("@H", address, begin)[0], struct.unpack_from("!H", address, begin + 2)[0]
         packed = address[begin + 8 : begin + 24] if family == socket.AF_INET6 else address[begin + 4 : begin + 8]
+        host: Any = socket.inet_ntop(family, packed).encode()  # for a text Python imports a module
         for number in numbers:
-            with socket.create_connection((socket.inet_ntop(family, packed), port), timeout=1) as connection:
+            with socket.create_connection((host, port), timeout=1) as connection:
                 connection.sendall(struct.pack("@q", number))
     except (OSError, ValueError, struct.error) as error:  # gloo listens no more, or writes addresses otherwise
         log.debug("the wait for members of a process group could not be ended: %s", error)

@@ -1,8 +1,10 @@
 """Process groups by public torch calls alone, with PGREGISTRY_BUILD=public."""
 
+import time
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
 from ranks import alive, init_and_verify, run_ranks
 
@@ -50,6 +52,21 @@ def behind() -> list[str]:
 def test_ranks_that_have_called_new_group_less_often_catch_up() -> None:
     expected = list(pgregistry.plan(4, tensor=2).modes)
     assert run_ranks(4, behind, env=PUBLIC) == [expected] * 4
+
+
+def late_in_a_collective() -> float:
+    """A process group waits for a late rank longer than its building may take."""
+    with pgregistry.init(only=["tensor"], tensor=2, build_timeout=2) as context:
+        if dist.get_rank() == 1:
+            time.sleep(4)
+        ones = torch.ones(1)
+        dist.all_reduce(ones, group=context["tensor"].group)
+        return float(ones.item())
+
+
+@pytest.mark.slow
+def test_a_process_group_does_not_keep_the_time_of_its_building() -> None:
+    assert run_ranks(2, late_in_a_collective, env=PUBLIC) == [2.0, 2.0]
 
 
 def within_half() -> Any:

@@ -10,7 +10,9 @@ import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from pgregistry.coordination.store.connections import host_of, knock
 
 log = logging.getLogger("pgregistry")
 
@@ -60,10 +62,9 @@ class Waiting:
 
     def knock(self, address: str, port: int, *, patient: bool = True) -> None:
         """Wait until a process listens: torch's own retries take up to twice the time, and log at length."""
-        host: Any = address.encode() if address.isascii() else address  # Python takes 3 ms to get ready to encode one
         while True:
             try:
-                socket.create_connection((host, port), timeout=min(self.left, CONNECT)).close()
+                knock(address, port, min(self.left, CONNECT))
             except OSError as error:
                 if not patient or self.over:
                     raise
@@ -75,7 +76,7 @@ class Waiting:
         """Wait until the name of a host resolves."""
         while True:
             try:
-                socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+                socket.getaddrinfo(host_of(address), port, type=socket.SOCK_STREAM)
             except socket.gaierror as error:
                 if self.over:
                     raise
@@ -100,7 +101,7 @@ def own_address(other: str, port: int) -> str:
     '127.0.0.1'
     """
     try:
-        ways = socket.getaddrinfo(other, port, type=socket.SOCK_DGRAM)
+        ways = socket.getaddrinfo(host_of(other), port, type=socket.SOCK_DGRAM)
     except OSError:
         return ""
     for family, kind, protocol, _, where in ways:

@@ -135,8 +135,22 @@ def second_connection(store: Any) -> Any:
 
 
 def _connect_again(store: Any, server: TCPStore) -> Any:
-    socket.create_connection((server.host, server.port), timeout=CONNECT).close()
+    knock(server.host, server.port, CONNECT)
     return store.clone()
+
+
+def knock(address: str, port: int, seconds: float) -> None:
+    """Connect to a server, and leave again; raise OSError if nothing listens there."""
+    socket.create_connection((host_of(address), port), timeout=seconds).close()
+
+
+def host_of(address: str) -> Any:
+    """Return an address as Python's sockets take it at once.
+
+    For a text Python imports a module. That takes 3 ms, and never ends in a thread if Ctrl-C came in an import before
+    and left Python's lock of imports held.
+    """
+    return address.encode() if address.isascii() else address
 
 
 def _give_up(seconds: float) -> None:
