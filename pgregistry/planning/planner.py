@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from pgregistry.registry.declared_settings import check_clashes, declared_settin
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin, plugin_error
 from pgregistry.registry.requirements import check_requirements
-from pgregistry.settings.launchers.launcher import LAUNCHED
+from pgregistry.settings.launchers.launcher import LAUNCHED, log_launch
 from pgregistry.settings.merge import Settings, Sizes
 from pgregistry.settings.named import MODE_SETTINGS, OPTION, DeclaredNames, read_named
 from pgregistry.settings.options import RESERVED
@@ -91,6 +92,7 @@ class Planner:
             problems.add(ConfigError(f"world_size = {shown(world_size)} {rule}."))
             problems.raise_any()
         number = number or 1
+        log_launch(os.environ if environ is None else environ)
         sources = {"keywords": keywords, "command_line": command_line, "environ": environ, "origin": origin}
         registry = Registry.read(problems, installed, settings, world_size=number, **sources)
         return cls(number, registry, problems, backend)

@@ -19,6 +19,7 @@ from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
 from pgregistry.coordination.store.connections import LostError, connected, timed_out
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, PgregistryError, PlanMismatch, describe
+from pgregistry.runtime.interface import interface_hint
 from pgregistry.runtime.process import InitOptions, ProcessInfo
 from pgregistry.torch_private import counter
 
@@ -94,10 +95,8 @@ def start_default_group(
     except Exception as error:
         if isinstance(error, RuntimeError) and timed_out(error):
             raise overdue() from error
-        raise BuildError(
-            f"Rank {process.rank} of {process.world_size} could not join the default process group: {describe(error)}",
-            ranks=(process.rank,),
-        ) from error
+        text = f"Rank {process.rank} of {process.world_size} could not join the default process group"
+        raise BuildError(f"{text}: {describe(error)}{interface_hint(str(error))}", ranks=(process.rank,)) from error
     # torch connects some peers later, at a first collective. That waits as long as torch would without us.
     for store in (process.store, process.client.store):
         store.set_timeout(dist.default_pg_timeout if options.timeout is None else timedelta(seconds=options.timeout))

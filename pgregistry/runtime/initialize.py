@@ -25,7 +25,7 @@ from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.contexts.open_contexts import OPEN
 from pgregistry.runtime.default_group import leave_world, start_default_group
 from pgregistry.runtime.interface import choose_interface
-from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process
+from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process, is_first
 from pgregistry.settings.tracing import tracing
 
 #: One `init` at a time in a process. In `pgregistry_ready` the thread that holds it may call `init` again.
@@ -63,8 +63,8 @@ def initialize(
             )
         if not wait_for_given_up(0):
             wait_for_given_up(patience() / 2)  # the other ranks wait for this one as long as that, and longer
-        process = find_process(patience)
-        with tracing(None if process.rank == 0 else False):
+        with tracing(None if is_first() else False):
+            process = find_process(patience)
             return _initialize(process, Attempt.at(process, keywords, command_line, problems, plan))
     finally:
         _RUNNING.release()

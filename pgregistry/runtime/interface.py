@@ -9,6 +9,7 @@ from typing import Final
 from pgregistry.coordination.meeting.route import interface_of, is_loopback, own_address
 from pgregistry.coordination.places import Arrivals
 from pgregistry.runtime.process import ProcessInfo
+from pgregistry.values import shown
 
 log = logging.getLogger("pgregistry")
 
@@ -35,3 +36,15 @@ def choose_interface(process: ProcessInfo, arrivals: Arrivals) -> None:
     if address and not is_loopback(address) and (name := interface_of(address)):
         os.environ[VARIABLE] = name
         log.info("pgregistry: gloo connects over %s, which reaches the other hosts (%s = %s)", name, VARIABLE, name)
+
+
+def interface_hint(text: str) -> str:
+    """Return the line to add to an error of gloo about an address or a connection; empty for any other error.
+
+    >>> interface_hint("no memory")
+    ''
+    """
+    if not any(word in text for word in ("gloo", "address", "onnect")):
+        return ""
+    value = shown(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else "not set"
+    return f"\n  {VARIABLE} ({value}) must name an interface of this host that reaches the other hosts."

@@ -143,6 +143,16 @@ class ProcessInfo:
             ) from error
 
 
+def is_first() -> bool:
+    """Return whether this process is rank 0; True if that is not known before ranks meet."""
+    if dist.is_initialized():
+        return dist.get_rank() == 0
+    with suppress(ConfigError):
+        launch = launcher.read(os.environ)
+        return launch is None or launch.rank == 0
+    return True
+
+
 def find_process(patience: Callable[[], float]) -> ProcessInfo:
     """Find this process in the existing world, or in the environment that its launcher set.
 

@@ -158,8 +158,6 @@ def from_environment(environ: Mapping[str, str], problems: Problems, world_size:
     except ConfigError as error:
         log.debug("planning needs no launcher, so its variables are ignored: %s", error)
         launch = None
-    if launch:
-        launcher.log_launch(launch)
     if launch and launch.ranks_per_host:
         values["ranks_per_host"] = launch.ranks_per_host
         origins["ranks_per_host"] = launch.ranks_per_host_from

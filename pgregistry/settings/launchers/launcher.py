@@ -171,19 +171,25 @@ def _job(launcher: str, environ: Mapping[str, str]) -> str:
     return " of ".join(filter(None, (f"MPI job {namespace}" if namespace else "", of_slurm)))
 
 
-def log_launch(launch: Launch) -> None:
-    """Log which variable each number of a launch came from."""
-    names = next((names for names in LAUNCHERS if names.launcher == launch.launcher), None)
-    if names is None:
+def log_launch(environ: Mapping[str, str]) -> None:
+    """Log which variable each number of the launch came from."""
+    try:
+        launch = read(environ)
+    except ConfigError as error:
+        log.debug("the launcher's variables do not count: %s", error)
         return
-    each = f"ranks per host {launch.ranks_per_host or launch.hosts} ({launch.ranks_per_host_from})"
-    numbers = [f"rank {launch.rank} ({names.rank})", f"world size {launch.world_size} ({names.world_size})"]
-    if launch.local_rank is not None:
-        numbers.append(f"local rank {launch.local_rank}")
-    log.debug("%s: %s", launch.launcher, ", ".join([*numbers, *[each] * bool(launch.ranks_per_host or launch.hosts)]))
-    for one in (f"this process is of {launch.job}" if launch.job else "", *launch.beside):
-        if one:
-            log.debug("%s", one)
+    if launch is None:
+        return
+    of = {names.launcher: names for names in LAUNCHERS}
+    own = of[launch.launcher]
+    local = next((of[one].local_rank for one in launch.agreeing if environ.get(of[one].local_rank)), "")
+    numbers = [(f"rank {launch.rank}", own.rank), (f"world size {launch.world_size}", own.world_size)]
+    numbers += [(f"local rank {launch.local_rank}", local)] * bool(local)
+    if each := launch.ranks_per_host or launch.hosts:
+        numbers.append((f"ranks per host {each}", launch.ranks_per_host_from))
+    said = ", ".join(f"{what} ({variable})" for what, variable in numbers)
+    job = [f"this process is of {launch.job}"] * bool(launch.job)
+    log.debug("%s", "\n  ".join([f"{launch.launcher}: {said}", *job, *launch.beside]))
 
 
 def alone(environ: Mapping[str, str]) -> Launch:
