@@ -119,6 +119,30 @@ def test_a_name_that_does_not_resolve_is_tried_again_and_named_in_the_log_and_in
         assert any("no-such-host.invalid" in line and "its name does not resolve yet" in line for line in lines)
 
 
+def with_a_stranger(port: int, folder: Path) -> Outcome:
+    """Send to the store, on the last process, what a port scan and a browser send, before all ranks are there."""
+    rank = int(os.environ["RANK"])
+    if rank < 2:
+        if rank:
+            wait_for(folder / "sent")
+        return joined({"RANK": str(rank), "WORLD_SIZE": "2"}, port)
+    sent, until = 0, time.monotonic() + 30
+    while sent < 3 and time.monotonic() < until:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as other:
+                other.sendall((b"", b"GET / HTTP/1.1\r\nHost: pgregistry\r\n\r\n", os.urandom(4096))[sent])
+                sent += 1
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    (folder / "sent").touch()
+    return "sent", sent
+
+
+def test_a_stranger_at_the_port_changes_nothing(tmp_path: Path) -> None:
+    outcomes = run_ranks(3, with_a_stranger, free_port(), tmp_path, world=False)
+    assert outcomes == [("sum", 2.0), ("sum", 2.0), ("sent", 3)]
+
+
 def garbled(port: int) -> Outcome:
     if os.environ["RANK"] == "0":
         store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
