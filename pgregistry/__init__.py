@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pgregistry.diagnosis.api import diagnose
+from pgregistry.diagnosis.report import Diagnosis
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.hookspecs import hookimpl
 from pgregistry.layouts.groups import Groups
@@ -33,6 +35,7 @@ __all__ = [
     "Axis",
     "BuildError",
     "ConfigError",
+    "Diagnosis",
     "GroupHandle",
     "Groups",
     "Mesh",
@@ -47,6 +50,7 @@ __all__ = [
     "Split",
     "__version__",
     "current",
+    "diagnose",
     "hookimpl",
     "init",
     "plan",

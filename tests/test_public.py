@@ -16,8 +16,8 @@ import pgregistry.testing
 NAMES = {
     *("DOMAIN", "FULL", "HOST", "REST", "WORLD", "Axis", "Mode", "Setting", "Split"),
     *("BuildError", "ConfigError", "PgregistryError", "PlanMismatch", "PluginError"),
-    *("GroupHandle", "Groups", "Mesh", "ParallelContext", "Plan", "PlannedMode"),
-    *("__version__", "current", "hookimpl", "init", "plan", "plan_modes"),
+    *("Diagnosis", "GroupHandle", "Groups", "Mesh", "ParallelContext", "Plan", "PlannedMode"),
+    *("__version__", "current", "diagnose", "hookimpl", "init", "plan", "plan_modes"),
 }
 
 

@@ -121,7 +121,7 @@ def test_a_plugin_adds_commands(capsys: pytest.CaptureFixture[str], distribution
     assert run(["hello", "you"]) == 0
     assert capsys.readouterr().out == "hello you\n"
     assert run(["--help"]) == 0
-    assert "hello    Greet." in capsys.readouterr().out
+    assert "hello     Greet." in capsys.readouterr().out
 
 
 def test_a_plugin_that_fails_to_add_a_command_is_one_line_of_help(

@@ -18,6 +18,7 @@ ALL = (
     "docs/packaging.md",
     "docs/refused.md",
     "docs/reliability.md",
+    "docs/stuck.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "RELEASING.md",

@@ -1,0 +1,1 @@
+"""From flight records to the rank that holds up the run."""

@@ -1,0 +1,1 @@
+"""Flight records: files, tables and events, as torch writes them."""

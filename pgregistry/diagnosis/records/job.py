@@ -1,0 +1,95 @@
+"""One record for each rank of one job, out of all that were found."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from pgregistry.diagnosis.records.record import Found, Record
+from pgregistry.errors import format_ranks
+
+#: Nanoseconds after which a record that ends before all others begin is of an earlier attempt, if no timeout is longer.
+EARLIER: Final = 600 * 10**9
+
+
+def one_job(found: Found) -> dict[int, Record]:
+    """Return a record for each rank, and note what is left out; of several jobs, those of the one with most ranks.
+
+    >>> small, large = ({("0", "default_pg"): tuple(range(size))} for size in (2, 4))
+    >>> found = Found([*(Record(rank=rank, members=large) for rank in range(4)), Record(rank=1, members=small)])
+    >>> sorted(one_job(found)), found.problems
+    ([0, 1, 2, 3], ["The record of rank 1 is of another job, and left out: its process group '0' differs."])
+    """
+    jobs: list[tuple[dict[str, list[tuple[str, tuple[int, ...]]]], list[Record]]] = []
+    for record in found.records:
+        job = next((job for job in jobs if _conflict(job[0], record) is None), None)
+        if job is None:
+            jobs.append(job := ({}, []))
+        facts = job[0]
+        job[1].append(record)
+        for name, known in _facts(record):
+            if known not in facts.setdefault(name, []):
+                facts[name].append(known)
+    jobs.sort(key=lambda job: (len({one.rank for one in job[1]}), max(one.last for one in job[1])), reverse=True)
+    for _, records in jobs[1:]:
+        name = next(filter(None, (_conflict(jobs[0][0], one) for one in records)), "")
+        left = f"The record{'s' * (len(records) > 1)} of {format_ranks({one.rank for one in records})}"
+        be = "are" if len(records) > 1 else "is"
+        found.problems.append(f"{left} {be} of another job, and left out: its process group {name!r} differs.")
+    by_rank: dict[int, Record] = {}
+    for record in jobs[0][1] if jobs else ():
+        other = by_rank.get(record.rank)
+        by_rank[record.rank] = record if other is None else _joined(other, record)
+    for record in _earlier([*by_rank.values()]):
+        del by_rank[record.rank]
+        found.unread.add(record.rank)
+        found.problems.append(f"The record of rank {record.rank} is left out: it ends before all the others begin.")
+    return by_rank
+
+
+def _facts(record: Record) -> list[tuple[str, tuple[str, tuple[int, ...]]]]:
+    """Return what a record has of its process groups, without the index of a group in its description."""
+    names = {**dict.fromkeys((one.group for one in record.events), ()), **record.members}
+    return [(name, (re.sub(r"/\d+$", "", description), ranks)) for (name, description), ranks in names.items()]
+
+
+def _conflict(facts: dict[str, list[tuple[str, tuple[int, ...]]]], record: Record) -> str | None:
+    """Return the name of a process group that others have with other ranks, or another description."""
+    for name, (description, ranks) in _facts(record):
+        for other, members in facts.get(name, ()):
+            apart = ranks and members and set(ranks).isdisjoint(members)
+            if not apart and (description != other or (ranks and members and ranks != members)):
+                return name
+    return None
+
+
+def _joined(one: Record, other: Record) -> Record:
+    """Return one record of two of a rank: both if each is of another backend, as before torch 2.15, else the later."""
+    backends = [Counter(event.backend for event in each.events) for each in (one, other)]
+    later = max(one, other, key=lambda each: (each.last, len(each.events)))
+    if not all(backends) or backends[0].keys() & backends[1].keys():
+        return later
+    events = sorted((*one.events, *other.events), key=lambda event: event.created)
+    return replace(
+        later,
+        events=tuple(replace(event, place=place) for place, event in enumerate(events)),
+        whole=one.whole and other.whole,
+        members={**one.members, **other.members},
+        counters={},
+        numbers={},
+        notes=(*one.notes, *other.notes),
+    )
+
+
+def _earlier(records: Sequence[Record]) -> list[Record]:
+    """Return the records of an earlier attempt: what they end with is long before the others begin."""
+    dated = [one for one in records if one.events and one.first]
+    timeout = max((event.timeout for one in dated for event in one.events), default=0)
+    gap = max(EARLIER, int(timeout * 10**9))
+    begins = sorted(one.first for one in dated)
+    if len(begins) < 3:
+        return []
+    return [one for one in dated if one.last + gap < begins[len(begins) // 2]]

@@ -1,0 +1,190 @@
+"""The flight record of one rank."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pgregistry.diagnosis.records.event import Event, Malformed, is_finished, read_event, whole_batches, with_states
+from pgregistry.diagnosis.records.unpickling import UnsafePickle, unpickle
+from pgregistry.errors import clean, describe
+from pgregistry.values import LARGEST
+
+#: The format whose fields are known; a larger first number means that fields have changed.
+FORMAT: Final = 2
+#: So many of the latest finished operations of each process group are kept.
+KEPT: Final = 32
+
+GroupName = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one rank wrote.
+
+    Attributes:
+        rank: The global rank.
+        events: Its operations, oldest first: all that are not finished, and the latest of those that are.
+        whole: True if the record has every operation of the rank from its first on.
+        members: The global ranks of process groups, by name, where torch writes them.
+        counters: Of each process group by torch's number: the last operation that it enqueued, and that it finished.
+        numbers: torch's number of a process group, by its name, as far as it is known.
+        origin: The file, for messages.
+        host: The name of its host, where the record has it.
+        stack: What its Python threads do, where the record has it.
+        notes: What is odd about it, a sentence each.
+    """
+
+    rank: int
+    events: tuple[Event, ...] = ()
+    whole: bool = False
+    members: Mapping[GroupName, tuple[int, ...]] = field(default_factory=dict)
+    counters: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    numbers: Mapping[GroupName, int] = field(default_factory=dict)
+    origin: str = ""
+    host: str = ""
+    stack: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> int:
+        """Return when its oldest operation was enqueued, in nanoseconds since the epoch; 0 if it has none."""
+        return min((one.created for one in self.events if one.created), default=0)
+
+    @property
+    def last(self) -> int:
+        """Return when its newest operation was enqueued, in nanoseconds since the epoch; 0 if it has none."""
+        return max((one.created for one in self.events), default=0)
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found of a job.
+
+    Attributes:
+        records: The records that could be read; several of one rank if there are several.
+        unread: Ranks whose record could not be read.
+        problems: What is wrong, a sentence each.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    unread: set[int] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+
+def parse(data: object) -> Any:
+    """Return the tables in a record: bytes of a pickle or of JSON, JSON text, or the tables themselves.
+
+    Raises:
+        Malformed: if they cannot be read.
+    """
+    if isinstance(data, Mapping):
+        return data
+    try:
+        if isinstance(data, bytes) and data[:1] == b"\x80":
+            return unpickle(data)
+        if isinstance(data, bytes | str):
+            return json.loads(data)
+    except UnsafePickle as error:
+        raise Malformed(f"it is refused: {error}") from error
+    except RecursionError as error:
+        raise Malformed("it is nested too deep") from error
+    except MemoryError as error:
+        raise Malformed("it claims to be larger than the memory") from error
+    except Exception as error:  # a damaged pickle raises anything
+        raise Malformed(f"it is cut off or no flight record ({clean(describe(error), 200)})") from error
+    raise Malformed(f"it is of type {type(data).__name__}")
+
+
+def read_record(data: object, rank: int, origin: str = "") -> Record:
+    """Return the record of one rank.
+
+    >>> read_record('{"version": "2.10", "pg_config": {}, "pg_status": {}}', 3).events
+    ()
+
+    Raises:
+        Malformed: if it cannot be read, or is no flight record.
+    """
+    tables = parse(data)
+    if not isinstance(tables, Mapping) or not {"version", "pg_config", "entries"} & set(tables):
+        raise Malformed("it is no flight record")
+    version, entries = str(tables.get("version", "")), tables.get("entries") or []
+    if not isinstance(entries, list | tuple):
+        raise Malformed("its entries are no list")
+    notes: list[str] = []
+    if (number := re.match(r"\d+", version)) and int(number[0][:9]) > FORMAT:
+        notes.append(f"has the format {clean(version, 60)}, newer than {FORMAT}.x; what is known of it is read")
+    stated, seen, events, odd = with_states(entries), Counter[object](), [], []
+    numbers, left_out = dict[GroupName, int](), False
+    for place in range(len(entries) - 1, -1, -1):
+        entry = entries[place]
+        try:
+            group = entry["process_group"][0]
+            seen[group] += 1
+            if seen[group] > KEPT and is_finished(entry, stated):
+                left_out = True
+                continue
+            event = read_event(entry, place, stated)
+        except Malformed as error:
+            odd.append(str(error))
+        except (KeyError, TypeError, IndexError, AttributeError):
+            odd.append("an entry has an unknown form")
+        else:
+            events.append(event)
+            if isinstance(entry.get("pg_id"), int):
+                numbers[event.group] = entry["pg_id"]
+    whole = not odd and not left_out and [one.get("record_id") for one in entries] == list(range(len(entries)))
+    if odd:
+        notes.append(f"has {len(odd)} entries of {len(entries)} that cannot be read: {odd[0]}")
+    members = _members(tables.get("pg_config"), notes)
+    stack = tables.get("stack")
+    return Record(
+        rank=rank,
+        events=whole_batches(events[::-1]),
+        whole=whole,
+        members=members,
+        counters=(counters := _counters(tables.get("pg_status"))),
+        numbers=_all_numbers(numbers, members, counters),
+        origin=origin,
+        host=clean(str(tables.get("host_name", "")), 200),
+        stack=tuple(clean(str(one), 500) for one in stack[:20]) if isinstance(stack, list | tuple) else (),
+        notes=tuple(notes),
+    )
+
+
+def _members(config: Any, notes: list[str]) -> dict[GroupName, tuple[int, ...]]:
+    found = {}
+    for name, one in config.items() if isinstance(config, Mapping) else ():
+        if isinstance(one, Mapping) and re.fullmatch(r"\[[\d, ]+\]", text := str(one.get("ranks", ""))):
+            ranks = tuple(int(rank[:19]) for rank in re.findall(r"\d+", text))
+            if max(ranks) < LARGEST:
+                found[str(name), str(one.get("desc", ""))] = ranks
+        elif not isinstance(one, Mapping):
+            notes.append("has a pg_config of an unknown form")
+    return found
+
+
+def _counters(status: Any) -> dict[int, tuple[int, int]]:
+    found = {}
+    for number, one in status.items() if isinstance(status, Mapping) else ():
+        try:
+            found[int(number)] = (int(one["last_enqueued_collective"]), int(one["last_completed_collective"]))
+        except (KeyError, TypeError, ValueError):
+            continue
+    return found
+
+
+def _all_numbers(
+    known: Mapping[GroupName, int], members: Mapping[GroupName, object], counters: Mapping[int, object]
+) -> dict[GroupName, int]:
+    """Return torch's number of each process group: names that are counted were given in the order of the numbers."""
+    counted = sorted((name for name in members if name[0].isdecimal()), key=lambda name: int(name[0]))
+    if len(counted) == len(members) == len(counters):
+        guess = dict(zip(counted, sorted(counters), strict=True))
+        if all(guess.get(name) == number for name, number in known.items()):
+            return guess
+    return dict(known)

@@ -1,0 +1,170 @@
+"""Who holds up the run: the ranks at the ends of the waits."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pgregistry.diagnosis.records.event import Event
+from pgregistry.diagnosis.waits import Job, Place
+
+ABSENT: Final = "absent"
+PROCESS: Final = "process"
+DEVICE: Final = "device"
+MISMATCH: Final = "mismatch"
+DEADLOCK: Final = "deadlock"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The guilty ranks with the kind of their guilt, and the waits that show it.
+
+    Attributes:
+        guilty: The kind, and the operation that shows it, of each guilty rank.
+        waits: The ranks that each rank waits for, each with the operation.
+        stalled: Operations that all members are in, and that end on none, although nothing else is pending.
+    """
+
+    guilty: dict[int, tuple[str, Place]] = field(default_factory=dict)
+    waits: dict[int, dict[int, Place]] = field(default_factory=lambda: defaultdict(dict))
+    stalled: dict[Place, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def waiting_for(self, rank: int) -> list[int]:
+        """Return the ranks that wait for a rank themselves, ascending."""
+        return sorted(one for one, held in self.waits.items() if rank in held)
+
+    def behind(self, rank: int) -> list[int]:
+        """Return the ranks that wait for those that wait for a rank, ascending."""
+        near = {rank, *self.waiting_for(rank)}
+        found, new = set(near), near
+        while new:
+            new = {one for one, held in self.waits.items() if one not in found and not new.isdisjoint(held)}
+            found |= new
+        return sorted(found - near)
+
+
+def judge(job: Job) -> Verdict:
+    """Return who holds up the run of these records.
+
+    A rank is guilty of itself if it has something else than the others in one place, or has not finished what they
+    have finished. Else the guilty are found at the ends of the waits: a rank that waits for nobody, or ranks that wait
+    for one another.
+    """
+    verdict = Verdict()
+    for rank in sorted(job.records):
+        for place, event in job.pending(rank):
+            _look(job, verdict, rank, place, event)
+    for place, ranks in verdict.stalled.items():
+        begun = {one for one in ranks if job.events[one, place].started}
+        for one in ranks if begun else ():  # a device that has not begun what the others have
+            if one not in begun:
+                verdict.guilty.setdefault(one, (DEVICE, place))
+    edges = {one: () if one in verdict.guilty else held for one, held in verdict.waits.items()}
+    held_up = {one for held in verdict.waits.values() for one in held}
+    stalled = {one for ranks in verdict.stalled.values() for one in ranks}
+    for ring in ends_of(edges):
+        if len(ring) > 1:
+            for one in _out_of_order(job, ring, verdict) or ring:
+                verdict.guilty[one] = (DEADLOCK, next(iter(verdict.waits[one].values())))
+        elif ring[0] in held_up - stalled - set(verdict.guilty):
+            places = Counter(held[ring[0]] for held in verdict.waits.values() if ring[0] in held)
+            kind = PROCESS if ring[0] in job.records else ABSENT
+            verdict.guilty[ring[0]] = (kind, places.most_common(1)[0][0])
+    return verdict
+
+
+def _look(job: Job, verdict: Verdict, rank: int, place: Place, event: Event) -> None:
+    """Note whom one operation of one rank waits for, or that its device is stuck in it."""
+    standing, wait, first = job.standing(place), verdict.waits[rank], job.first[rank] == place
+    done, others = standing.done - {rank}, standing.needed - {rank}
+    blamed: Iterable[int] = ()
+    if standing.odd:
+        blamed = standing.odd
+        for one in standing.odd:
+            verdict.guilty.setdefault(one, (MISMATCH, place))
+    elif candidates := job.candidates(place):
+        blamed = standing.missing or candidates
+    elif first and (done == others or (done and event.together)):
+        verdict.guilty.setdefault(rank, (DEVICE, place))
+    else:
+        # without a record it may have entered what is not the first thing that this rank waits in
+        blamed = standing.missing | (standing.absent if first and not (done and event.together) else frozenset())
+        if first and not standing.missing and not standing.absent:
+            blamed = standing.busy  # a device runs what it has one after another
+            if not standing.busy:
+                verdict.stalled[place].append(rank)
+    for one in blamed:
+        if one != rank:
+            wait.setdefault(one, place)
+
+
+def _out_of_order(job: Job, ring: Iterable[int], verdict: Verdict) -> set[int]:
+    """Return the ranks of a ring that entered two operations in another order than most ranks; none if all did.
+
+    Ranks of one program enter the operations of their modes in one order, whichever group of a mode they are in.
+    """
+    ring, found = set(ring), set()
+    for rank in ring:
+        mine, order = next(iter(verdict.waits[rank].values())), job.orders[rank]
+        for theirs in {verdict.waits[one][rank] for one in ring if rank in verdict.waits[one]} - {mine}:
+            later = order.get(theirs.step, sys.maxsize) > order[mine.step]
+            if later and _usually_first(job, theirs.step, mine.step):
+                found.add(rank)
+    return found if found != ring else set()
+
+
+def _usually_first(job: Job, step: Hashable, other: Hashable) -> bool:
+    """Return True if more ranks entered a step before another one than after it."""
+    last = sys.maxsize
+    votes = [
+        order.get(step, last) < order.get(other, last)
+        for order in job.orders.values()
+        if step in order or other in order
+    ]
+    return 2 * sum(votes) > len(votes)
+
+
+def ends_of(edges: Mapping[int, Iterable[int]]) -> list[list[int]]:
+    """Return the ranks at the ends of waits: alone, or together if they wait for one another.
+
+    >>> ends_of({0: [1], 2: [1, 3], 3: [4], 4: [3]})
+    [[1], [3, 4]]
+    """
+    ring_of = rings(edges)
+    leave = {ring_of[one] for one, held in edges.items() for other in held if ring_of[one] != ring_of[other]}
+    members = defaultdict(list)
+    for one in sorted(ring_of):
+        members[ring_of[one]].append(one)
+    return [ranks for number, ranks in sorted(members.items(), key=lambda item: item[1]) if number not in leave]
+
+
+def rings(edges: Mapping[int, Iterable[int]]) -> dict[int, int]:
+    """Return the number of the ring of each rank: ranks that wait for one another have one number (Tarjan)."""
+    index: dict[int, int] = {}
+    low: dict[int, int] = {}
+    ring: dict[int, int] = {}
+    stack: list[int] = []
+    for root in sorted(edges):
+        work = [(root, iter(sorted(edges[root])))] if root not in index else []
+        while work:
+            one, held = work[-1]
+            if one not in index:
+                index[one] = low[one] = len(index)
+                stack.append(one)
+            for other in held:
+                if other not in index:
+                    work.append((other, iter(sorted(edges.get(other, ())))))
+                    break
+                if other not in ring:
+                    low[one] = min(low[one], low[other])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[one])
+                if low[one] == index[one]:
+                    while one not in ring:
+                        ring[stack.pop()] = index[one]
+    return ring

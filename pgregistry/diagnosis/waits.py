@@ -1,0 +1,180 @@
+"""Who waits for whom: an edge from each rank to those that hold up an operation of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pgregistry.diagnosis.groups import Group, Groups
+from pgregistry.diagnosis.records.event import Event
+from pgregistry.diagnosis.records.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One operation of one process group, the same on all members: the third sendrecv, the fifth collective.
+
+    `ends` are the two ranks of a send and its recv, in that order; empty for a collective.
+    """
+
+    group: Group
+    sequence: int
+    ends: tuple[int, ...] = ()
+
+    @property
+    def step(self) -> Hashable:
+        """Return what is equal for the same step of one program on all ranks, whichever group of a mode they are in."""
+        return (self.group.mode, self.sequence, self.ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the ranks are that an operation needs.
+
+    Attributes:
+        needed: All of them.
+        done: Those that have finished it.
+        missing: Those that have not entered it.
+        absent: Those without a record.
+        busy: Those that have entered it and have something older to finish.
+        odd: Those that have something else in its place than most.
+    """
+
+    needed: frozenset[int]
+    done: frozenset[int]
+    missing: frozenset[int]
+    absent: frozenset[int]
+    busy: frozenset[int]
+    odd: frozenset[int]
+
+
+class Job:
+    """All records of a job, arranged by process group.
+
+    Args:
+        records: The records by rank.
+        groups: The process groups of the job.
+    """
+
+    def __init__(self, records: Mapping[int, Record], groups: Groups) -> None:
+        self.records, self.groups = records, groups
+        self.events: dict[tuple[int, Place], Event] = {}
+        self.places: dict[tuple[int, int], Place] = {}
+        self.entered: dict[tuple[int, Group], int] = {}
+        self._both: set[str] = set()
+        self._standings: dict[Place, Standing] = {}
+        for rank, record in records.items():
+            sent: Counter[object] = Counter()
+            for one in record.events:
+                if one.point_to_point:
+                    self._both.add(one.group[0])
+                place = self._place(rank, one, sent)
+                self.places[rank, one.place] = place
+                self.events[rank, place] = one
+                if not one.point_to_point:
+                    key = rank, place.group
+                    self.entered[key] = max(self.entered.get(key, 0), one.sequence)
+        self.first = {
+            rank: next((self.places[rank, one.place] for one in record.events if not one.finished), None)
+            for rank, record in records.items()
+        }
+
+    def _place(self, rank: int, event: Event, sent: Counter[object]) -> Place:
+        """Return the place of an event; sends and recvs count from the first of a whole record, else from its end."""
+        group = self.groups.of(rank, event.group)
+        if not event.point_to_point:
+            return Place(group, event.sequence)
+        peer = group.ranks[event.peer] if event.peer is not None and event.peer < len(group.ranks) else -1
+        if peer < 0 and len(group.ranks) == 2:
+            peer = next(one for one in group.ranks if one != rank)
+        ends = (rank, peer) if event.sends else (peer, rank)
+        # Without the beginning of a record only those that are pending can be counted.
+        whole = all(self.records[one].whole for one in ends if one in self.records)
+        key = (group, ends, whole or not event.finished)
+        sent[key] += 1
+        return Place(group, sent[key] if key[2] else -sent[key], ends)
+
+    def pending(self, rank: int) -> Iterator[tuple[Place, Event]]:
+        """Yield the first operation of each process group, and of each peer, that a rank has not finished."""
+        seen = set()
+        for one in self.records[rank].events:
+            place = self.places[rank, one.place]
+            if not one.finished and (place.group, place.ends) not in seen:
+                seen.add((place.group, place.ends))
+                yield place, one
+
+    def standing(self, place: Place) -> Standing:
+        """Return how far the ranks are that an operation needs."""
+        if place not in self._standings:
+            needed = frozenset(one for one in place.ends or place.group.ranks if one >= 0)
+            absent = needed.difference(self.records)
+            finished = {one: self._finished(one, place) for one in needed - absent}
+            self._standings[place] = Standing(
+                needed,
+                frozenset(one for one, done in finished.items() if done),
+                frozenset(one for one, done in finished.items() if done is None),
+                absent,
+                frozenset(one for one, done in finished.items() if done is False and self.first[one] != place),
+                frozenset(self._minority(place)),
+            )
+        return self._standings[place]
+
+    def _finished(self, rank: int, place: Place) -> bool | None:
+        """Return whether a rank has finished an operation; None if it has not entered it."""
+        event = self.events.get((rank, place))
+        if event is not None:
+            return event.finished
+        if not place.ends and self.entered.get((rank, place.group), 0) > place.sequence:
+            return True  # it is no longer in the record
+        enqueued, finished = (-1, -1) if place.ends else self._counter(rank, place.group)
+        return True if place.sequence <= finished else False if place.sequence <= enqueued else None
+
+    def _counter(self, rank: int, group: Group) -> tuple[int, int]:
+        """Return torch's counters of a process group, which count sends and recvs too if it has any."""
+        record = self.records[rank]
+        number = next((number for name, number in record.numbers.items() if name[0] == group.name), None)
+        return (-1, -1) if number is None or group.name in self._both else record.counters.get(number, (-1, -1))
+
+    def candidates(self, place: Place) -> frozenset[int]:
+        """Return the ranks that an operation may need beside those that are known to be needed."""
+        if place.ends:
+            return frozenset(place.group.ranks if -1 in place.ends else ()).intersection(self.records)
+        return frozenset() if place.group.certain else frozenset(self.records) - set(place.group.ranks)
+
+    def _minority(self, place: Place) -> list[int]:
+        """Return the ranks that have something else at a place than most, in this group and its sisters.
+
+        If there are as many of each kind, all of them.
+        """
+        needed = place.ends or place.group.ranks
+        mine = {one: self.events[one, place] for one in needed if (one, place) in self.events}
+        if place.ends:
+            sides = {one.inputs or one.outputs for one in mine.values()}
+            return [*mine] if len(sides) > 1 and all(sides) else []
+        votes = Counter(event.signature() for event in mine.values())
+        if len(votes) < 2:
+            return []
+        if len(set(votes.values())) == 1:  # the sisters decide
+            votes = Counter({kind: self._sisters[place.group.mode, place.sequence, kind] for kind in votes})
+        most = max(votes.values())
+        usual = [kind for kind, count in votes.items() if count == most]
+        return [one for one, event in mine.items() if len(usual) > 1 or event.signature() not in usual]
+
+    @cached_property
+    def _sisters(self) -> Counter[tuple[object, ...]]:
+        """Return how many ranks have one signature at one place of all groups of a mode."""
+        return Counter(
+            (place.group.mode, place.sequence, event.signature())
+            for (_, place), event in self.events.items()
+            if not place.ends
+        )
+
+    @cached_property
+    def orders(self) -> dict[int, dict[Hashable, int]]:
+        """Return when each rank entered each step, as numbers: a step is the same for all groups of a mode."""
+        return {
+            rank: {self.places[rank, one.place].step: one.place for one in reversed(record.events)}
+            for rank, record in self.records.items()
+        }
