@@ -51,6 +51,12 @@ class Meeting:
         self.store.set(f"{self._count}/{self._rank}", "")
         self.store.wait([f"{self._count}/{rank}" for rank in range(SIZE)], timedelta(seconds=90))
 
+    def end(self) -> None:
+        """Let rank 0, which hosts the store, end last."""
+        self.store.set(f"end/{self._rank}", "")
+        if self._rank == 0:
+            self.store.wait([f"end/{rank}" for rank in range(SIZE)], timedelta(seconds=90))
+
 
 def tcp_store() -> tuple[Any, int]:
     address, port, rank = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["RANK"])
@@ -89,6 +95,7 @@ def answered_wrongly(cases: Sequence[tuple[int, int, str]]) -> list[tuple[tuple[
             hostile.disarm()
             meeting.wait()
             found.append((first, attempt(meeting)[0]))
+    meeting.end()
     return found
 
 
@@ -109,6 +116,7 @@ def held(key: str, kinds: Sequence[str]) -> list[tuple[str, str, float]]:
             found.append(attempt(meeting))
             if rank == 0 and key.startswith("calls/"):
                 meeting.store.set(name, str(number))
+    meeting.end()
     return found
 
 
