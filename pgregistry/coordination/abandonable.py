@@ -91,11 +91,10 @@ def give_up(threads: Sequence[AbandonableThread], end_wait: Callable[[], None] |
     for thread in threads:
         thread.given_up = True
         thread.failure = None
-    ended = end_wait is None and _join(threads)
-    for _ in range(ENDS if end_wait else 0):
-        if end_wait and not ended and not (ended := _join(threads, 0)):
-            end_wait()  # at once, for the store may end soon
-            ended = _join(threads)
+    ended, attempts = _join(threads, 0 if end_wait else MOMENT), ENDS
+    while end_wait and attempts and not ended:
+        end_wait()  # at once, for the store may end soon
+        ended, attempts = _join(threads), attempts - 1
     if not ended:  # a thread that comes back from torch while Python ends would abort the process
         atexit.register(_join, [thread for thread in threads if not thread.wait(0)], AT_EXIT)
     return ended
