@@ -84,8 +84,7 @@ def declare(declared: Iterable[DeclaredMode], absent: Mapping[str, str], problem
         problems: Where to add what is wrong. It is raised at the end of each step that adds to it,
             because later steps would find the same mistakes again.
     """
-    declared = tuple(declared)
-    known = len(problems)
+    declared, known = tuple(declared), len(problems)
     together = Declarations()
     by_name: dict[str, DeclaredMode] = {}
     for one in declared:
@@ -177,11 +176,12 @@ def _add(together: Declarations, item: Reference, by: DeclaredMode, problems: Pr
 
 def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> PluginError:
     if first.plugin == second.plugin:
-        return plugin_error(f"{what} is declared twice by {first.plugin}.", first.plugin)
-    names = [one.plugin.name for one in (first, second) if one.plugin.distribution]  # extra= has none to disable
-    way_out = f"Uninstall one, or leave one out with {listing((f'disable=[{name!r}]' for name in names), 'or')}"
-    text = f"{what} is declared by {first.plugin} and by {second.plugin}.\n{way_out}; "
-    return plugin_error(f"{text}to use what another plugin declares, refer to it by name.", first.plugin, second.plugin)
+        text = f"{what} is declared twice by {first.plugin}.\nRename it, or refer to the first by name."
+        return plugin_error(text, first.plugin)
+    names = (f"disable=[{one.plugin.name!r}]" for one in (first, second) if one.plugin.distribution)  # not of extra=
+    way_out = f"Uninstall one, or leave one out with {listing(names, 'or')}; to use what another plugin declares"
+    text = f"{what} is declared by {first.plugin} and by {second.plugin}.\n{way_out}, refer to it by name."
+    return plugin_error(text, first.plugin, second.plugin)
 
 
 def _two_sizes(first: Part, owner: DeclaredMode, second: Part, by: DeclaredMode) -> PluginError:

@@ -135,14 +135,17 @@ def test_a_size_that_nobody_declares_is_refused_with_a_suggestion() -> None:
 @pytest.mark.parametrize(
     ("modes", "text"),
     [
-        ((RING, Mode("ring", over="ring")), "mode 'ring' is declared twice by plugin 'extra'."),
+        (
+            (RING, Mode("ring", over="ring")),
+            "mode 'ring' is declared twice by plugin 'extra'.\nRename it, or refer to the first by name.",
+        ),
         (
             (RING, Mode("other", over=Axis("ring", 4))),
-            "size 'ring' is declared twice by plugin 'extra'.",
+            "size 'ring' is declared twice by plugin 'extra'.\nRename it, or refer to the first by name.",
         ),
         (
             (RING, Mode("other", over=Split(WORLD, inner="ring"))),
-            "size 'ring' is declared twice by plugin 'extra'.",
+            "size 'ring' is declared twice by plugin 'extra'.\nRename it, or refer to the first by name.",
         ),
     ],
 )
@@ -204,7 +207,10 @@ def test_equal_splits_are_one_declaration_whoever_makes_them() -> None:
 )
 def test_splits_that_differ_are_not_one(other: Split) -> None:
     modes = Mode("one", over=Split("ring", inner="near", size=3)), Mode("other", over=other)
-    assert refusal(PluginError, 12, *THREE, *modes) == "size 'near' is declared twice by plugin 'extra'."
+    assert (
+        refusal(PluginError, 12, *THREE, *modes)
+        == "size 'near' is declared twice by plugin 'extra'.\nRename it, or refer to the first by name."
+    )
 
 
 def test_equal_splits_of_two_sizes_are_refused_with_both() -> None:

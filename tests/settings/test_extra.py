@@ -61,7 +61,10 @@ def test_a_size_that_is_installed_is_not_declared_again_by_extra() -> None:
 def test_two_modes_of_one_name_in_extra_are_refused() -> None:
     with pytest.raises(PluginError) as caught:
         planned(extra=[Mode("mine", over="data"), Mode("mine", over="tensor")])
-    assert str(caught.value) == "mode 'mine' is declared twice by plugin 'extra'."
+    assert (
+        str(caught.value)
+        == "mode 'mine' is declared twice by plugin 'extra'.\nRename it, or refer to the first by name."
+    )
 
 
 def test_what_is_no_mode_in_extra_is_refused() -> None:

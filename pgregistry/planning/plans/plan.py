@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pgregistry.errors import ConfigError
 from pgregistry.planning.plans import difference, document, view
 from pgregistry.planning.plans.contents import PlanContents
+from pgregistry.values import shown
 
 
 class Plan(PlanContents):
@@ -88,5 +90,10 @@ class Plan(PlanContents):
         group 0 of mode tensor: (0, 1) here, (0, 1, 2, 3) there
         group 0 of mode model: (0, 1) here, (0, 1, 2, 3) there
         group 0 of mode zero1: (0, 2, 4, 6) here, (0, 4) there
+
+        Raises:
+            ConfigError: if `other` is no plan.
         """
+        if not isinstance(other, Plan):
+            raise ConfigError(f"diff() has other={shown(other)}; it must be a Plan.")
         return tuple(map(str, difference.differences(self, other)))

@@ -8,11 +8,17 @@ import pytest
 from plans import extras
 
 import pgregistry
-from pgregistry import WORLD, Axis, Mode
+from pgregistry import WORLD, Axis, ConfigError, Mode
 
 
 def test_the_diff_of_equal_plans_is_empty() -> None:
     assert pgregistry.plan(8).diff(pgregistry.plan(8)) == ()
+
+
+@pytest.mark.parametrize("other", [None, 5, pgregistry.plan(8).to_json()])
+def test_what_is_no_plan_is_refused(other: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^diff\(\) has other=.*; it must be a Plan\.$"):
+        pgregistry.plan(8).diff(other)
 
 
 DIFFERENCES = [
