@@ -34,6 +34,11 @@ PLANS = Section(
             "$ pgregistry plan 4 --expect binary.json",
         ),
         Refusal(
+            "A plan is compared with something else.",
+            "`Plan.from_json` makes a plan of its JSON, and `pgregistry diff` compares files.",
+            'plan.diff("plan.json")',
+        ),
+        Refusal(
             "A text is not one that `to_json` wrote, or was changed.",
             "Make a plan of another version again, from the same settings.",
             """
