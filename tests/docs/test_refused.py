@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,11 +47,11 @@ def test_the_page_is_what_the_generator_writes(page: tuple[str, set[refused_page
 
 
 def modules() -> Iterator[Path]:
-    """Return the modules that a plan needs, and those of agreement; device meshes have errors of their own."""
+    """Return the modules that a plan needs, and those of agreement; diagnosis and meshes have errors of their own."""
     script = "import sys, pgregistry; pgregistry.plan(2, require=['pgregistry']).to_json(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     for name in done.stdout.split():
-        if name.startswith("pgregistry.") and not name.startswith("pgregistry.runtime.") and "dimensions" not in name:
+        if name.startswith("pgregistry.") and not re.search("[.](runtime|diagnosis)[.]|dimensions", name):
             yield Path(sys.modules[name].__file__ or "") if name in sys.modules else PACKAGE / f"{name[11:]}.py"
     for pattern in AGREEMENT:
         yield from PACKAGE.glob(pattern)
