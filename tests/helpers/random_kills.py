@@ -410,6 +410,8 @@ def main(count: int, seed: int, only: int | None = None) -> NoReturn:
     chance, folder = random.Random(seed), Path(tempfile.mkdtemp())  # ranks leave through here too, and remove nothing
     write_distribution(folder, "acme-soak", {"soak": "acme_soak"}, {"acme_soak.py": HOOK})
     os.environ["SOAK_FOLDER"] = str(folder)
+    gc.collect()
+    gc.freeze()  # or each rank goes through all objects of torch before it ends, which takes seconds
     for number in range(count):
         drawn, log = Run.draw(chance), folder / f"{number}.log"
         begun = time.monotonic()
