@@ -22,7 +22,7 @@ from pgregistry.coordination.roster import BITS, Tally
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.coordination.within_conflicts import NOTES, WithinConflicts
-from pgregistry.errors import PlanMismatch, describe, format_ranks
+from pgregistry.errors import BuildError, PlanMismatch, describe, format_ranks
 
 log = logging.getLogger("pgregistry")
 
@@ -56,6 +56,7 @@ class Agreement:
         self._arrivals = arrivals or Arrivals(scope, Place(""))
         self._differs = False
         self.settled = False
+        self._at_fault: tuple[int, ...] = ()
         self._conflicts = WithinConflicts(scope)
         self._looks: bool | None = None  # whether this is the rank that looks around; None until it has waited
 
@@ -78,11 +79,10 @@ class Agreement:
                     ranks=[self._scope.rank],
                 )
             elif value == "go":
+                self._conflicts.forget()
                 self._warn_of_versions()
             else:
-                reason = self._reason(value)
-                self.settled = True
-                raise reason.error()
+                raise self._settle(self._reason(value))
         except LostError as error:
             raise self._lost(error) from error
 
@@ -93,12 +93,11 @@ class Agreement:
             PlanMismatch: what the ranks of the scope raise.
         """
         try:
-            with self._conflicts.noted():
-                value = self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
+            self._conflicts.note()
+            value = self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
             if value != "go":
-                reason = self._decision.reason(value, self._missing, elect=value == "missing")
-                self.settled = True
-                raise reason.error()
+                raise self._settle(self._decision.reason(value, self._missing, elect=value == "missing"))
+            self._conflicts.forget()
         except LostError as error:
             raise self._lost(error) from error
 
@@ -128,10 +127,20 @@ class Agreement:
             # If planning failed on this rank, the others may not have come yet.
             early = self._mine.error is not None
             others = len(scope.ranks) if early else tally.came
+            self._conflicts.forget()
+            until = time.monotonic() + LEAVE + (GRACE if early else 0)
             if hosts and tally.left < others:
-                scope.wait_for(f"left/{others}", time.monotonic() + LEAVE + (GRACE if early else 0))
+                scope.wait_for(f"left/{others}", until)
+            if hosts and tally.came < len(scope.ranks):
+                self._conflicts.outlive(self._at_fault, until)
         except (LostError, PlanMismatch) as lost:
             log.debug("rank %d leaves a store that is gone: %s", scope.rank, lost)
+
+    def _settle(self, reason: Reason) -> PlanMismatch | BuildError:
+        """Return the error of all ranks."""
+        self.settled = True
+        self._at_fault = reason.ranks
+        return reason.error()
 
     def _lost(self, error: LostError) -> PlanMismatch:
         return PlanMismatch(
@@ -163,12 +172,12 @@ class Agreement:
         if not same:
             until = min(self._until, time.monotonic() + GRACE)
             return self._decision.wait(until) or self._decision.take("differ")
-        with self._conflicts.noted():
-            first_look = min(self._until, time.monotonic() + MOMENT)
-            if value := self._decision.wait(first_look):
-                return value
-            self._look_around(log_missing=False)
-            return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
+        self._conflicts.note()
+        first_look = min(self._until, time.monotonic() + MOMENT)
+        if value := self._decision.wait(first_look):
+            return value
+        self._look_around(log_missing=False)
+        return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
 
     def _count(self, number: int) -> Tally:
         return self._scope.count("tally", number, partial(Tally.read, ranks=len(self._scope.ranks)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from typing import Final
 
 from pgregistry.coordination.decision import Decision, Reason
@@ -15,6 +15,8 @@ from pgregistry.errors import format_ranks
 NOTES: Final = 8
 #: Seconds in which a note is read.
 READ: Final = 1.0
+#: Seconds between two looks at a note that is about to go.
+POLL: Final = 0.02
 
 
 class WithinConflicts:
@@ -27,19 +29,25 @@ class WithinConflicts:
         self._scope = scope
         self._common = scope.common()
         self._all = scope.everybody
+        self._noted = False
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Leave a note for as long as this rank waits."""
-        if self._all:
-            yield
-            return
-        key = _note(self._scope.rank)
-        self._common.set(key, encode([self._scope.name, list(self._scope.ranks)]))
-        try:
-            yield
-        finally:
-            self._common.delete(key)
+    def note(self) -> None:
+        """Leave a note that this rank waits."""
+        if not self._all:
+            self._common.set(_note(self._scope.rank), encode([self._scope.name, list(self._scope.ranks)]))
+            self._noted = True
+
+    def forget(self) -> None:
+        """Take the note back, when this rank goes on or has read why it does not."""
+        if self._noted:
+            self._noted = False
+            self._common.delete(_note(self._scope.rank))
+
+    def outlive(self, ranks: Sequence[int], until: float) -> None:
+        """Wait until these ranks, if they wait with a list, have read why nobody comes; for the host of the store."""
+        for rank in ranks[:NOTES]:
+            while self._common.has(_note(rank)) and time.monotonic() < until:
+                time.sleep(POLL)
 
     def find(self, missing: Sequence[int]) -> Reason | None:
         """Return why these ranks will not come here, if one of them waits for a rank that waits here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -82,8 +83,9 @@ def test_no_note_is_left_of_a_wait_that_is_over() -> None:
     store = dist.HashStore()
     here, there = WithinConflicts(scope(store, 0, [0, 1])), WithinConflicts(scope(store, 1, [0, 1, 2]))
     assert here.find([1]) is None
-    with there.noted():
-        reason = here.find([1])
+    there.note()
+    reason = here.find([1])
+    there.forget()
     assert reason is not None
     assert reason.text.endswith("  within:\n    rank 0: ranks 0-1\n    rank 1: ranks 0-2")
     assert reason.ranks == (1,)
@@ -92,17 +94,33 @@ def test_no_note_is_left_of_a_wait_that_is_over() -> None:
 
 def test_a_store_that_cannot_delete_keeps_the_note_and_does_no_harm() -> None:
     store = Counting(dist.HashStore())  # has no `delete_key`
-    with WithinConflicts(scope(store, 1, [0, 1])).noted():
-        pass
+    conflicts = WithinConflicts(scope(store, 1, [0, 1]))
+    conflicts.note()
+    conflicts.forget()
 
 
 def test_a_wait_that_has_only_to_end_is_no_conflict() -> None:
     store = dist.HashStore()
     other = scope(store, 1, [0, 1, 2])
     here, there = WithinConflicts(scope(store, 0, [0, 1])), WithinConflicts(other)
-    with there.noted():
-        other.set("agreement", "go")
-        assert here.find([1]) is None
+    there.note()
+    other.set("agreement", "go")
+    assert here.find([1]) is None
+
+
+def test_the_rank_that_hosts_the_store_outlives_a_rank_that_reads_why_nobody_comes_to_its_list() -> None:
+    store = dist.HashStore()
+    here, there = WithinConflicts(scope(store, 0, [0, 1])), WithinConflicts(scope(store, 1, [0, 1, 2]))
+    there.note()
+    read = threading.Timer(0.2, there.forget)
+    read.start()
+    here.outlive([1], time.monotonic() + 30)
+    assert here.find([1]) is None
+    read.join()
+    there.note()
+    started = time.monotonic()
+    here.outlive([1], started + 0.1)  # a rank that does not read holds nobody up for longer
+    assert time.monotonic() - started < 10
 
 
 class Late(Counting):
