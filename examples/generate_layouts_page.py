@@ -7,6 +7,7 @@ of its ranks where that is nested.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -67,7 +68,10 @@ class System:
 
     def _plugins(self) -> list[ModuleType]:
         if not self.module:
-            return [importlib.import_module(path.stem) for path in sorted(PLUGINS.glob("pgregistry_*.py"))]
+            optional = importlib.metadata.distribution("pgregistry").entry_points.select(group="pgregistry.optional")
+            off = {point.module for point in optional}
+            names = sorted(path.stem for path in PLUGINS.glob("pgregistry_*.py"))
+            return [importlib.import_module(name) for name in names if name not in off]
         sys.path.append(str(next(HERE.glob(f"*/{self.module.partition('.')[0]}*")).parent))
         return [importlib.import_module(self.module)]
 

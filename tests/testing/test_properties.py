@@ -39,7 +39,7 @@ ALL_KINDS = modes(
 )
 
 
-@pytest.mark.parametrize("optional", [False, True], ids=["on", "optional"])
+@pytest.mark.parametrize("optional", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["on", "optional"])
 def test_a_plugin_of_every_kind_of_mode_is_right(optional: bool, plugin: Any) -> None:
     source = ALL_KINDS.replace("if mesh.sizes['pipe'] == 3", "if mesh.sizes['pipe'] == 3 and mesh.sizes['acme'] > 1")
     subject = plugin(source, optional=optional)
@@ -47,6 +47,7 @@ def test_a_plugin_of_every_kind_of_mode_is_right(optional: bool, plugin: Any) ->
     assert {True, False} == {len(case.keywords) > 1 for case in subject.cases if case.world == 96}
 
 
+@pytest.mark.slow
 def test_a_family_that_cannot_live_beside_the_others_is_right_alone(plugin: Any) -> None:
     source = modes("yield Mode('tensor', over=Axis('tensor', size=2))", "yield Mode('rows', over=Axis('rows', REST))")
     subject = plugin(source, optional=True)

@@ -195,7 +195,7 @@ def hybrid_at(shard: int) -> dict[str, Any]:
         }
 
 
-@pytest.mark.parametrize("shard", [1, 2, 4])
+@pytest.mark.parametrize("shard", [1, *(pytest.param(size, marks=pytest.mark.slow) for size in (2, 4))])
 def test_copies_and_shards_are_asked_for_alike_at_every_size(shard: int, run_ranks: Any) -> None:
     expected = {"shape": (4 // shard, shard), "local": (16 // shard, 16), "one root": shard != 2}
     assert run_ranks(4, hybrid_at, shard) == [expected] * 4

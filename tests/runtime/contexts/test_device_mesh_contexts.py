@@ -63,7 +63,9 @@ def two(close_first: bool) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("how", ["name", pytest.param("public", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("close_first", "world"), [(True, True), (False, True), (True, False)])
+@pytest.mark.parametrize(
+    ("close_first", "world"), [(True, True), (False, True), pytest.param(True, False, marks=pytest.mark.slow)]
+)
 def test_closing_one_of_two_contexts_leaves_the_other_whole(close_first: bool, world: bool, how: str) -> None:
     env = {} if how == "name" else {"PGREGISTRY_BUILD": "public"}
     names = ("one", "other", "a DTensor of before", "new ones", "a third")
@@ -103,6 +105,7 @@ def trained_beside() -> bool:
     return len(after) == 16 and all(map(torch.equal, before, after))
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_beside_another_can_be_saved_when_that_is_gone() -> None:
     assert run_ranks(4, trained_beside) == [True] * 4
 
