@@ -64,6 +64,10 @@ def exit_codes(script: str, count: int, folder: Path) -> list[int]:
     return [rank.returncode for rank in ranks]
 
 
+#: How often a script is run, in `make test-all` and in `make soak`: such faults come now and then.
+OFTEN = [pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.soak)]
+
+
 def expected(kind: str) -> int:
     return 7 if kind == "an exit code" else 1 if kind.startswith("an exception") else 0
 
@@ -73,11 +77,11 @@ def test_a_script_that_closes_nothing_ends_with_its_own_exit_code(kind: str, tmp
     assert exit_codes(SCRIPTS[kind], 2, tmp_path) == [expected(kind)] * 2
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("times", OFTEN)
 @pytest.mark.parametrize("kind", SCRIPTS)
-def test_scripts_that_close_nothing_end_with_their_own_exit_codes_ten_times(kind: str, tmp_path: Path) -> None:
-    assert [exit_codes(SCRIPTS[kind], 4, tmp_path) for _ in range(10)] == [[expected(kind)] * 4] * 10
+def test_scripts_that_close_nothing_end_with_their_own_exit_codes(kind: str, times: int, tmp_path: Path) -> None:
+    assert [exit_codes(SCRIPTS[kind], 4, tmp_path) for _ in range(times)] == [[expected(kind)] * 4] * times
 
 
 FORKS = """
@@ -100,11 +104,11 @@ def test_a_forked_child_ends_with_its_own_exit_code_and_leaves_the_process_group
     assert exit_codes(FORKS, 2, tmp_path) == [0, 0]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("times", OFTEN)
 @pytest.mark.parametrize("world", ["", "dist.init_process_group('gloo')"])
-def test_forked_children_end_with_their_own_exit_code_ten_times(world: str, tmp_path: Path) -> None:
-    assert [exit_codes(world + FORKS, 4, tmp_path) for _ in range(10)] == [[0] * 4] * 10
+def test_forked_children_end_with_their_own_exit_code(world: str, times: int, tmp_path: Path) -> None:
+    assert [exit_codes(world + FORKS, 4, tmp_path) for _ in range(times)] == [[0] * 4] * times
 
 
 class Shard(Dataset[Any]):
