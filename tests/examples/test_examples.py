@@ -86,9 +86,9 @@ class Environment:
         self.pip("install", "--no-index", "--no-deps", "--no-compile", *wheels)
 
     def plugins(self) -> dict[str, dict[str, Any]]:
-        """Return the plugins that the installed command lists."""
+        """Return the plugins that the installed command lists, without the time that their imports took."""
         told = json.loads(run([self.python.parent / "pgregistry", "plugins", "--json"], self.folder))
-        return {row["name"]: row for row in told}
+        return {row.pop("name"): {key: row[key] for key in row if key != "import_seconds"} for row in told}
 
     def holds(self, wheel: Path) -> bool:
         """Return True if all files of a wheel are there as it has them, and the core has no others."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,7 @@ def said(command: str, conf: str = "", timeout: float = 120) -> list[str]:
     """Return what the ranks of a command say, in order."""
     environ = {name: value for name, value in os.environ.items() if name not in set_by_launchers()}
     environ.pop("GLOO_SOCKET_IFNAME", None)
+    environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environ["PATH"]))
     environ |= {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"} | ({"SLURM_CONF": conf} if conf else {})
     done = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, text=True, timeout=timeout)
     lines = sorted(line[2:] for line in done.stdout.splitlines() if line.startswith("> "))

@@ -216,6 +216,7 @@ def environment(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("kind", "hooks", "backend"),
     [*((kind, False, "hatchling") for kind in KINDS), ("split", True, "hatchling"), ("axis", False, "setuptools")],
@@ -232,7 +233,7 @@ def test_what_new_writes_installs_and_passes_its_tests_types_and_check(
         file.write_text(uncommented(file.read_text()))
 
     def module(*words: str, folder: Path = project) -> str:
-        done = subprocess.run([python, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=110)
+        done = subprocess.run([python, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
