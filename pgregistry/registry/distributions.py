@@ -16,6 +16,7 @@ from functools import cached_property
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
 from itertools import chain
+from stat import S_ISFIFO
 from typing import Any, Final
 
 log = logging.getLogger("pgregistry.plan")
@@ -25,12 +26,6 @@ UNKNOWN: Final = "unknown"
 #: A file of metadata is read up to this many bytes: it may be a device, or another program's by mistake.
 LONGEST: Final = 1 << 22
 _CHUNK: Final = 1 << 16
-#: A pipe that nobody writes to does not block.
-_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
-
-def _open(path: str, _: int) -> int:
-    return os.open(path, _FLAGS)
 
 
 class InstalledDistribution:
@@ -100,8 +95,12 @@ class InstalledDistribution:
             except UnicodeDecodeError as error:
                 return error.object
             return None if text is None else text.encode("utf-8", "surrogatepass")[:most]
-        try:  # Python closes a file also if Ctrl-C comes just when it is opened
-            opened = open(f"{self.info}/{file}" if file else self.info, "rb", buffering=0, opener=_open)  # noqa: SIM115
+        path = f"{self.info}/{file}" if file else self.info
+        try:
+            if S_ISFIFO(os.stat(path).st_mode):
+                return b""  # opening it would wait for a writer
+            # With an opener, as for O_NONBLOCK, Ctrl-C could leave the file open.
+            opened = open(path, "rb", buffering=0)  # noqa: SIM115
         except (FileNotFoundError, NotADirectoryError):
             return None
         with opened:

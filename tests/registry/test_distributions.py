@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.metadata
 import os
 import sys
@@ -88,14 +89,14 @@ def test_a_folder_is_listed_once_and_of_a_distribution_one_file_is_opened(
     write_distribution(tmp_path / "a", "pgregistry-acme", {"acme": "acme_plugin"}, {"acme_plugin.py": GOOD})
     monkeypatch.setattr(sys, "path", [str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "a")])
     calls = {"listdir": list[str](), "open": list[str]()}
-    for name, made in calls.items():
-        real = getattr(os, name)
+    for module, (name, made) in zip((os, builtins), calls.items(), strict=True):
+        real = getattr(module, name)
 
-        def counted(path: str, *rest: Any, real: Any = real, made: list[str] = made) -> Any:
+        def counted(path: str, *rest: Any, real: Any = real, made: list[str] = made, **more: Any) -> Any:
             made.append(str(path))
-            return real(path, *rest)
+            return real(path, *rest, **more)
 
-        monkeypatch.setattr(os, name, counted)
+        monkeypatch.setattr(module, name, counted)
     assert [one.plugin.name for one in discover()] == ["acme"]
     assert calls["listdir"] == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert len(calls["open"]) == 10 + 1
