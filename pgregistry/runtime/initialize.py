@@ -218,7 +218,8 @@ def _announcing_failure(run: _Run) -> Iterator[None]:
 
 def _announce(run: _Run, error: BaseException) -> PgregistryError | None:
     """Publish an error wherever ranks wait for this one; return the error of a rank that failed first."""
-    first = None
+    first = announce_failure(run.scope(everyone=True), error) if run.waited_for else None
+    error = first or error
     if run.agreement is None and not isinstance(error, PgregistryError):  # an interrupt just before it
         with suppress(PgregistryError):
             mine = propose_failure(run.process.world_size, error)
@@ -228,7 +229,5 @@ def _announce(run: _Run, error: BaseException) -> PgregistryError | None:
         if run.stage == "comparing" and not run.agreement.settled:
             building = run.agreement.stop(error) == "go"
         if building:
-            first = announce_failure(run.scope(), error)
-    if run.waited_for:
-        announce_failure(run.scope(everyone=True), error)
+            first = announce_failure(run.scope(), error) or first
     return first

@@ -190,10 +190,10 @@ FAULTS: Final = (
     ),
     Fault(
         "a setting of the run that cannot be, on one rank",
-        differ("the plan", "no error", "failed with ConfigError: init() has timeout=-1"),
-        ("{odd}", "timeout=-1"),
+        differ("the plan", "no error", "failed with ConfigError: timeout = -1 (keyword) must be a number"),
+        ("{odd}", "timeout = -1 (keyword)"),
         odd={"timeout": -1},
-        own="ConfigError: init() has timeout=-1",
+        own="ConfigError: timeout = -1 (keyword) must be a number",
         tried="alone",
         soon=10,
     ),
