@@ -29,7 +29,7 @@ context = pgregistry.init(tensor=2)
 use(context)
 if context.rank == 1:
     raise ValueError("one")
-dist.all_reduce(torch.ones(1), group=context["tensor"].group)
+dist.all_reduce(torch.ones(1))
 """,
 }
 START = """
