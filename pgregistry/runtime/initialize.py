@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
-
-import torch.distributed as dist
 
 from pgregistry.building.build import build
 from pgregistry.building.by_public_calls import create_fake
@@ -46,48 +44,30 @@ def initialize(
     Raises:
         ConfigError: if another thread of this process is in `init`: ranks would pair the two by chance.
     """
+
+    def patience() -> float:
+        return InitOptions.before_reading(keywords, command_line).agree_timeout
+
     if not _RUNNING.acquire(blocking=False):
         raise ConfigError(
             "init() is running in another thread of this process. Call init() from one thread at a time: the other "
             "ranks could not tell the two apart."
         )
+    problems = Problems()
     try:
+        command_line = {**read_arguments(args, problems), **(command_line or {})}
+        if OPEN.current() is not None and OPEN.current().process_groups.state == "forked":
+            raise ConfigError(
+                "This process was forked from one with an open context, whose world it cannot leave. Start it with "
+                "multiprocessing's method spawn to call init() in it."
+            )
+        if not wait_for_given_up(0):
+            wait_for_given_up(patience() / 2)  # the other ranks wait for this one as long as that, and longer
         with tracing(None if is_first() else False):
-            return _initialize(*_attempt(partial(_first_steps, keywords, args, plan, command_line)))
+            process = find_process(patience)
+            return _initialize(process, Attempt.at(process, keywords, command_line, problems, plan))
     finally:
         _RUNNING.release()
-
-
-def _first_steps(
-    keywords: Mapping[str, Any], args: object, plan: Plan | None, command_line: Mapping[str, Any] | None
-) -> tuple[ProcessInfo, Attempt]:
-    """Find this process, and plan."""
-    problems = Problems()
-    typed = {**read_arguments(args, problems), **(command_line or {})}
-
-    def patience() -> float:
-        return InitOptions.before_reading(keywords, typed).agree_timeout
-
-    if OPEN.current() is not None and OPEN.current().process_groups.state == "forked":
-        raise ConfigError(
-            "This process was forked from one with an open context, whose world it cannot leave. Start it with "
-            "multiprocessing's method spawn to call init() in it."
-        )
-    if not wait_for_given_up(0):
-        wait_for_given_up(patience() / 2)  # the other ranks wait for this one as long as that, and longer
-    process = find_process(patience)
-    return process, Attempt.at(process, keywords, typed, problems, plan)
-
-
-def _attempt(first_steps: Callable[[], tuple[ProcessInfo, Attempt]]) -> tuple[ProcessInfo, Attempt]:
-    """Take the first steps; if this rank is interrupted in them, know all the same which ranks wait for it."""
-    try:
-        return first_steps()
-    except BaseException as error:
-        if isinstance(error, PgregistryError) or not dist.is_initialized():
-            raise
-        process, attempt = first_steps()
-        return process, replace(attempt, outcome=error)
 
 
 def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
