@@ -142,7 +142,7 @@ def fail_then_build(kind: str, odd: int, pause: float) -> tuple[str, list[str], 
         with pgregistry.init(tensor=2, backend="gloo", agree_timeout=30, build_timeout=20) as context:
             verified(context)
             again.append("context")
-    until = time.monotonic() + 4  # what was given up ends in the background
+    until = time.monotonic() + 20  # what was given up ends in the background
     while any(left := [max(threading.active_count() - threads, 0), max(descriptors() - files, 0)]):
         if time.monotonic() > until:
             break
