@@ -172,10 +172,10 @@ PUBLIC = {"PGREGISTRY_BUILD": "public"}
     ("kind", "odd", "world", "env"),
     [
         pytest.param("late for the world", 1, False, {}, marks=pytest.mark.slow),
-        ("interrupted before the build", 0, False, {}),
+        pytest.param("interrupted before the build", 0, False, {}, marks=pytest.mark.soak),
         pytest.param("late for the build", 1, True, PUBLIC, marks=pytest.mark.slow),
         ("interrupted while it waits", 2, True, {}),
-        ("failed when others connect", 1, True, {}),
+        pytest.param("failed when others connect", 1, True, {}, marks=pytest.mark.soak),
         pytest.param("failed when others connect", 1, True, PUBLIC, marks=pytest.mark.slow),
     ],
 )
