@@ -10,7 +10,7 @@ from itertools import chain
 from math import prod
 from typing import Final, NamedTuple, overload
 
-from pgregistry.layouts.layout import Layout, locate, offset, whole
+from pgregistry.layouts.layout import Factors, Layout, locate, offset, whole
 from pgregistry.values import shown
 
 #: `repr` lists the ranks of groups up to this size.
@@ -123,18 +123,27 @@ class LayoutGroups(Groups):
         return [(number, kept) for number, kept in runs if number and kept]
 
     @cached_property
-    def _held(self) -> list[tuple[int, int]]:
+    def _held(self) -> Factors:
         """The digits that are fixed inside a group as (how many values, stride), outermost first."""
-        layout, ragged = self.layout, self.layout.ragged
-        taken = [*layout.factors, *((size, stride) for size, stride, _ in layout.where)]
-        taken += [(ragged.whole, ragged.stride)] if ragged else []
-        held, above = [], layout.world
-        for size, stride in sorted(taken, key=lambda factor: -factor[1]):
-            held.append((above // (size * stride), size * stride))
-            if ragged and stride == ragged.stride:
-                held.append((sum(number for number, _ in self._runs), ragged.fixed_stride))
-            above = stride
-        return [(count, stride) for count, stride in (*held, (above, 1)) if count != 1]
+        return self.layout.fixed(sum(number for number, _ in self._runs))
+
+    def spans(self) -> Iterator[tuple[Factors, int, int]]:
+        """Yield the groups of each length as (the digits in which they differ, lowest rank of the first, its span).
+
+        The span is the distance from the lowest rank of a group to its highest.
+
+        >>> list(LayoutGroups(Layout(16, ((4, 4),))).spans())    # (0 4 8 12), and 3 others one rank after another
+        [(((4, 1),), 0, 12)]
+        """
+        layout, ragged, value = self.layout, self.layout.ragged, 0
+        base = sum(position * stride for _, stride, position in layout.where)
+        for number, _ in self._runs:
+            free = layout.free(value)
+            kept = layout.kept(whole(free))
+            first, last = offset(free, kept[0]), offset(free, kept[-1])
+            shift = value * ragged.fixed_stride if ragged else 0
+            yield layout.fixed(number), base + shift + first, last - first
+            value += number
 
     def __len__(self) -> int:
         return prod(count for count, _ in self._held) if self._runs else 0

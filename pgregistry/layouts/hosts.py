@@ -99,7 +99,7 @@ class Hosts:
         if self.within is None or self.ranks is None:
             return self.ranks
         positions: dict[int, list[int]] = {}
-        for position, host in enumerate(self._hosts()):
+        for position, host in enumerate(self.units()):
             positions.setdefault(host, []).append(position)
         return tuple(tuple(positions[host]) for host in sorted(positions))
 
@@ -124,20 +124,29 @@ class Hosts:
         together = self.hosts_per_domain or 1 if level is DOMAIN else 1
         name = "hosts_per_domain" if level is DOMAIN else "ranks_per_host" if self.hosts is None else "hosts"
         origin = f"{name}, {self.origins.get(name, '')}"
-        if self.hosts is None and self.within is None:
-            return (self.ranks_per_host or 1) * together, origin
-        units = [host // together for host in self._hosts()]
-        if (share := run_length(units, ragged=ragged)) is None:
-            raise self._uneven(f"{what} = {level!r}", what, units)
+        if (share := self.run(together, ragged=ragged)) is None:
+            raise self._uneven(f"{what} = {level!r}", what, self.units(together))
         return share, origin
 
-    def _hosts(self) -> list[int]:
-        """Return the index of the host of each position."""
+    def run(self, together: int = 1, *, ragged: bool = False) -> int | None:
+        """Return how many positions so many hosts have together; None if they are not neighbours, or not equally many.
+
+        Args:
+            together: How many hosts.
+            ragged: Allow fewer positions at the end.
+        """
+        if self.hosts is None and self.within is None:
+            return (self.ranks_per_host or 1) * together
+        return run_length(self.units(together), ragged=ragged)
+
+    def units(self, together: int = 1) -> list[int]:
+        """Return the index of the host of each position, or of the so many hosts together that it is in."""
         ranks = range(self.world_size) if self.within is None else self.within
         if self.hosts is None:
-            return [rank // (self.ranks_per_host or 1) for rank in ranks]
-        host = {rank: index for index, host in enumerate(self.hosts) for rank in host}
-        return [host[rank] for rank in ranks]
+            each = (self.ranks_per_host or 1) * together
+            return [rank // each for rank in ranks]
+        unit = {rank: index // together for index, host in enumerate(self.hosts) for rank in host}
+        return [unit[rank] for rank in ranks]
 
     def _uneven(self, given: str, what: str, units: Sequence[int]) -> ConfigError:
         """Return the error for hosts or domains whose ranks are interleaved, or not equally many."""

@@ -188,6 +188,18 @@ class Layout:
             return self.factors
         return tuple(sorted((*self.factors, self.ragged.free(fixed)), key=lambda factor: -factor[1]))
 
+    def fixed(self, runs: int = 1) -> Factors:
+        """Return the digits that are the same inside a group, outermost first, the ragged one with `runs` values."""
+        ragged, held, above = self.ragged, list[Factor](), self.world
+        taken = [*self.factors, *((size, stride) for size, stride, _ in self.where)]
+        taken += [(ragged.whole, ragged.stride)] if ragged else []
+        for size, stride in sorted(taken, key=lambda factor: -factor[1]):
+            held.append((above // (size * stride), size * stride))
+            if ragged and stride == ragged.stride:
+                held.append((runs, ragged.fixed_stride))
+            above = stride
+        return tuple((size, stride) for size, stride in (*held, (above, 1)) if size != 1)
+
     def kept(self, size: int) -> Sequence[int]:
         """Return the positions that a group of this size keeps, ascending."""
         if self.at is None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgregistry.errors import ConfigError, did_you_mean
+from pgregistry.layouts.hosts import Hosts
+from pgregistry.layouts.placement import Reach, reach
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.settings.merge import ConfigValue, Sizes
 from pgregistry.values import shown
@@ -54,6 +56,26 @@ class PlanContents:
     def modes(self) -> tuple[str, ...]:
         """Return the names of the modes, in the order in which they are built."""
         return tuple(mode.name for mode in self.planned)
+
+    def reach(self, name: str) -> Reach | None:
+        """Return how many groups of a mode lie inside one host, inside one domain, and across.
+
+        >>> import pgregistry
+        >>> plan = pgregistry.plan(1 << 20, tensor=8, pipe=4, ranks_per_host=8, hosts_per_domain=4)
+        >>> plan.reach("tensor"), plan.reach("pipe")
+        (Reach(host=131072, domain=0, across=0), Reach(host=0, domain=262144, across=0))
+        >>> plan.reach("data").across
+        32
+
+        Returns:
+            The numbers as `host`, `domain` (None if domains are not known) and `across`; None if hosts are not known.
+
+        Raises:
+            ConfigError: if the plan has no such mode.
+        """
+        listed = self.hosts if isinstance(self.hosts, tuple) else None
+        hosts = Hosts(self.world_size, self.ranks_per_host, listed, self.hosts_per_domain, self.ranks)
+        return reach(self[name].groups, hosts)
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)

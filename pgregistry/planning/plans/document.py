@@ -63,7 +63,7 @@ def of_plan(
         document["settings"] = {name: {"value": one.value, "from": one.origin} for name, one in settings}
     document["fingerprint"] = plan.fingerprint
     every = groups == "all" or (groups == "small" and plan.world_size <= LISTED)
-    modes = [_mode(one, rank, listed=every or one.layout is None) for one in shown]
+    modes = [_mode(plan, one, rank, listed=every or one.layout is None) for one in shown]
     if mode is None and rank is None:  # it is a whole plan, which `to_plan` reads
         document["checksum"] = _checksum({**document, "modes": modes})
     return {**document, "modes": modes}
@@ -80,7 +80,7 @@ def _checksum(document: Mapping[str, object]) -> str:
     return hashlib.blake2b(json.dumps(rest, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any]:
+def _mode(plan: PlanContents, mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any]:
     layout, factors = mode.layout, mode.factors()
     entry: dict[str, Any] = {
         "name": mode.name,
@@ -94,6 +94,8 @@ def _mode(mode: PlannedMode, rank: int | None, *, listed: bool) -> dict[str, Any
         "group_count": len(mode.groups),
         "group_sizes": {str(size): count for size, count in mode.groups.sizes().items()},
     }
+    if reach := plan.reach(mode.name):
+        entry["reach"] = reach._asdict()
     if rank is not None:
         group = mode.group_of(rank)
         entry["group"] = None if group is None else list(group)

@@ -18,6 +18,8 @@ from pgregistry.views.tables import table
 SHOWN: Final = 8
 #: A picture shows the first ranks, at most so many.
 PICTURED: Final = 256
+#: The heads of the columns of `Plan.reach`.
+REACH: Final = ("inside host", "inside domain", "across")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class PlanView:
         if self.mode is not None and self.rank is None:
             groups = (f"{index}: {' '.join(map(str, group))}" for index, group in enumerate(plan[self.mode].groups))
             tail = [*groups, "", *tail]
-        right = ("group", "rank in group")
+        right = ("group", "rank in group", *REACH)
         shown = table(self.columns(), self.rows(), right=right, width=self.width)
         return "\n".join([world(plan), *(f"  {line}" for line in origins(plan, self.mode)), "", shown, "", *tail])
 
@@ -68,7 +70,7 @@ class PlanView:
         """Return the heads of the columns."""
         if self.rank is not None:
             return ["mode", "over", "group", "rank in group", f"rank {self.rank} is with"]
-        return ["mode", "over", "groups × ranks", f"rank {self._first()} is with", "plugin"]
+        return ["mode", "over", "groups × ranks", *self._known(), f"rank {self._first()} is with", "plugin"]
 
     def rows(self) -> list[list[str]]:
         """Return the cells of each mode."""
@@ -76,7 +78,16 @@ class PlanView:
         if self.rank is not None:
             return [_row_of_rank(mode, self.rank) for mode in shown]
         first = self._first()
-        return [[mode.name, over(mode), counts(mode), group(mode, first), mode.plugin.name] for mode in shown]
+        return [
+            [mode.name, over(mode), counts(mode), *reaches(self.plan, mode), group(mode, first), mode.plugin.name]
+            for mode in shown
+        ]
+
+    def _known(self) -> tuple[str, ...]:
+        """Return the heads of the columns of `reaches`."""
+        if self.plan.hosts is None:
+            return ()
+        return REACH if self.plan.hosts_per_domain else (REACH[0], REACH[2])
 
     def _first(self) -> int:
         return 0 if self.plan.ranks is None else min(self.plan.ranks)
@@ -144,6 +155,17 @@ def over(mode: PlannedMode) -> str:
 def counts(mode: PlannedMode) -> str:
     """Return how many groups there are of each size, as in `2 × 6 + 1 × 4`."""
     return " + ".join(f"{number} × {size}" for size, number in mode.groups.sizes().items()) or "none"
+
+
+def reaches(plan: PlanContents, mode: PlannedMode) -> list[str]:
+    """Return how many groups lie inside one host, inside one domain, and across, as far as that is known.
+
+    >>> import pgregistry
+    >>> plan = pgregistry.plan(8, tensor=2, ranks_per_host=4)
+    >>> reaches(plan, plan["tensor"]), reaches(plan, plan["data"])
+    (['4', '0'], ['0', '2'])
+    """
+    return [str(number) for number in plan.reach(mode.name) or () if number is not None]
 
 
 def group(mode: PlannedMode, rank: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 
@@ -69,3 +70,29 @@ def test_a_notebook_shows_every_cell_as_html() -> None:
 
 def test_the_repr_is_one_short_line() -> None:
     assert repr(example()) == "<Plan of 8 ranks = data 2 × pipe 4, outermost first: data, pipe, ends>"
+
+
+@pytest.mark.parametrize(
+    ("known", "columns"),
+    [
+        ({}, {}),
+        ({"ranks_per_host": 4}, {"inside host": "0", "across": "2"}),
+        (
+            {"ranks_per_host": 4, "hosts_per_domain": 2},
+            {"inside host": "0", "inside domain": "2", "across": "0"},
+        ),
+    ],
+    ids=["nothing", "hosts", "domains"],
+)
+def test_the_table_counts_groups_inside_what_is_known_of_hosts(known: dict[str, int], columns: dict[str, str]) -> None:
+    plan = pgregistry.plan(8, only=["data", "tensor"], tensor=2, **known)
+    lines = [re.split(" {2,}", line) for line in str(plan).splitlines()]
+    head = next(line for line in lines if line[0] == "mode")
+    data = next(line for line in lines if line[:2] == ["data", "data"])
+    shown = dict(zip(head, data, strict=True))
+    assert {name: shown[name] for name in shown if name.startswith(("inside", "across"))} == columns
+
+
+def test_the_document_has_the_counts_of_the_table() -> None:
+    plan = pgregistry.plan(8, only=["data"], ranks_per_host=4)
+    assert json.loads(plan.to_json())["modes"][0]["reach"] == {"host": 0, "domain": None, "across": 1}
