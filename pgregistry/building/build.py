@@ -61,7 +61,15 @@ def check_buildable(plan: Plan, strategy: Strategy, defaults: Defaults) -> None:
             )
 
 
-def build(plan: Plan, scope: ScopedStore, defaults: Defaults, groups: ProcessGroups, *, seconds: float) -> None:
+def build(
+    plan: Plan,
+    scope: ScopedStore,
+    defaults: Defaults,
+    groups: ProcessGroups,
+    *,
+    seconds: float,
+    number: int = 0,
+) -> None:
     """Make the process groups of a plan that this rank is in; every rank of the scope must call it.
 
     Args:
@@ -70,11 +78,12 @@ def build(plan: Plan, scope: ScopedStore, defaults: Defaults, groups: ProcessGro
         defaults: The run's settings for modes that have none.
         groups: Filled as process groups are made, so that a failure can destroy them.
         seconds: The time that all of it may take.
+        number: The number in the names of process groups, which tells apart those of one plan that live at once.
 
     Raises:
         BuildError: if a group could not be made, or another rank failed or is missing.
     """
-    builder = GroupBuilder(plan, scope, defaults, groups, seconds)
+    builder = GroupBuilder(plan, scope, defaults, groups, seconds, number)
     strategy = build_strategy(bound=default_group_is_bound())
     try:
         (create_by_name if strategy == "by_name" else create_by_public_calls)(builder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +12,8 @@ from pgregistry.building.backend import gloo_environment, torch_options
 from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec, has_gloo
 from pgregistry.coordination.store.connections import waiting
-from pgregistry.torch_private import group_creation
+from pgregistry.planning.plans.plan import Plan
+from pgregistry.torch_private import group_creation, group_names
 
 
 def create_by_name(builder: GroupBuilder) -> None:
@@ -49,8 +51,19 @@ def _create(builder: GroupBuilder, spec: GroupSpec, store: Any) -> None:
     builder.add(spec, group)
 
 
+def numbers_in_use(plan: Plan) -> int:
+    """Return the numbers in the names of living process groups of a plan on this rank, as bits: 5 is 0 and 2."""
+    found = (re.match(rf"{_prefix(plan)}/(\d+)/", name) for name in group_names.living())
+    return sum(1 << number for number in {int(one[1]) for one in found if one})
+
+
 def _name(builder: GroupBuilder, spec: GroupSpec) -> str:
-    return f"{builder.scope.name}/groups/{spec.name}"
+    """Return the name of a process group: equal on every member, and in every run of the plan."""
+    return f"{_prefix(builder.plan)}/{builder.number}/{spec.name}"
+
+
+def _prefix(plan: Plan) -> str:
+    return f"pgregistry/{plan.fingerprint[:8]}"
 
 
 def _create_in_turn(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:

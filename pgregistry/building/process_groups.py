@@ -148,17 +148,25 @@ class GroupBuilder:
         defaults: The run's settings for modes that have none.
         groups: Filled as process groups are made, so that a failure can destroy them.
         default_spec: The spec of the default process group, which is there and serves every mode that it fits.
+        number: Tells apart the process groups of one plan that live at once.
         watchdog: Ends the wait for a rank that failed or is missing.
         waits: The process group whose members wait for one another in torch, and the store in which they do.
     """
 
     def __init__(
-        self, plan: Plan, scope: ScopedStore, defaults: Defaults, groups: ProcessGroups, seconds: float
+        self,
+        plan: Plan,
+        scope: ScopedStore,
+        defaults: Defaults,
+        groups: ProcessGroups,
+        seconds: float,
+        number: int = 0,
     ) -> None:
         self.plan = plan
         self.scope = scope
         self.defaults = defaults
         self.groups = groups
+        self.number = number
         self.default_spec = default_group_spec(plan, replace(defaults, backend=default_group_backend()))
         self._specs = specs_of_rank(plan, scope.rank, defaults)
         wanted = dict.fromkeys(spec for specs in self._specs.values() for spec in specs)

@@ -50,7 +50,7 @@ class GroupSpec:
 
     @property
     def name(self) -> str:
-        """Return its name: equal on every member, whatever other groups that member makes."""
+        """Return its name among the process groups of one plan."""
         return f"{self.mode}/{self.index}{'/gloo' * self.companion}"
 
     @property

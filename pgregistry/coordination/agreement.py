@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
-from pgregistry.coordination.decision import Decision, Reason, Value
+from pgregistry.coordination.decision import Decision, Reason, Value, did_not_come, smallest_unused
 from pgregistry.coordination.places import Arrivals, Place, unequal_hosts
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
 from pgregistry.coordination.roster import BITS, Tally
@@ -43,6 +43,7 @@ class Agreement:
 
     Attributes:
         settled: Whether all ranks hold the same value, so that nothing is left to publish.
+        number: The smallest number that is in use on none of the ranks, when they agree.
     """
 
     def __init__(self, scope: ScopedStore, mine: Proposal, seconds: float, arrivals: Arrivals | None = None) -> None:
@@ -56,6 +57,7 @@ class Agreement:
         self._arrivals = arrivals or Arrivals(scope, Place(""))
         self._differs = False
         self.settled = False
+        self.number = 0
         self._at_fault: tuple[int, ...] = ()
         self._conflicts = WithinConflicts(scope)
         self._looks: bool | None = None  # whether this is the rank that looks around; None until it has waited
@@ -79,6 +81,7 @@ class Agreement:
                     ranks=[self._scope.rank],
                 )
             elif value == "go":
+                self.number = self._decision.number
                 self._conflicts.forget()
                 self._warn_of_versions()
             else:
@@ -152,21 +155,19 @@ class Agreement:
         """Take part with this rank's summary, and return the value that all ranks hold."""
         scope, mine = self._scope, self._mine
         if mine.error is None:
-            reference = scope.set_if_absent("reference", self._summary.encode())
-            self._reference = scope.parse("reference", reference, Summary.decode)
-        same = self._reference is not None and self._reference.digest == mine.digest
+            text = scope.set_if_absent("reference", self._summary.encode())
+            self._reference = scope.parse("reference", text, Summary.decode)
+        reference = self._reference
+        same = reference is not None and reference.digest == mine.digest
         self._differs = not same
         if not same:
             scope.set(_proposal(scope.rank), mine.encode())
-        self._arrivals.sign("" if same else mine.digest)
-        tally = self._count(1 if same else 1 + (1 << BITS))
-        complete = tally.came >= self._expected()
-        if complete:
-            if tally.differ:
-                scope.set("all here", "")
-                return self._decision.take("differ")
-            problem = self._arrivals.problem()
-            return self._decision.fail(problem) if problem else self._decision.take("go")
+        numbers = [mine.in_use, reference.in_use if reference is not None else 0]
+        self._arrivals.sign("" if same else mine.digest, 0 if numbers[0] == numbers[1] else mine.in_use)
+        alike = same and len(set(map(smallest_unused, numbers))) == 1
+        tally = self._count(1 if alike else 1 + (1 << BITS))
+        if tally.came >= self._expected():
+            return self._decide(tally.differ > 0)
         if mine.error is not None:
             return self._decision.take("differ")  # the others need not wait
         if not same:
@@ -178,6 +179,19 @@ class Agreement:
             return value
         self._look_around(log_missing=False)
         return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
+
+    def _decide(self, differ: bool) -> Value:
+        """Take the decision on the last rank that comes, with a number that no rank uses if all propose the same."""
+        in_use = self._reference.in_use if self._reference else 0
+        if differ:
+            arrivals = self._arrivals.read().values()
+            if len(arrivals) < self._expected() or any(one.digest for one in arrivals):
+                self._scope.set("all here", "")
+                return self._decision.take("differ")
+            for one in arrivals:
+                in_use |= one.in_use
+        problem = self._arrivals.problem()
+        return self._decision.fail(problem) if problem else self._decision.take("go", smallest_unused(in_use))
 
     def _count(self, number: int) -> Tally:
         return self._scope.count("tally", number, partial(Tally.read, ranks=len(self._scope.ranks)))
@@ -209,22 +223,7 @@ class Agreement:
         return self._decision.reason(value, self._difference)
 
     def _missing(self) -> Reason:
-        ranks = self._scope.ranks
-        here = self._arrivals.read()
-        missing = tuple(rank for rank in ranks if rank not in here)
-        if not missing:
-            return Reason(
-                f"{format_ranks(ranks).capitalize()} came, but not all within {self._seconds:g} s, or one stopped "
-                "then; nothing was created.\n  Look for the first error in their logs, or raise agree_timeout.",
-                mismatch=True,
-            )
-        return Reason(
-            f"{format_ranks(missing).capitalize()} of {len(ranks)} did not come within {self._seconds:g} s; "
-            f"nothing was created.\n  Present: {format_ranks(here)}. Look for the first error in the log of "
-            f"{format_ranks(missing)}, or raise agree_timeout.",
-            missing,
-            mismatch=True,
-        )
+        return did_not_come(self._scope.ranks, self._arrivals.read(), self._seconds)
 
     def _difference(self) -> Reason:
         """Return the ranks on each side, and what differs: the only rank that reads what the others proposed."""
@@ -232,14 +231,16 @@ class Agreement:
         scope.wait_for("all here", time.monotonic() + MOMENT)
         reference = self._reference.digest if self._reference else ""
         signed = self._arrivals.read()
-        here = {rank: digest or reference for rank, (digest, _) in signed.items()}
+        here = {rank: one.digest or reference for rank, one in signed.items()}
         sides = sides_of(here)
         proposals = {self._mine.digest: self._mine, **self._read(sides)}
         known = min(proposal.world_size for proposal in proposals.values())
         missing = [rank for rank in scope.ranks if rank not in here and rank < known]
         most = next(iter(sides))
         at_fault = [rank for rank, digest in here.items() if digest != most]
-        text = disagreement(sides, proposals, missing) + unequal_hosts({rank: one for rank, (_, one) in signed.items()})
+        text = disagreement(sides, proposals, missing) + unequal_hosts(
+            {rank: one.place for rank, one in signed.items()}
+        )
         return Reason(text, (*at_fault, *missing), mismatch=True)
 
     def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import BuildError, PgregistryError, PlanMismatch
+from pgregistry.errors import BuildError, PgregistryError, PlanMismatch, format_ranks
 
 #: `go`: all ranks go on. `differ`, `missing`: they do not, and one rank has still to find out why.
 #: `failed`: they do not, and the reason is there already.
@@ -17,6 +18,8 @@ Value: TypeAlias = Literal["go", "differ", "missing", "failed"]
 
 #: Seconds for the rank that composes the reason. After that each other rank offers a reason of its own.
 COMPOSE: Final = 10.0
+#: No rank chooses a number above this one.
+MOST: Final = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,19 @@ class Decision:
 
     Whichever rank is the first to write the value or the reason, all ranks then hold the same two.
     A rank that dies while it composes the reason is replaced by the next that gives up on it.
+
+    Attributes:
+        number: The number that the rank which took the decision chose for all, when this rank has read it.
     """
 
     def __init__(self, scope: ScopedStore, name: str) -> None:
         self._scope = scope
         self._key = name
+        self.number = 0
 
-    def take(self, value: Value) -> Value:
-        """Take the decision unless it is taken, and return the value that holds."""
-        return self._read(self._scope.set_if_absent(self._key, value))
+    def take(self, value: Value, number: int = 0) -> Value:
+        """Take the decision, and a number with it, unless it is taken; return the value that holds."""
+        return self._read(self._scope.set_if_absent(self._key, f"{value} {number}" if number else value))
 
     def fail(self, reason: Reason) -> Value:
         """Give a reason, decide that all ranks fail, and return the value that holds."""
@@ -108,14 +115,49 @@ class Decision:
         return self._scope.parse(f"{self._key}/reason", text, Reason.decode)
 
     def _read(self, text: str) -> Value:
-        return self._scope.parse(self._key, text, _value)
+        value, self.number = self._scope.parse(self._key, text, _value_and_number)
+        return value
 
 
-def _value(text: str) -> Value:
+def _value_and_number(text: str) -> tuple[Value, int]:
+    written, _, number = text.partition(" ")
     for value in get_args(Value):
-        if text == value:
-            return value  # type: ignore[no-any-return]
+        if written == value:
+            return value, read_number(1, MOST, number) if number else 0
     raise ValueError(text)
+
+
+def did_not_come(ranks: Sequence[int], here: Collection[int], seconds: float) -> Reason:
+    """Return the reason of ranks that have waited for others.
+
+    Args:
+        ranks: All of them.
+        here: Those that have come.
+        seconds: How long the others had.
+    """
+    missing = tuple(rank for rank in ranks if rank not in here)
+    if not missing:
+        return Reason(
+            f"{format_ranks(ranks).capitalize()} came, but not all within {seconds:g} s, or one stopped "
+            "then; nothing was created.\n  Look for the first error in their logs, or raise agree_timeout.",
+            mismatch=True,
+        )
+    return Reason(
+        f"{format_ranks(missing).capitalize()} of {len(ranks)} did not come within {seconds:g} s; "
+        f"nothing was created.\n  Present: {format_ranks(here)}. Look for the first error in the log of "
+        f"{format_ranks(missing)}, or raise agree_timeout.",
+        missing,
+        mismatch=True,
+    )
+
+
+def smallest_unused(in_use: int) -> int:
+    """Return the smallest number that is not in use.
+
+    >>> smallest_unused(0), smallest_unused(0b1011)
+    (0, 2)
+    """
+    return (~in_use & (in_use + 1)).bit_length() - 1
 
 
 def keys_of_decision(name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from pgregistry.coordination.decision import Reason
 from pgregistry.coordination.roster import Roster
+from pgregistry.coordination.store.codec import read_numbers
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import format_ranks, listing
 from pgregistry.planning.plans.plan import Plan
@@ -161,8 +162,29 @@ def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
     return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts if part)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A rank that has come to an agreement.
+
+    Attributes:
+        digest: That of its proposal; empty if it is that of the reference.
+        in_use: The numbers that it has in use, as bits; 0 if they are those of the reference.
+        place: Where it is.
+    """
+
+    digest: str
+    in_use: int
+    place: Place
+
+    @staticmethod
+    def read(note: str) -> Arrival:
+        """Return what a rank has signed with; raise ValueError if it is not that."""
+        digest, in_use, place = note.split("/", 2)
+        return Arrival(digest, read_numbers(in_use), Place.read(place))
+
+
 class Arrivals:
-    """The ranks that have come to an agreement, each with its digest, if it differs, and its place.
+    """The ranks that have come to an agreement.
 
     Args:
         scope: The scope of this `init`.
@@ -176,13 +198,13 @@ class Arrivals:
         self._place, self._plan = place, plan
         self._numbered = numbered and plan is not None and plan.ranks is None
 
-    def sign(self, digest: str) -> None:
-        """Sign for this rank."""
-        self._roster.sign(f"{digest}/{self._place.note()}")
+    def sign(self, digest: str = "", in_use: int = 0) -> None:
+        """Sign for this rank, with the digest and the numbers in use if they are not those of the reference."""
+        self._roster.sign(f"{digest}/{in_use:x}/{self._place.note()}")
 
-    def read(self) -> dict[int, tuple[str, Place]]:
+    def read(self) -> dict[int, Arrival]:
         """Return the ranks that have come."""
-        return self._roster.read(_read_note)
+        return self._roster.read(Arrival.read)
 
     def missing(self) -> list[int]:
         """Return the ranks that have not come."""
@@ -190,7 +212,7 @@ class Arrivals:
 
     def places(self) -> dict[int, Place]:
         """Return where the ranks are that have come."""
-        return {rank: place for rank, (_, place) in self.read().items()}
+        return {rank: one.place for rank, one in self.read().items()}
 
     def problem(self) -> Reason | None:
         """Return why the plan cannot be built on the hosts that ranks are on; warn if their order may be wrong.
@@ -204,8 +226,3 @@ class Arrivals:
         if self._numbered and (warning := out_of_order(places)):
             log.warning("pgregistry: %s", warning)
         return misplaced(plan, places)
-
-
-def _read_note(note: str) -> tuple[str, Place]:
-    digest, _, place = note.partition("/")
-    return digest, Place.read(place)

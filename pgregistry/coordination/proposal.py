@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from pgregistry.coordination.store.codec import decode, encode
+from pgregistry.coordination.store.codec import decode, encode, read_numbers
 from pgregistry.errors import ConfigError, describe, format_ranks
 from pgregistry.planning.plans import difference, document
 from pgregistry.planning.plans.plan import Plan
@@ -41,24 +41,26 @@ class Summary:
         world_size: The world size that it was given.
         digest: Equal if the same would be built in the same way.
         versions: For each active plugin its distribution and version. They may differ.
+        in_use: See `Proposal`.
     """
 
     rank: int
     world_size: int
     digest: str
     versions: Mapping[str, str]
+    in_use: int = 0
 
     def encode(self) -> str:
         """Return the summary as text for the store."""
-        return encode([self.rank, self.world_size, self.digest, dict(self.versions)])
+        return encode([self.rank, self.world_size, self.digest, dict(self.versions), f"{self.in_use:x}"])
 
     @staticmethod
     def decode(text: str) -> Summary:
         """Return the summary that `encode` made text of; raise what Python raises if it is not one."""
-        rank, world_size, digest, versions = decode(text)
+        rank, world_size, digest, versions, in_use = decode(text)
         if not (isinstance(rank, int) and isinstance(world_size, int) and isinstance(digest, str)):
             raise TypeError(text)
-        return Summary(rank, world_size, digest, _texts(versions))
+        return Summary(rank, world_size, digest, _texts(versions), read_numbers(in_use))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Proposal:
         plugins: For each installed plugin its distribution and version, or why it is off.
         run: The run's settings beside the plan: backend, timeout, cpu.
         wire: The environment variables that change how ranks connect.
+        in_use: The numbers in the names of living process groups of the plan on this rank, as bits: 5 is 0 and 2. They
+            may differ.
     """
 
     world_size: int
@@ -82,6 +86,7 @@ class Proposal:
     plugins: Mapping[str, str] = field(default_factory=dict)
     run: Mapping[str, str] = field(default_factory=dict)
     wire: Mapping[str, str] = field(default_factory=dict)
+    in_use: int = 0
 
     def encode(self) -> str:
         """Return the proposal as text for the store."""
@@ -97,6 +102,8 @@ class Proposal:
                 raise TypeError(text)
         if not isinstance(proposal.world_size, int) or not isinstance(proposal.digest, str):
             raise TypeError(text)
+        if not isinstance(proposal.in_use, int):
+            raise TypeError(text)
         if proposal.plan is not None:
             try:
                 Plan.from_json(proposal.plan)
@@ -106,7 +113,7 @@ class Proposal:
 
     def summary(self, rank: int) -> Summary:
         """Return the part that every rank reads."""
-        return Summary(rank, self.world_size, self.digest, self.plugins)
+        return Summary(rank, self.world_size, self.digest, self.plugins, self.in_use)
 
 
 def _texts(given: Any) -> dict[str, str]:
@@ -116,7 +123,9 @@ def _texts(given: Any) -> dict[str, str]:
     return given
 
 
-def propose(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str]) -> Proposal:
+def propose(
+    plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str], in_use: int = 0
+) -> Proposal:
     """Return the proposal of a rank that has a plan."""
     text = document.dumps(document.of_plan(plan, groups="listed"))
     options = [[mode.name, sorted(mode.options.items())] for mode in plan.planned if mode.options]
@@ -129,6 +138,7 @@ def propose(plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire
         plugins=dict(plugins),
         run=dict(run),
         wire=dict(wire),
+        in_use=in_use,
     )
 
 

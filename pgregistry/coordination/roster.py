@@ -21,7 +21,7 @@ BITS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts of ranks: those that have come, those of them that differ, and those that left after an error.
+    """Counts of ranks: those that have come, those of them that differ in anything, those that left after an error.
 
     >>> Tally.read(str(3 + (1 << BITS)), ranks=4)
     Tally(came=3, differ=1, left=0)

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound, rank_device
 from pgregistry.building.build import Strategy, build_strategy, check_buildable
+from pgregistry.building.by_name import numbers_in_use
 from pgregistry.building.process_groups import ProcessGroups
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.abandonable import wait_for_given_up
@@ -117,7 +118,8 @@ class Attempt:
             "building": {"by_name": "name", "by_public_calls": "public"}[_strategy(process, self.options)],
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
-        return propose(plan, plugins, settings, {name: os.environ[name] for name in WIRE if name in os.environ})
+        wire = {name: os.environ[name] for name in WIRE if name in os.environ}
+        return propose(plan, plugins, settings, wire, numbers_in_use(plan))
 
     def context(self, process: ProcessInfo, groups: ProcessGroups) -> ParallelContext:
         """Return the context of a plan whose process groups exist."""

@@ -95,7 +95,8 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
             choose_interface(process, arrivals)
             run.start_world(options, attempt.backend)
         if takes_part:
-            build(plan, run.scope(), attempt.defaults, run.groups, seconds=options.build_timeout)
+            number, seconds = run.agreement.number, options.build_timeout
+            build(plan, run.scope(), attempt.defaults, run.groups, seconds=seconds, number=number)
         context = run.context = attempt.context(process, run.groups)
         if takes_part:
             attempt.call_ready_hooks(context, run.scope(), options.build_timeout)

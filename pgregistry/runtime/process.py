@@ -125,7 +125,7 @@ class ProcessInfo:
             PlanMismatch: if the store is gone.
         """
         everybody = len(ranks) == self.world_size
-        # The world that is started has another store, where calls are counted anew; names must differ all the same.
+        # The world that is started has another store, where calls are counted anew.
         below = START if self.owns_world else "pgregistry"
         try:
             return ScopedStore.open(

@@ -37,6 +37,11 @@ def available() -> bool:
     )
 
 
+def living() -> list[str]:
+    """Return the names of all process groups of this process; none if this torch does not keep them."""
+    return [*c10d._world.pg_names.values()] if available() else []
+
+
 def hand_over(left: NamedGroup) -> None:
     """Let another process group with the same description and ranks answer to a name, if its own is destroyed.
 

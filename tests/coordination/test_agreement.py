@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,33 @@ def texts(outcome: dict[int, Any]) -> set[str]:
 
 def test_ranks_that_propose_the_same_agree(stores: Callable[[], Any]) -> None:
     assert agree_all(stores, {rank: proposal(tensor=2) for rank in range(4)}) == dict.fromkeys(range(4))
+
+
+@pytest.mark.parametrize(
+    ("in_use", "number"),
+    [
+        ([0b1, 0b1, 0b1, 0b1], 1),  # the same everywhere
+        ([0b1, 0b101, 0b1001, 0b1], 1),  # others, but the smallest that is not in use is the same
+        ([0b1, 0, 0, 0], 1),  # one rank has not closed a context that the others have
+        ([0b01, 0b10, 0b100, 0], 3),
+        ([0, 0, 0, 0b1011], 2),
+    ],
+)
+def test_ranks_agree_on_the_smallest_number_that_is_in_use_on_none(
+    stores: Callable[[], Any], in_use: list[int], number: int
+) -> None:
+    def one(rank: int) -> int:
+        mine = Agreement(scope_of(stores(), rank, 4), replace(proposal(), in_use=in_use[rank]), 30)
+        mine.reach()
+        return mine.number
+
+    assert as_ranks(one, range(4)) == dict.fromkeys(range(4), number)
+
+
+def test_ranks_that_also_use_other_numbers_are_told_of_the_plan_alone(stores: Callable[[], Any]) -> None:
+    proposals = {rank: replace(proposal(tensor=1 + rank // 3), in_use=rank) for rank in range(4)}
+    (text,) = texts(agree_all(stores, proposals))
+    assert text.endswith("size tensor:\n    ranks 0-2: 1 (keyword)\n    rank 3: 2 (keyword)")
 
 
 @pytest.mark.parametrize("odd", [0, 1, 3])
@@ -283,6 +311,24 @@ def test_agreement_takes_five_calls_a_rank_however_many_ranks_there_are() -> Non
             size, lambda store, rank, size=size, mine=mine: Agreement(scope_of(store, rank, size), mine, 60).reach()
         )
     assert calls == dict.fromkeys(calls, 5)
+
+
+def calls_with(*in_use: int) -> list[int]:
+    """Return how many calls the ranks make that have these numbers in use and come one after another."""
+    shared = dist.HashStore()
+    counted = [Counting(shared) for _ in in_use]
+
+    def one(rank: int) -> None:
+        time.sleep(rank / 5)
+        Agreement(scope_of(counted[rank], rank, len(in_use)), replace(proposal(), in_use=in_use[rank]), 60).reach()
+
+    assert set(as_ranks(one, range(len(in_use))).values()) == {None}
+    return [len(store.calls) for store in counted]
+
+
+def test_one_rank_makes_one_call_more_if_the_smallest_number_not_in_use_differs() -> None:
+    assert calls_with(0b1, 0b1, 0b101, 0b1) == [5, 5, 5, 5]
+    assert calls_with(0b1, 0b1, 0b101, 0) == [5, 5, 5, 6]
 
 
 def refused(store: Counting, rank: int, size: int, kind: str) -> None:

@@ -12,6 +12,7 @@ import pgregistry
 from pgregistry import Axis, Mode
 
 PLAN = pgregistry.plan(4, tensor=2, ranks_per_host=2)
+COUNTED = {"last_enqueued_collective": "3", "last_completed_collective": "3"}
 TEXT = """\
 Rank 3 holds up the run (process): it waits for nobody, and 1 rank waits for it.
   host    1 (ranks 2-3)
@@ -38,6 +39,19 @@ def two_waits() -> dict[int, dict[str, Any]]:
 def test_the_text_says_who_where_what_and_who_waits() -> None:
     diagnosis = pgregistry.diagnose(two_waits(), PLAN)
     assert str(diagnosis) == TEXT
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_process_group_that_was_closed_is_not_taken_for_the_one_that_has_its_name_now(behind: int) -> None:
+    """After close() and another init, all ranks but one are in the first or the second collective."""
+    name = ("pgregistry/0123abcd/0/data/0", "pgregistry:data/0")
+    of_closed = [entry(sequence=number, retired=True, process_group=name, pg_id=1) for number in (1, 2, 3)]
+    done, pending = (entry(sequence=n, retired=n <= behind, process_group=name, pg_id=5) for n in (behind, behind + 1))
+    late = record(*of_closed, *[done] * behind, pg_status={1: COUNTED})
+    records = {0: record(*of_closed, *[done] * behind, pending), 2: late}
+    diagnosis = pgregistry.diagnose(records, pgregistry.plan(4, tensor=2))
+    (guilty,) = diagnosis.guilty
+    assert (guilty.rank, guilty.kind, guilty.wait.sequence, guilty.waiting) == (2, "process", behind + 1, (0,))
 
 
 def test_the_json_has_the_keys_of_the_contract() -> None:

@@ -61,6 +61,34 @@ def test_inits_in_a_row_and_contexts_at_once_do_not_meet_each_others_keys(world:
         assert answer == [True] * 5 + [(rank // 2 * 2, rank // 2 * 2 + 1), ("pipe", "tensor")]
 
 
+def names(context: pgregistry.ParallelContext) -> list[str]:
+    return [context[mode].group.group_name for mode in ("data", "tensor")]
+
+
+def contexts_that_ranks_close_in_different_orders() -> list[list[str]]:
+    kept, closed = [pgregistry.init(tensor=2) for _ in range(2)][:: 1 if int(os.environ["RANK"]) % 2 else -1]
+    closed.close()
+    third = pgregistry.init(tensor=2)
+    verified(third)
+    kept.close()
+    with pgregistry.init(tensor=2) as fourth:
+        found = [names(third), names(fourth)]
+    third.close()
+    with pgregistry.init(tensor=2) as again, pgregistry.init(pipe=2) as other, pgregistry.init(tensor=2) as second:
+        return [*found, names(again), names(second), names(other)]
+
+
+def test_names_are_of_the_plan_and_of_the_smallest_number_that_no_rank_uses() -> None:
+    ours, other = (pgregistry.plan(4, **{axis: 2}).fingerprint[:8] for axis in ("tensor", "pipe"))
+    for rank, found in enumerate(run_ranks(4, contexts_that_ranks_close_in_different_orders)):
+        of_plan = {
+            (n): [f"pgregistry/{ours}/{n}/data/{rank % 2}", f"pgregistry/{ours}/{n}/tensor/{rank // 2}"]
+            for n in range(3)
+        }
+        assert found[:4] == [of_plan[2], of_plan[0], of_plan[0], of_plan[1]]
+        assert found[4] == [f"pgregistry/{other}/0/data/{rank % 2}", f"pgregistry/{other}/0/dummy/{rank}"]
+
+
 def inside_the_world_of_another() -> list[bool]:
     """The first context started the world; the second and the third live in it, one within some ranks."""
     rank = int(os.environ["RANK"])

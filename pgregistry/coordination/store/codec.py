@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from typing import Any, Final
 
@@ -46,6 +47,13 @@ def read_number(least: int, most: int, text: str) -> int:
     if not least <= (number := int(text)) <= most:
         raise ValueError(f"{number} is not from {least} to {most}")
     return number
+
+
+def read_numbers(text: str) -> int:
+    """Return numbers as bits (5 is 0 and 2) from hexadecimal text; raise ValueError if no rank has written it."""
+    if not re.fullmatch(r"[0-9a-f]+", text):
+        raise ValueError(f"{text:.100} are not numbers")
+    return int(text, 16)
 
 
 def sendable(text: str) -> str:

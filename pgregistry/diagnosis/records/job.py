@@ -47,7 +47,25 @@ def one_job(found: Found) -> dict[int, Record]:
         del by_rank[record.rank]
         found.unread.add(record.rank)
         found.problems.append(f"The record of rank {record.rank} is left out: it ends before all the others begin.")
-    return by_rank
+    return _of_last_lives(by_rank)
+
+
+def _of_last_lives(records: dict[int, Record]) -> dict[int, Record]:
+    """Return records without the operations of process groups that are gone, whose names others have now.
+
+    After `close()` and another `init` of the same plan names are the same. A rank that has not used the new process
+    group has only operations of the old one.
+    """
+    most: dict[tuple[str, str], int] = {}
+    for record in records.values():
+        most |= {name: max(count, most.get(name, 0)) for name, count in record.lives.items()}
+    found = {}
+    for rank, record in records.items():
+        old = {name for name, count in record.lives.items() if count < most[name]} if record.from_first else set()
+        events = tuple(event for event in record.events if (event.group[0], event.backend) not in old)
+        numbers = {name: one for name, one in record.numbers.items() if name[0] not in dict(old)}
+        found[rank] = replace(record, events=events, numbers=numbers) if old else record
+    return found
 
 
 def _facts(record: Record) -> list[tuple[str, tuple[str, tuple[int, ...]]]]:

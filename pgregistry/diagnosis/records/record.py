@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pgregistry.diagnosis.records.event import Event, Malformed, is_finished, read_event, whole_batches, with_states
+from pgregistry.diagnosis.records.event import (
+    Event,
+    Malformed,
+    backend_of,
+    is_finished,
+    read_event,
+    whole_batches,
+    with_states,
+)
 from pgregistry.diagnosis.records.unpickling import UnsafePickle, unpickle
 from pgregistry.errors import clean, describe
 from pgregistry.values import LARGEST
@@ -33,6 +41,8 @@ class Record:
         members: The global ranks of process groups, by name, where torch writes them.
         counters: Of each process group by torch's number: the last operation that it enqueued, and that it finished.
         numbers: torch's number of a process group, by its name, as far as it is known.
+        lives: How many process groups have had a name, by name and backend. Only the operations of the last are kept.
+        from_first: True if it begins with the first operation of the rank.
         origin: The file, for messages.
         host: The name of its host, where the record has it.
         stack: What its Python threads do, where the record has it.
@@ -45,6 +55,8 @@ class Record:
     members: Mapping[GroupName, tuple[int, ...]] = field(default_factory=dict)
     counters: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     numbers: Mapping[GroupName, int] = field(default_factory=dict)
+    lives: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    from_first: bool = False
     origin: str = ""
     host: str = ""
     stack: tuple[str, ...] = ()
@@ -120,10 +132,17 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
         notes.append(f"has the format {clean(version, 60)}, newer than {FORMAT}.x; what is known of it is read")
     stated, seen, events, odd = with_states(entries), Counter[object](), [], []
     numbers, left_out = dict[GroupName, int](), False
+    lives: dict[tuple[str, str], list[int]] = {}
     for place in range(len(entries) - 1, -1, -1):
         entry = entries[place]
         try:
             group = entry["process_group"][0]
+            life = entry.get("pg_id")
+            if isinstance(life, int):
+                of_name = lives.setdefault((str(group), backend_of(entry)), [life])
+                if life != of_name[0]:  # of a process group that is gone, whose name another one has now
+                    of_name.extend({life}.difference(of_name))
+                    continue
             seen[group] += 1
             if seen[group] > KEPT and is_finished(entry, stated):
                 left_out = True
@@ -135,9 +154,9 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
             odd.append("an entry has an unknown form")
         else:
             events.append(event)
-            if isinstance(entry.get("pg_id"), int):
-                numbers[event.group] = entry["pg_id"]
-    whole = not odd and not left_out and [one.get("record_id") for one in entries] == list(range(len(entries)))
+            if isinstance(life, int):
+                numbers[event.group] = life
+    contiguous = not odd and [one.get("record_id") for one in entries] == list(range(len(entries)))
     if odd:
         notes.append(f"has {len(odd)} entries of {len(entries)} that cannot be read: {odd[0]}")
     members = _members(tables.get("pg_config"), notes)
@@ -145,10 +164,12 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
     return Record(
         rank=rank,
         events=whole_batches(events[::-1]),
-        whole=whole,
+        whole=contiguous and not left_out,
         members=members,
         counters=(counters := _counters(tables.get("pg_status"))),
         numbers=_all_numbers(numbers, members, counters),
+        lives={name: len(of_name) for name, of_name in lives.items()},
+        from_first=contiguous,
         origin=origin,
         host=clean(str(tables.get("host_name", "")), 200),
         stack=tuple(clean(str(one), 500) for one in stack[:20]) if isinstance(stack, list | tuple) else (),

@@ -57,12 +57,9 @@ class Meshes:
     def closing(self) -> Iterator[None]:
         """Forget the meshes, and let DTensor forget them, while the process groups are destroyed inside.
 
-        A DTensor of another context may hold one of the meshes, if that context had an equal one. Process groups
-        of that context then answer to the names in it.
+        A DTensor of another context may hold one of the meshes, if that context had an equal one, or that of an
+        earlier context with the same names. Process groups of that context then answer to the names in it.
         """
-        if not self._roots:
-            yield
-            return
         from pgregistry.torch_private import dtensor, group_names, root_mesh
 
         left = set()
@@ -70,9 +67,10 @@ class Meshes:
             with suppress(BuildError):  # other code may have destroyed it
                 group = handle.group
                 left.add(group_names.NamedGroup(group.group_name, group.group_desc, handle.ranks))
+        if self._roots:
+            dtensor.forget_meshes()
         while self._roots:
             root_mesh.release(self._roots.popitem()[1])
-        dtensor.forget_meshes()
         yield
         for named in left:
             group_names.hand_over(named)

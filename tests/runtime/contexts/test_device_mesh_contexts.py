@@ -57,6 +57,9 @@ def two(close_first: bool) -> dict[str, float]:
     left.verify()
     with pgregistry.init(tensor=2) as third:
         answers["a third"] = multiplied(third.device_mesh("data", "tensor"))
+    with pgregistry.init(tensor=2):  # it has the names of the first that was closed, and makes no mesh
+        answers["a DTensor beside a third"] = float(made.full_tensor().sum().item())
+    answers["a DTensor after a third"] = float(made.full_tensor().sum().item())
     left.close()
     answers["the world is left"] = float(dist.is_initialized())
     return answers
@@ -68,7 +71,8 @@ def two(close_first: bool) -> dict[str, float]:
 )
 def test_closing_one_of_two_contexts_leaves_the_other_whole(close_first: bool, world: bool, how: str) -> None:
     env = {} if how == "name" else {"PGREGISTRY_BUILD": "public"}
-    names = ("one", "other", "a DTensor of before", "new ones", "a third")
+    dtensors = [f"a DTensor {when}" for when in ("of before", "beside a third", "after a third")]
+    names = ("one", "other", *dtensors, "new ones", "a third")
     answer = {**dict.fromkeys(names, EXPECTED), "the world is left": float(world)}
     assert run_ranks(4, two, close_first, env=env, world=world) == [answer] * 4
 
