@@ -6,11 +6,8 @@ its own, tested there, uninstalled. Torch and all else are those of this environ
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -22,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ranks import run_ranks
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -144,22 +140,3 @@ def test_the_environment_of_the_examples_has_the_wheel_and_not_this_checkout(env
     assert Path(core).parent.parent == Path(plugin).parent == environment.site
     assert found == [str(environment.site)]
     assert not [entry for entry in path if Path(entry).is_relative_to(ROOT)]
-
-
-def trained(words: list[str]) -> str:
-    """Run the training script on this rank, and return what it prints."""
-    sys.argv = ["train.py", *words]
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        runpy.run_path(str(ROOT / "examples/train.py"), run_name="__main__")
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("words", "axes"),
-    [(["tensor=2"], "data 2 × pipe 1 × tensor 2"), (["pipe=2", "tensor=2"], "data 1 × pipe 2 × tensor 2")],
-)
-def test_the_training_script_has_the_losses_of_one_process(words: list[str], axes: str) -> None:
-    first, *others = run_ranks(4, trained, words, world=False)
-    assert first == f"{axes}: loss 5.2716 → 1.6484, in one process 1.6484\n"
-    assert others == ["", "", ""]

@@ -18,7 +18,7 @@ def test_an_example_uses_public_names_only(file: Path) -> None:
 def test_scripts_plugins_and_their_tests_are_looked_at() -> None:
     found = {str(file.relative_to(EXAMPLES)) for file in EXAMPLES.rglob("*.py")}
     assert {
-        "train.py",
+        "gpt/train.py",
         "pgregistry-layouts/pgregistry_layouts/vllm.py",
         "pgregistry-expert/tests/test_expert.py",
     } <= found

@@ -12,6 +12,7 @@ PAGES = ("hooks", "nettest", "plugin-tutorial", "reference", "stability", "vocab
 RUN = ("README.md", *(f"docs/{name}.md" for name in PAGES))
 ALL = (
     *RUN,
+    "examples/gpt/README.md",
     "examples/pgregistry-expert/README.md",
     "docs/README.md",
     "docs/comparison.md",

@@ -1,0 +1,43 @@
+"""The list of the files of a checkpoint: it is written last, so a checkpoint without it is not whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+MANIFEST: Final = "manifest.json"
+
+
+class Refused(Exception):  # noqa: N818 - it reads as what happened
+    """A checkpoint that cannot be used; the text has the reason."""
+
+
+def write(path: Path, step: int, model: Mapping[str, Any]) -> None:
+    """Write down the step, the shape of the model, and the size of each file in bytes."""
+    files = {file.name: file.stat().st_size for file in path.iterdir()}
+    text = json.dumps({"step": step, "model": dict(model), "files": files})
+    (path / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def check(path: Path, model: Mapping[str, Any]) -> int:
+    """Return the step of a checkpoint.
+
+    Raises:
+        Refused: if it is not whole, or of another model.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        step, saved, files = int(manifest["step"]), dict(manifest["model"]), dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{path} is not whole: {MANIFEST} cannot be read ({type(error).__name__}).") from None
+    for name, size in files.items():
+        there = (path / name).stat().st_size if (path / name).exists() else None
+        if there != size:
+            said = "is missing" if there is None else f"has {there}"
+            raise Refused(f"{path} is not whole: {name} must have {size} bytes and {said}.")
+    if differing := [name for name in model if saved.get(name) != model[name]]:
+        said = ", ".join(f"{name} is {saved.get(name)} there and {model[name]} here" for name in differing)
+        raise Refused(f"{path} is of another model: {said}.")
+    return step
