@@ -29,6 +29,8 @@ from holder import BedError, Holder
 
 TOOLS: Final = ("ip", "tc", "unshare", "nsenter", "setpriv", "mount", "hostname")
 PORT: Final = 29500
+#: A hardware address that nobody has.
+NOBODY: Final = "02:00:00:00:00:99"
 ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "eth0"}
 
 
@@ -119,6 +121,13 @@ class Bed:
     def up(self, host: int) -> None:
         """Plug the cable in again."""
         self.switch.run("ip", "link", "set", f"port{host}", "up")
+
+    def part(self, one: int, other: int, *, parted: bool = True) -> None:
+        """Let nothing arrive between two hosts, which reach all others; or let it arrive again."""
+        for here, there in ((one, other), (other, one)):
+            neighbour = ("neigh", "replace", self.address(there), "lladdr", NOBODY, "dev", "eth0", "nud", "permanent")
+            again = ("neigh", "del", self.address(there), "dev", "eth0")
+            self.machines[here].run("ip", *(neighbour if parted else again))
 
     def kill(self, host: int) -> None:
         """Kill all processes of a host; the host stays, so it says that their connections are closed."""

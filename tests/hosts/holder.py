@@ -28,10 +28,12 @@ class Holder:
     Attributes:
         pid: Its number, as the holder that it is inside of knows it.
         enter: What to put before a command to run it inside.
+        process: The number of the process of this machine that leads to it, by a chain of only children.
     """
 
     pid: str
     enter: tuple[str, ...]
+    process: int
 
     @staticmethod
     @contextmanager
@@ -55,7 +57,7 @@ class Holder:
                 process.kill()
                 raise BedError(f"`{' '.join(command[:6])} …` failed: {process.communicate()[1].strip()}")
             user = ("--user", "--preserve-credentials") if rootless else ()
-            yield Holder(pid, (*inside, "nsenter", "--target", pid, *user, *kinds))
+            yield Holder(pid, (*inside, "nsenter", "--target", pid, *user, *kinds), process.pid)
         finally:
             process.kill()
             process.communicate()
