@@ -18,6 +18,7 @@ from pgregistry.cli.options import exit_status
 from pgregistry.cli.plans.diagnose import diagnose_command
 from pgregistry.cli.plans.diff import diff_command
 from pgregistry.cli.plans.plan import plan_command
+from pgregistry.cli.plans.show import show_command
 from pgregistry.cli.plugins.installed import plugins_command
 from pgregistry.cli.plugins.new import new_command
 from pgregistry.cli.proof.check import check_command
@@ -94,7 +95,7 @@ def make_cli() -> click.Group:
     cli.params += [version, click.Option(words, metavar=named.metavar, multiple=True, is_eager=True, help=named.help)]
     cli.callback = _before_command
     about_runs = (smoke_command, diagnose_command)
-    for command in (plan_command, diff_command, *about_runs, plugins_command, check_command, new_command):
+    for command in (plan_command, show_command, diff_command, *about_runs, plugins_command, check_command, new_command):
         cli.add_command(command)
     return cli
 

@@ -1,11 +1,14 @@
-"""Streams of the command line: only results go to stdout."""
+"""What the command line writes: only results go to stdout, and a file is written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
+
+from pgregistry.errors import ConfigError
 
 
 @contextmanager
@@ -26,3 +29,27 @@ def printing_to_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, out)
         os.close(kept)
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a file as a whole: if that fails or is interrupted, what was there before stays as it was.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():  # a pipe or a device, such as /dev/stdout
+            target.write_text(text, encoding="utf-8")
+            return
+        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with beside.open("x", encoding="utf-8") as file:
+                file.write(text)
+            beside.replace(target)
+        finally:
+            with suppress(OSError):
+                beside.unlink()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path} cannot be written: {reason}.") from error

@@ -37,6 +37,7 @@ def test_the_wheel_holds_the_core_and_the_plugins_and_nothing_else(wheel: Path) 
     names = zipfile.ZipFile(wheel).namelist()
     assert {"pgregistry_data.py", "pgregistry/py.typed", "pgregistry/cli/__init__.py"} <= set(names)
     assert {"pgregistry_pytest.py", "pgregistry/cli/plugins/template/hooks.py.in"} <= set(names)
+    assert {f"pgregistry/views/template/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names if not name.startswith("pgregistry")} == set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pgregistry.errors import ConfigError
 from pgregistry.planning.plans import difference, document, view
 from pgregistry.planning.plans.contents import PlanContents
+from pgregistry.planning.plans.drawing import rows
 from pgregistry.values import shown
 
 
@@ -47,8 +48,8 @@ class Plan(PlanContents):
         return f"<Plan of {view.world(self)}: {', '.join(self.modes)}>"
 
     def _repr_html_(self) -> str:
-        """Return the table as HTML, which notebooks show."""
-        return view.PlanView(self).html()
+        """Return the rows of letters as a picture, and the table, which notebooks show."""
+        return rows.still_picture(self) + view.PlanView(self).html()
 
     def picture(self) -> str:
         """Return a row for each mode, in which ranks with the same letter are one group and `.` is in none.
@@ -62,7 +63,7 @@ class Plan(PlanContents):
 
         Of a larger world it shows the first 256 ranks.
         """
-        return view.picture(self)
+        return rows.picture(self)
 
     def to_json(self) -> str:
         """Return the plan as one JSON document, of which `Plan.from_json` makes an equal plan."""

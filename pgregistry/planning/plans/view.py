@@ -1,23 +1,19 @@
-"""The view of a plan that people read: its table, on the command line and in Python, and its rows of letters."""
+"""The table of a plan, on the command line and in Python."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import islice
 from typing import Final
 
 from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.views.html import html_table
-from pgregistry.views.letters import letters
 from pgregistry.views.tables import table
 
 #: A cell shows the ranks of groups up to this size, and the first and the last ones of larger groups.
 SHOWN: Final = 8
-#: A picture shows the first ranks, at most so many.
-PICTURED: Final = 256
 #: The heads of the columns of `Plan.reach`.
 REACH: Final = ("inside host", "inside domain", "across")
 
@@ -61,10 +57,12 @@ class PlanView:
 
     def html(self) -> str:
         """Return the view as HTML."""
-        plan = self.plan
-        head = html_table(["size", ""], [line.split(" = ", 1) for line in origins(plan, self.mode)])
-        tail = f"<p>fingerprint {plan.fingerprint}</p>"
-        return f"<p>{escape(world(plan))}</p>{head}{html_table(self.columns(), self.rows())}{tail}"
+        return f"<p>{escape(world(self.plan))}</p>{self.html_tables()}<p>fingerprint {self.plan.fingerprint}</p>"
+
+    def html_tables(self) -> str:
+        """Return the table of modes as HTML, and that of sizes before it."""
+        sizes = html_table(["size", ""], [line.split(" = ", 1) for line in origins(self.plan, self.mode)])
+        return sizes + html_table(self.columns(), self.rows())
 
     def columns(self) -> list[str]:
         """Return the heads of the columns."""
@@ -126,15 +124,6 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) and value == round(value, 3) else str(value)
-
-
-def picture(plan: PlanContents) -> str:
-    """Return a row for each mode, in which ranks with the same letter are one group."""
-    ranks = range(plan.world_size) if plan.ranks is None else plan.ranks
-    shown = list(islice(ranks, PICTURED))
-    rows = {mode.name: [mode.groups.index_of(rank) for rank in shown] for mode in plan.planned}
-    text = letters(["rank", *map(str, shown)], rows)
-    return text if len(shown) == len(ranks) else f"{text}\nThese are the first {PICTURED} of {len(ranks)} ranks."
 
 
 def over(mode: PlannedMode) -> str:

@@ -1,0 +1,65 @@
+"""`pgregistry show`: a plan as a picture, in the terminal, as a page to explore, or for a paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pgregistry.cli.options import OF_PLAN, option, plan_options
+from pgregistry.cli.plans.plan import plan_of
+from pgregistry.cli.streams import write_whole
+from pgregistry.cli.words import ORIGIN, SizesCommand, number
+from pgregistry.errors import ConfigError
+from pgregistry.planning.plans.drawing.map import html_page
+from pgregistry.planning.plans.drawing.rows import picture, still_picture
+from pgregistry.planning.plans.expectation import read_plan
+from pgregistry.planning.plans.plan import Plan
+
+
+@click.command("show", cls=SizesCommand)
+@click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
+@plan_options(*OF_PLAN)
+@option("expect")
+@click.option("--plan", "document", metavar="FILE", help="Show the plan in this file, as `plan --json` prints it.")
+@click.option("--rank", type=number, metavar="R", help="Show only the groups of this rank.")
+@click.option("--mode", metavar="M", help="Show this mode only; in a page, show it first.")
+@click.option("--html", metavar="FILE", help="Write a page to explore, which needs no other file and no network.")
+@click.option("--svg", metavar="FILE", help="Write a still picture.")
+def show_command(
+    words: tuple[str, ...],
+    document: str | None,
+    rank: int | None,
+    mode: str | None,
+    html: str | None,
+    svg: str | None,
+    trace: bool | None,
+    **options: Any,
+) -> None:
+    """Show a plan as a picture.
+
+    Without --html and --svg it prints a row for each mode, in which the ranks of a group have the same letter.
+    """
+    plan = _read(document, words, options, mode, rank) if document else plan_of(words, options, trace, mode, rank)
+    files = {}
+    if html is not None:
+        files[html] = html_page(plan, mode, rank)
+    if svg is not None:
+        files[svg] = still_picture(plan, mode, rank)
+    for path, text in files.items():
+        write_whole(path, text)
+    if not files:
+        click.echo(picture(plan, mode, rank))
+
+
+def _read(document: str, words: tuple[str, ...], options: dict[str, Any], mode: str | None, rank: int | None) -> Plan:
+    """Return the plan in a file, which must have the mode and the rank."""
+    given = [*words, *(f"--{name.replace('_', '-')}" for name, value in options.items() if value)]
+    if given:
+        raise click.UsageError(f"What shapes a plan comes with --plan {document}. Remove {' '.join(given)}.")
+    plan = read_plan(document, f"--plan {document}")
+    if mode is not None:
+        _ = plan[mode]
+    if rank is not None and not 0 <= rank < plan.world_size:
+        raise ConfigError(f"rank: {rank} is out of range ({ORIGIN}): the ranks are 0 to {plan.world_size - 1}.")
+    return plan

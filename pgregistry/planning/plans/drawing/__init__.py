@@ -1,0 +1,1 @@
+"""A plan as a picture: a page to explore, and a still picture."""
