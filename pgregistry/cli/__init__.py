@@ -24,7 +24,7 @@ from pgregistry.cli.plugins.new import new_command
 from pgregistry.cli.proof.check import check_command
 from pgregistry.cli.proof.smoke import smoke_command
 from pgregistry.cli.streams import printing_to_stderr
-from pgregistry.errors import PgregistryError, Problems
+from pgregistry.errors import PgregistryError, Problems, describe
 from pgregistry.registry.distributions import core_version
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import plugin_error
@@ -59,10 +59,12 @@ class PluggableGroup(click.Group):
                         str(plugin_error(f"{plugin} has a command {taken[0]!r}, but that name is taken.", plugin))
                     )
                     self.commands.update(before)
-                for name in [name for name, one in self.commands.items() if not isinstance(one, click.Command)]:
-                    text = f"{plugin} has a command {name!r}, which is {shown(self.commands.pop(name))}."
-                    failures.append(str(plugin_error(text, plugin)))
-        self._failures = tuple(failures)
+                for name, what in [(name, _wrong_command(name, one)) for name, one in self.commands.items()]:
+                    if what is not None:
+                        del self.commands[name]
+                        text = f"{plugin} has a command {shown(name)}, which {what}."
+                        failures.append(str(plugin_error(text, plugin)))
+        self._failures = tuple(dict.fromkeys(failures))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, for `--help`."""
@@ -81,6 +83,21 @@ class PluggableGroup(click.Group):
         for failure in self._failures:
             what, *more = failure.splitlines()
             formatter.write(f"\nNot available: {what}{f' ({more[-1]})' if more else ''}\n")
+
+
+def _wrong_command(name: object, command: object) -> str | None:
+    """Return why a command of a plugin cannot be listed, None if it can."""
+    if not isinstance(name, str) or not name.isprintable():
+        return "is not a name that can be printed"
+    if not isinstance(command, click.Command):
+        return f"is {shown(command)}"
+    try:
+        command.get_short_help_str()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return f"raised {describe(error)}"
+    return None
 
 
 def make_cli() -> click.Group:

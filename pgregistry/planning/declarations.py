@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from pgregistry.errors import ConfigError, PluginError, Problems, did_you_mean, listing
+from pgregistry.errors import ConfigError, PluginError, Problems, listing
 from pgregistry.planning.references import default_size, label, named, walk
+from pgregistry.registry.advice import unknown
 from pgregistry.registry.plugin import Plugin, plugin_error
 from pgregistry.values import shown
 from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special, Split
@@ -200,7 +201,7 @@ def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping
                 text = f"{one} needs {name!r}, but plugin {name!r} is {absent[name]}.\n"
                 problems.add(ConfigError(f"{text}Switch {name!r} on, or disable {one.plugin.name!r} too.", plugin=name))
             else:
-                problems.add(one.error(f"needs {name!r}, which no plugin declares. {did_you_mean(name, known)}"))
+                problems.add(one.error(f"needs {name!r}, which no plugin declares. {unknown(name, known)}"))
 
 
 def _check_chains(together: Declarations) -> None:
@@ -230,9 +231,8 @@ def _check_where(together: Declarations, one: DeclaredMode, problems: Problems) 
             if not together.independent(name, other):
                 rule = f"{label(other)!r} must not touch {name!r}"
                 if other in over:
-                    rule = (
-                        f"it is over {label(other)!r}, which must not touch {name!r}; at= keeps positions of each group"
-                    )
+                    rule = f"it is over {label(other)!r}, which must not touch {name!r}"
+                    rule += "; at= keeps positions of each group"
                 problems.add(one.error(f"{given}; {rule}."))
         for item in map(together.find, (name, *over)):
             if isinstance(item, Part) and item.split.ragged:

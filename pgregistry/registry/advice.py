@@ -9,10 +9,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Final
 
-from pgregistry.errors import listing
+from pgregistry.errors import did_you_mean, listing
 from pgregistry.registry.discovery import GROUPS, plugins_of
 from pgregistry.registry.distributions import (
     ENTRY_POINTS,
@@ -72,33 +74,47 @@ def _misspelt(one: InstalledDistribution) -> Iterator[PassedOver]:
             )
 
 
-def causes(installed: InstalledPlugin) -> list[str]:
-    """Return what may be the cause if a plugin fails, a sentence each."""
-    if (one := installed.distribution) is None:
-        return []
-    found = [over.why for over in passed_over() if over.key == one.key]
-    if unmet := _unmet(one):
-        found.append(f"It requires {unmet}, but pgregistry {core_version()} is installed.")
-    if file := _file(installed):
-        found.append(f"Its module is {file}.")
-    return found
+class Causes:
+    """Finds what may be the cause if a plugin fails; what is installed is read once for all that fail."""
 
+    @cached_property
+    def _passed_over(self) -> tuple[PassedOver, ...]:
+        return tuple(passed_over())
 
-def _unmet(one: InstalledDistribution) -> str | None:
-    """Return what a distribution requires of pgregistry, if the one that runs is another version."""
-    from packaging.requirements import InvalidRequirement, Requirement  # costs 20 ms, needed rarely
-    from packaging.version import InvalidVersion
+    @cached_property
+    def _core(self) -> str:
+        return core_version()
 
-    for text in one.header.get("requires-dist", ()):
-        try:
-            requirement = Requirement(text)
-            if normalized(requirement.name) != "pgregistry" or "extra" in str(requirement.marker or ""):
+    def of(self, installed: InstalledPlugin) -> list[str]:
+        """Return what may be the cause, a sentence each."""
+        if (one := installed.distribution) is None:
+            return []
+        found = [over.why for over in self._passed_over if over.key == one.key]
+        if unmet := self._unmet(one):
+            found.append(f"It requires {unmet}, but pgregistry {self._core} is installed.")
+        if file := _file(installed):
+            found.append(f"Its module is {file}.")
+        return found
+
+    def _unmet(self, one: InstalledDistribution) -> str | None:
+        """Return what a distribution requires of pgregistry, if the one that runs is another version."""
+        for text in one.header.get("requires-dist", ()):
+            if not normalized(text).startswith("pgregistry"):
                 continue
-            if not requirement.specifier.contains(core_version(), prereleases=True):
-                return str(requirement)
-        except (InvalidRequirement, InvalidVersion):
-            continue
-    return None
+            try:
+                from packaging.requirements import InvalidRequirement, Requirement  # costs 20 ms, needed rarely
+                from packaging.version import InvalidVersion
+            except ImportError:  # the plugin may have changed the path
+                return None
+            try:
+                requirement = Requirement(text)
+                if normalized(requirement.name) != "pgregistry" or "extra" in str(requirement.marker or ""):
+                    continue
+                if not requirement.specifier.contains(self._core, prereleases=True):
+                    return str(requirement)
+            except (InvalidRequirement, InvalidVersion):
+                continue
+        return None
 
 
 def left_out(installed: InstalledPlugin) -> str | None:
@@ -106,10 +122,7 @@ def left_out(installed: InstalledPlugin) -> str | None:
     if not getattr(sys, "frozen", False) or installed.entry_point is None or installed.broken:
         return None
     module = installed.entry_point.module
-    try:
-        return None if importlib.util.find_spec(module) else module
-    except (ImportError, AttributeError, ValueError):
-        return module
+    return None if _spec(module) else module
 
 
 def _file(installed: InstalledPlugin) -> str | None:
@@ -117,13 +130,18 @@ def _file(installed: InstalledPlugin) -> str | None:
     point = installed.entry_point
     if point is None or installed.broken:
         return None
-    try:
-        spec = importlib.util.find_spec(point.module.partition(".")[0])
-    except (ImportError, AttributeError, ValueError):
-        return None
+    spec = _spec(point.module.partition(".")[0])
     file = spec.origin if spec else None
     inside = file is None or os.path.abspath(file).startswith(os.path.join(installed.folder or "", ""))
     return None if inside else file
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Return where a module is found; None if it is not, or if what stands in its place raises."""
+    try:
+        return importlib.util.find_spec(module)
+    except Exception:
+        return None
 
 
 def declares(installed: InstalledPlugin, mode: str) -> bool:
@@ -132,8 +150,8 @@ def declares(installed: InstalledPlugin, mode: str) -> bool:
     if point is None or installed.broken:
         return False
     top, *rest = point.module.split(".")
+    spec = _spec(top)
     try:
-        spec = importlib.util.find_spec(top)
         folders = [Path(folder, *rest) for folder in (spec and spec.submodule_search_locations) or ()]
         files = [Path(spec.origin)] if spec and spec.origin else []
         for folder in folders:
@@ -174,6 +192,11 @@ def hidden(name: str) -> str:
     return "".join(f" {one.why}" for one in passed_over() if name in one.plugins)
 
 
+def unknown(name: str, known: Iterable[str]) -> str:
+    """Return what helps with a name that no plugin has or declares: the like of it, and what hides a plugin."""
+    return did_you_mean(name, known) + hidden(name)
+
+
 def nothing_installed(what: str) -> str:
     """Return that the core runs without its metadata, and what to do."""
     folder = Path(__file__).parents[2]
@@ -181,3 +204,14 @@ def nothing_installed(what: str) -> str:
     if (folder / "pyproject.toml").exists():
         return f"{what}. {where}; run `pip install -e {folder}`."
     return f"{what}. {where}: it is a copy without its metadata, which names its plugins; run `pip install pgregistry`."
+
+
+def kind_of(value: object, name: str) -> str:
+    """Return what takes the place of a Mode or a Setting: of another copy of pgregistry, or something else."""
+    kind = type(value)
+    if kind.__name__ != name:
+        return f"not a {name}"
+    codes = (getattr(one, "__code__", None) for one in vars(kind).values())
+    files = [code.co_filename for code in codes if code and not code.co_filename.startswith("<")]
+    other = f"a {name} of another copy of pgregistry ({files[0] if files else kind.__module__})"
+    return f"{other}. This one is {Path(__file__).parents[1]}"

@@ -82,7 +82,9 @@ def plugins_of(one: InstalledDistribution, *, leftovers: bool = False) -> Iterat
     """Yield the plugins of a distribution; one that is broken stands for what cannot be read."""
     try:
         data = one.read(ENTRY_POINTS)
-    except Exception as error:  # of the file system, or of a finder of anybody's
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of the file system, or of a finder of anybody's
         yield from _unreadable(one, error)
         return
     if data is None:
@@ -97,12 +99,21 @@ def plugins_of(one: InstalledDistribution, *, leftovers: bool = False) -> Iterat
     try:
         text = data.decode()
         points = [point for point in _Read(one, text).entry_points if point.group in GROUPS]
+        if not points:
+            _check_first_line(text)
     except Exception as error:
         yield from _malformed(one, data.decode("utf-8", "replace"), error)
         return
     for point in points:
         plugin = _plugin(one, point.name)
         yield InstalledPlugin(plugin, point, point.group == ON_WHEN_ENABLED, one, _wrong_point(point))
+
+
+def _check_first_line(text: str) -> None:
+    """Raise ValueError for what precedes all sections, such as a byte order mark, which importlib passes over."""
+    lines = (line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#"))
+    if not re.fullmatch(r"\[[^\0]*\]", first := next(lines, "[]")):
+        raise ValueError(f"it begins with {shown(first)}; it must be UTF-8 and begin with a section, as [pgregistry]")
 
 
 class _Read(Distribution):
@@ -128,7 +139,7 @@ def _broken(one: InstalledDistribution, name: str, why: str, optional: bool = Fa
     return InstalledPlugin(_plugin(one, name), None, optional, one, f"cannot be read: {why}.")
 
 
-def _unreadable(one: InstalledDistribution, error: Exception) -> Iterator[InstalledPlugin]:
+def _unreadable(one: InstalledDistribution, error: BaseException) -> Iterator[InstalledPlugin]:
     """Yield a broken plugin if the distribution may have one; its name or what it requires shows that."""
     requires = (text.lower() for text in one.header.get("requires-dist", ()))
     if "pgregistry" in one.info_name.lower() or any(text.startswith("pgregistry") for text in requires):
@@ -140,12 +151,14 @@ def _unreadable(one: InstalledDistribution, error: Exception) -> Iterator[Instal
 def _malformed(one: InstalledDistribution, text: str, error: Exception) -> Iterator[InstalledPlugin]:
     """Yield a broken plugin for each name in our groups that can be read, or one for all of them."""
     why, section, names = f"{one.info}/{ENTRY_POINTS}: {describe(error)}", "", []
-    for number, line in enumerate(map(str.strip, text.replace("\0", "").splitlines()), 1):
-        if line.startswith("["):
-            section = line.strip("[]")
-        elif "=" in line and section in GROUPS:
-            names.append((line.partition("=")[0].strip(), section == ON_WHEN_ENABLED))
-        elif section and line and not line.startswith("#") and "=" not in line and isinstance(error, TypeError):
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        plain = line.replace("\0", "").lstrip("\ufeff")
+        if plain.startswith("["):
+            section = plain.strip("[]")
+            continue
+        if section in GROUPS and (named := re.match(r"[^=:#][^=:]*(?=[=:])", plain)):
+            names.append((named[0].strip(), section == ON_WHEN_ENABLED))
+        if section and line and not line.startswith("#") and "=" not in line and isinstance(error, TypeError):
             why = f"{one.info}/{ENTRY_POINTS}: line {number} is {shown(line)}; it must have the form NAME = MODULE"
     for name, optional in names or [(one.name, False)]:
         yield _broken(one, name, why, optional)
@@ -155,12 +168,15 @@ def _wrong_point(point: EntryPoint) -> str | None:
     """Return what is wrong with an entry point, which can be known without importing it."""
     if wrong := _wrong_name(point.name):
         return wrong
-    if not re.fullmatch(r"[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\]\s*)?", point.value):
+    dotted = r"\w+(\.\w+)*\s*"
+    if not re.fullmatch(rf"{dotted}(:\s*{dotted})?(\[.*\]\s*)?", point.value):
         return f"must be a module, or MODULE:OBJECT, and {point.value!r} is neither."
     return None
 
 
 def _wrong_name(name: str) -> str | None:
+    if not name:
+        return "must have a name, as in NAME = MODULE."
     if re.search(r"[\s,]", name):
         return "must have a name without spaces and commas, which separate names on the command line. Rename it."
     if not name.isprintable():

@@ -66,7 +66,9 @@ class InstalledDistribution:
         for file in ("METADATA", "PKG-INFO", ""):  # an old egg-info is a file itself
             try:
                 data = self.read(file, most=_CHUNK)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # of the file system, or of a finder of anybody's
                 log.debug("%s of %s cannot be read: %s", file, self.info, error)
                 continue
             if data:
@@ -186,7 +188,9 @@ def _found_by(search: Callable[..., Iterable[Distribution]], context: object) ->
     try:
         for one in search(context):
             yield InstalledDistribution(*_place(one), one)
-    except Exception as error:  # of a finder of anybody's
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # of a finder of anybody's
         log.debug("%r raised %s: %s", search, type(error).__name__, error)
 
 
@@ -206,7 +210,7 @@ def _header(data: bytes) -> dict[str, list[str]]:
     """Return the fields up to the first empty line, as the e-mail format of metadata has them."""
     fields: dict[str, list[str]] = {}
     head = data.partition(b"\n\n")[0].partition(b"\n\r\n")[0]  # what follows is longer
-    for line in re.split(r"\r\n?|\n", head.decode("utf-8", "replace")):
+    for line in re.split(r"\r\n?|\n", head.decode("utf-8-sig", "replace")):
         if line[:1] in (" ", "\t"):
             continue  # of a field that is not needed
         name, colon, value = line.partition(":")

@@ -57,6 +57,19 @@ class HookManager(pluggy.PluginManager):
         self.deprecated: dict[str, tuple[Warning | None, Mapping[str, Warning]]] = {}
         self.add_hookspecs(hookspecs)
         self.names: dict[int, str] = {}
+        self.causes = advice.Causes()
+
+    def failure(self, installed: InstalledPlugin, what: str) -> PluginError:
+        """Return the error about a plugin that cannot be used: what is wrong, the likely cause and the way out."""
+        names = (name for name in installed.names if name.isprintable() and not re.search(r"[\s,]", name))
+        name = next(names, installed.plugin.name)
+        way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
+        if installed.named_by:
+            way_out = f"plugins= must name what every rank can import. {way_out}"
+        if module := advice.left_out(installed):
+            way_out = f"It was left out when this program was frozen: freeze it with --hidden-import {module}."
+        text = "\n".join((f"{installed} {what}", *self.causes.of(installed), way_out))
+        return plugin_error(text, installed.plugin)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         """Return the options of a hook without its warnings: pluggy repeats them in each plan, without the plugin."""
@@ -75,7 +88,7 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
     """Import and register a plugin; return its status, with the error if it fails."""
     point = installed.entry_point
     if point is None or installed.broken:
-        return PluginStatus(installed, error=failure(installed, f"{installed.broken}"))
+        return PluginStatus(installed, error=manager.failure(installed, f"{installed.broken}"))
     if installed.given is not None:
         return PluginStatus(installed, error=register(installed, installed.given, manager))
     torch, before = "torch" in sys.modules, None if point.module in sys.modules else _settings()
@@ -91,7 +104,7 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
             if isinstance(one, PluginError) and one.plugin == installed.plugin.name:
                 error = one  # it made a plan, which needs it
         if error is None:
-            error = failure(installed, f"does not load: {describe(raised)}")
+            error = manager.failure(installed, f"does not load: {describe(raised)}")
             error.__cause__ = raised
     seconds = time.perf_counter() - begun
     if before is not None and _settings() != before:
@@ -105,14 +118,16 @@ def register(installed: InstalledPlugin, plugin: object, manager: HookManager) -
     """Register a module or an object with pluggy; return the error if it is not a plugin."""
     name, module = installed.plugin.name, installed.entry_point.module if installed.entry_point else "the module"
     if issubclass(type(plugin), type | FunctionType):
-        kind, call = ("class" if issubclass(type(plugin), type) else "function"), getattr(plugin, "__name__", "Plugin")
+        kind, call = ("class" if issubclass(type(plugin), type) else "function"), getattr(plugin, "__name__", "")
+        call = call if isinstance(call, str) and call.isidentifier() else "Plugin"
         way_out = f"Write `plugin = {call}()` in {module}, and name `{module}:plugin`."
-        return failure(installed, f"is a {kind}; a plugin must be a module or an object. {way_out}")
-    if getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False):
-        return failure(installed, "makes a plan when it is imported, which needs the plugin itself. Do it later.")
+        return manager.failure(installed, f"is a {kind}; a plugin must be a module or an object. {way_out}")
+    if _being_imported(module):
+        what = "makes a plan when it is imported, which needs the plugin itself. Do it later."
+        return manager.failure(installed, what)
     if (other := manager.names.get(id(plugin))) is not None:
         same = f"plugins {other!r} and {name!r} are the same object {module}; remove one of the entry points"
-        return failure(installed, f"is there already: {same}.")
+        return manager.failure(installed, f"is there already: {same}.")
     try:
         found = _hooks(plugin)
         manager.register(Hooks(plugin, found), name=name)
@@ -120,27 +135,22 @@ def register(installed: InstalledPlugin, plugin: object, manager: HookManager) -
         for hook in manager.deprecated:
             _warn(installed, hook, manager)
     except PluginError as error:
-        return failure(installed, str(error))
+        return manager.failure(installed, str(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pluggy's validation, a class of anybody's, a warning that is raised
         if manager.has_plugin(name):
             manager.unregister(name=name)
-        return failure(installed, f"is not valid: {' '.join(text_of(error).split()) or describe(error)}")
+        return manager.failure(installed, f"is not valid: {' '.join(text_of(error).split()) or describe(error)}")
     manager.names[id(plugin)] = name
     return None
 
 
-def failure(installed: InstalledPlugin, what: str) -> PluginError:
-    """Return the error about a plugin that cannot be used: what is wrong, what may be the cause, and the way out."""
-    names = (name for name in installed.names if name.isprintable() and not re.search(r"[\s,]", name))
-    name = next(names, installed.plugin.name)
-    way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
-    if installed.named_by:
-        way_out = f"plugins= must name what every rank can import. {way_out}"
-    if module := advice.left_out(installed):
-        way_out = f"It was left out when this program was frozen: freeze it with --hidden-import {module}."
-    return plugin_error("\n".join((f"{installed} {what}", *advice.causes(installed), way_out)), installed.plugin)
+def _being_imported(module: str) -> bool:
+    try:
+        return bool(getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False))
+    except Exception:  # of an object that a plugin puts in the place of its module
+        return False
 
 
 def _warn(installed: InstalledPlugin, hook: str, manager: HookManager) -> None:
@@ -180,6 +190,8 @@ def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
     names: dict[str, str] = {}
     later = False
     for name, value in sorted(_attributes(plugin), key=itemgetter(0)):
+        if not hasattr(type(value), "__get__"):
+            raise PluginError(f"has {name!r} of type {type(value).__name__}, but a hook must be a function. Use def.")
         options = _marking(value)
         if options is None:
             if name.startswith(PREFIX):
@@ -207,7 +219,7 @@ def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
 
 
 def _attributes(plugin: object) -> Iterator[tuple[str, Any]]:
-    """Yield the functions of a plugin, and what else binds to an object, without running any code of the plugin.
+    """Yield the functions of a plugin, and what else is called or is in the place of a hook; run none of its code.
 
     Properties have a `__set__`, functions have none.
     """
@@ -218,7 +230,8 @@ def _attributes(plugin: object) -> Iterator[tuple[str, Any]]:
     with suppress(AttributeError):  # it may have slots
         values |= object.__getattribute__(plugin, "__dict__")
     for name, value in values.items():
-        if isinstance(name, str) and hasattr(type(value), "__get__") and not hasattr(type(value), "__set__"):
+        binds = hasattr(type(value), "__get__") and not hasattr(type(value), "__set__")
+        if isinstance(name, str) and (binds or (name in HOOKS and callable(value))):
             yield name, value
 
 

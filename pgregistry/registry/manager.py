@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing, text_of
-from pgregistry.registry.advice import NOTHING, hidden, known_as, nothing_installed
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, listing, text_of
+from pgregistry.registry.advice import NOTHING, hidden, kind_of, known_as, nothing_installed, unknown
 from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover, with_named
 from pgregistry.registry.distributions import ENTRY_POINTS
 from pgregistry.registry.loading import HOOKS, HookManager, load
@@ -103,7 +103,7 @@ class Registry:
             known = names | ({BUNDLED} if switch == "only" and not self.incomplete() else set())
             for name in (name for name in given if name not in known):
                 missing = self.incomplete() if (switch, name) == ("only", BUNDLED) else known_as(name, installed)
-                hint = missing or did_you_mean(name, known) + hidden(name)
+                hint = missing or unknown(name, known)
                 problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({given[name]}). {hint}"))
 
     def missing(self, name: str) -> str:
@@ -184,7 +184,7 @@ class Registry:
             raise plugin.error(f"{hook} returned {shown(result)}; yield each {kind.__name__}.")
         declared = list(result)
         if wrong := [one for one in declared if not issubclass(type(one), kind)]:
-            raise plugin.error(f"{hook} yielded {shown(wrong[0])}, which is {_kind(wrong[0], kind.__name__)}.")
+            raise plugin.error(f"{hook} yielded {shown(wrong[0])}, which is {kind_of(wrong[0], kind.__name__)}.")
         return declared
 
 
@@ -245,21 +245,21 @@ def _result(plugin: Plugin, hook: str, implementation: Any, arguments: Mapping[s
             raise plugin.error(str(error)) from error
         raise kind(f"{plugin}: {error}", ranks=error.ranks, plugin=plugin.name) from error
     except BaseException as error:  # not all is an Exception: SystemExit, CancelledError, a panic in Rust
-        again = " (does it call plan() or init()?)" if isinstance(error, RecursionError) else ""
+        again = ""
+        if isinstance(error, RecursionError):
+            (plugin, hook), again = _outermost_call(), " (does it call plan() or init()?)"
         text = f"{plugin} raised {type(error).__name__} in {hook}: {text_of(error)}{again}"
         raise plugin_error(text, plugin) from error
     return result
 
 
-def _kind(value: object, name: str) -> str:
-    """Return what takes the place of a Mode or a Setting: of another copy of pgregistry, or something else."""
-    kind = type(value)
-    if kind.__name__ != name:
-        return f"not a {name}"
-    codes = (getattr(one, "__code__", None) for one in vars(kind).values())
-    files = [code.co_filename for code in codes if code and not code.co_filename.startswith("<")]
-    other = f"a {name} of another copy of pgregistry ({files[0] if files else kind.__module__})"
-    return f"{other}. This one is {Path(__file__).parents[1]}"
+def _outermost_call() -> tuple[Plugin, str]:
+    """Return the plugin and the hook that are called first: if the hook makes a plan, others are called in it."""
+    frame, first = inspect.currentframe(), {}
+    while frame := frame and frame.f_back:
+        if frame.f_code is _result.__code__:
+            first = frame.f_locals
+    return first["plugin"], first["hook"]
 
 
 def _log_below(text: str) -> None:

@@ -120,5 +120,8 @@ class PluginStatus:
         if self.error or self.reason:
             return f"failed: {self.error}" if self.error else f"off: {self.reason}"
         module = self.installed.entry_point.module if self.installed.entry_point else ""
-        file = getattr(sys.modules.get(module), "__file__", None) or module
+        try:
+            file = getattr(sys.modules.get(module), "__file__", None) or module
+        except Exception:  # of an object that a plugin puts in the place of its module
+            file = module
         return f"on: {file}" + (f", which imports torch, in {self.import_seconds:.2f} s" if self.imports_torch else "")

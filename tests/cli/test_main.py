@@ -135,6 +135,31 @@ def test_a_plugin_that_fails_to_add_a_command_is_one_line_of_help(
     assert said in capsys.readouterr().out
 
 
+WRONG_COMMANDS = """
+import click
+from pgregistry import hookimpl
+
+class Shy(click.Command):
+    def get_short_help_str(self, limit=45):
+        raise SystemExit(3)
+
+@hookimpl
+def pgregistry_commands(cli):
+    cli.commands |= {"shy": Shy("shy"), 4: click.Command("four"), "none": None}
+"""
+
+
+def test_a_command_that_cannot_be_listed_is_one_line_of_help(
+    capsys: pytest.CaptureFixture[str], distribution: Any
+) -> None:
+    distribution("pgregistry-wrong", {"wrong": "pgregistry_wrong"}, {"pgregistry_wrong.py": WRONG_COMMANDS})
+    assert run(["--help"]) == 0
+    said = capsys.readouterr().out
+    for what in ("'shy', which raised SystemExit: 3.", "4, which is not a name that can be", "'none', which is None."):
+        assert f"Not available: plugin 'wrong', pgregistry-wrong 0.1 has a command {what}" in said
+    assert "plan " in said
+
+
 def test_a_plugin_cannot_replace_a_command(capsys: pytest.CaptureFixture[str], distribution: Any) -> None:
     distribution("pgregistry-greedy", {"greedy": "pgregistry_greedy"}, {"pgregistry_greedy.py": GREEDY})
     assert run(["--help"]) == 0

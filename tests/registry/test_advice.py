@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,25 @@ def second(folder: Path, monkeypatch: pytest.MonkeyPatch, points: dict[str, str]
     write_distribution(folder / "second", "pgregistry-acme", points, {}, version)
     monkeypatch.setattr(sys, "path", [*sys.path, str(folder / "second")])
     return folder / "second" / f"pgregistry_acme-{version}.dist-info"
+
+
+def test_what_is_installed_is_read_once_for_all_that_fail(
+    distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requires = "Name: pgregistry-acme\nVersion: 0.1\nRequires-Dist: pgregistry>=0.1\n"
+    points = {f"acme{number}": f"acme_gone{number}" for number in range(5)}
+    site = distribution("pgregistry-acme", points, {})
+    (site / "pgregistry_acme-0.1.dist-info" / "METADATA").write_text(requires)
+    listed, listdir = list[str](), os.listdir
+
+    def listing(path: str) -> list[str]:
+        listed.append(path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", listing)
+    with pytest.raises(PluginError, match="5 problems"):
+        pgregistry.plan(4)
+    assert listed.count(str(site)) == 3  # to find them; for what hides others; for the version of the core
 
 
 def test_a_stale_egg_info_that_hides_an_installation_is_named(

@@ -59,6 +59,7 @@ HARMLESS: dict[str, tuple[Damage, str]] = {
         metadata(b"Author: Andr\xe9\nName: pgregistry-acme\nVersion: 0.1\n"),
         "pgregistry-acme 0.1",
     ),
+    "a byte order mark": (metadata(b"\xef\xbb\xbfName: pgregistry-acme\nVersion: 0.1\n"), "pgregistry-acme 0.1"),
     "no METADATA": (lambda info: (info / "METADATA").unlink(), "unknown unknown"),
     "no Version": (metadata(b"Name: pgregistry-acme\n"), "pgregistry-acme unknown"),
     "no Name": (metadata(b"Version: 0.1\n"), "unknown 0.1"),
@@ -98,6 +99,29 @@ BROKEN: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     ),
     "a hyphen": (entry_points(b"[pgregistry]\nacme = acme-plugin\n"), "'acme-plugin' is neither", ("acme",)),
     "no value": (entry_points(b"[pgregistry]\nacme =\n"), "'' is neither", ("acme",)),
+    "a relative module": (
+        entry_points(b"[pgregistry]\nacme = ..acme_plugin\n"),
+        "'..acme_plugin' is neither",
+        ("acme",),
+    ),
+    "no name": (entry_points(b"[pgregistry]\n= acme_plugin\n"), "must have a name, as in NAME = MODULE", ()),
+    "a colon": (entry_points(b"[pgregistry]\nacme: acme_plugin\n"), "line 2 is 'acme: acme_plugin'", ("acme",)),
+    "zeros": (entry_points(b"[pgregistry]\nacme = acme_plugin\n\0\0"), "line 3 is '\\x00\\x00'", ("acme",)),
+    "a byte order mark": (
+        entry_points(b"\xef\xbb\xbf[pgregistry]\nacme = acme_plugin\n"),
+        "it begins with '\\ufeff[pgregistry]'; it must be UTF-8 and begin with a section",
+        ("acme",),
+    ),
+    "UTF-16 without a mark": (
+        entry_points("[pgregistry]\nacme = acme_plugin\n".encode("utf-16-le")),
+        "it must be UTF-8 and begin with a section",
+        ("acme",),
+    ),
+    "a section that is not closed": (
+        entry_points(b"[pgregistry\nacme = acme_plugin\n"),
+        "it begins with '[pgregistry'; it must",
+        ("acme",),
+    ),
 }
 
 

@@ -49,11 +49,11 @@ class Finder:
 
 
 class Ring(Distribution):
-    def __init__(self, text: str | Exception | None, metadata: str | None = "Name: pgregistry-ring\nVersion: 7\n"):
+    def __init__(self, text: str | BaseException | None, metadata: str | None = "Name: pgregistry-ring\nVersion: 7\n"):
         self.text, self.header = text, metadata
 
     def read_text(self, filename: str) -> str | None:
-        if isinstance(self.text, Exception):
+        if isinstance(self.text, BaseException):
             raise self.text
         return self.text if filename == "entry_points.txt" else self.header if filename == "METADATA" else None
 
@@ -61,16 +61,15 @@ class Ring(Distribution):
         return Path("/nowhere", path)
 
 
-def test_finders_of_others_are_asked_and_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError("gone"), SystemExit(3)], ids=repr)
+def test_finders_of_others_are_asked_and_may_fail(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [str(one) for one in discover()]
     good = Ring("[pgregistry]\nring = pgregistry_ring\n")
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder(good, OSError("gone"))])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder(good, error)])
     found = {one.plugin.name: one for one in discover()}
     assert str(found["ring"]) == "plugin 'ring', pgregistry-ring 7 (entry point pgregistry: ring = pgregistry_ring)"
     assert len(found) == len(before) + 1
-    monkeypatch.setattr(
-        sys, "meta_path", [*sys.meta_path[:-1], Finder(Ring(OSError("no disk"))), Finder(Ring(None, None))]
-    )
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path[:-1], Finder(Ring(error)), Finder(Ring(None, None))])
     assert [str(one) for one in discover()] == before
 
 

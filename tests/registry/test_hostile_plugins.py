@@ -108,6 +108,26 @@ def test_a_function_that_makes_a_plugin_is_refused_with_what_to_write(acme: Any)
     assert refusal(PluginError).startswith(f"{ACME} (entry point pgregistry: acme = acme_plugin:make) {text}")
 
 
+@pytest.mark.parametrize(
+    ("hook", "kind"),
+    [("functools.partial(list, ())", "partial"), ("list", "type"), ("print", "builtin_function_or_method")],
+)
+def test_what_is_no_function_is_no_hook(hook: str, kind: str, acme: Any) -> None:
+    acme(f"import functools\n{GOOD}\npgregistry_check = {hook}\n")
+    text = f"has 'pgregistry_check' of type {kind}, but a hook must be a function. Use def."
+    assert refusal(PluginError) == f"{POINT} {text}{WAY_OUT}"
+
+
+def test_an_object_in_the_place_of_its_module_is_looked_at_without_running_it(
+    acme: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lazy = "class Lazy:\n    def __getattr__(self, name):\n        raise RuntimeError(name)\n"
+    acme(f"import sys\n{GOOD}\n{lazy}\nsys.modules[__name__] = Lazy()\n")
+    assert refusal(PluginError).startswith(f"{POINT} implements no hook")
+    assert run(["plugins", "--trace"]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("given", ["*given", "**given", "plan=None"])
 def test_arguments_that_pluggy_leaves_out_are_refused(given: str, acme: Any) -> None:
     acme(f"{HEAD}\n@hookimpl\ndef pgregistry_check({given}):\n    return []\n")
@@ -128,6 +148,14 @@ def test_a_hook_that_plans_is_named_once(acme: Any) -> None:
     assert refusal(PluginError).count("acme'") == 1
     assert "raised RecursionError in pgregistry_modes" in refusal(PluginError)
     assert "(does it call plan() or init()?)" in refusal(PluginError)
+
+
+def test_a_hook_that_plans_is_named_and_no_other(acme: Any, distribution: Callable[..., Path]) -> None:
+    acme(f"import pgregistry\n{modes_hook('pgregistry.plan(4)')}")
+    distribution("pgregistry-later", {"later": "later_plugin"}, {"later_plugin.py": GOOD.replace("acme", "later")})
+    found = refusal(PluginError)
+    assert found.startswith(f"{ACME} raised RecursionError in pgregistry_modes: ")
+    assert "problems" not in found
 
 
 def test_a_module_that_plans_when_it_is_imported_is_told_so_once(acme: Any) -> None:
