@@ -17,6 +17,7 @@ from click.shell_completion import shell_complete
 from pgregistry.cli.options import exit_status
 from pgregistry.cli.plans.diagnose import diagnose_command
 from pgregistry.cli.plans.diff import diff_command
+from pgregistry.cli.plans.order import order_command
 from pgregistry.cli.plans.plan import plan_command
 from pgregistry.cli.plans.show import show_command
 from pgregistry.cli.plugins.installed import plugins_command
@@ -112,7 +113,8 @@ def make_cli() -> click.Group:
     cli.params += [version, click.Option(words, metavar=named.metavar, multiple=True, is_eager=True, help=named.help)]
     cli.callback = _before_command
     about_runs = (smoke_command, diagnose_command)
-    for command in (plan_command, show_command, diff_command, *about_runs, plugins_command, check_command, new_command):
+    about_plans = (plan_command, show_command, order_command, diff_command)
+    for command in (*about_plans, *about_runs, plugins_command, check_command, new_command):
         cli.add_command(command)
     return cli
 

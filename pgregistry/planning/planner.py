@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from pgregistry.errors import ConfigError, PluginError, Problems
 from pgregistry.layouts.groups import laid_out
-from pgregistry.layouts.hosts import Hosts, in_order
 from pgregistry.layouts.placement import place
 from pgregistry.planning.declarations import Declarations, DeclaredMode, declare
 from pgregistry.planning.explanation import log_axes, log_extra, log_modes
@@ -20,13 +20,13 @@ from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.references import label
 from pgregistry.planning.sizes.cuts import Cuts
-from pgregistry.planning.sizes.resolver import Resolver
+from pgregistry.planning.sizes.world import World, read_world
 from pgregistry.registry.declared_settings import check_clashes, declared_settings
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin, Plugin, plugin_error
 from pgregistry.registry.requirements import check_requirements
-from pgregistry.settings.launchers.launcher import LAUNCHED, log_launch
-from pgregistry.settings.merge import Settings, Sizes
+from pgregistry.settings.launchers.launcher import log_launch
+from pgregistry.settings.merge import Settings
 from pgregistry.settings.named import MODE_SETTINGS, OPTION, DeclaredNames, read_named
 from pgregistry.settings.options import RESERVED
 from pgregistry.values import LARGEST, is_plain_option, shown, whole_number
@@ -44,13 +44,14 @@ class Planner:
 
     Attributes:
         registry: The plugins, with the settings in `registry.settings`.
+        world_size: How many ranks there are.
         problems: The errors so far. Each step raises them together at its end.
     """
 
     def __init__(self, world_size: int, registry: Registry, problems: Problems, backend: str | None = None) -> None:
         self.registry = registry
         self.problems = problems
-        self._world_size = world_size
+        self.world_size = world_size
         self._settings = registry.settings
         self._backend = backend or (run.value if (run := registry.settings.run.get("backend")) else None)
         self._ranks = self._settings.within.value if self._settings.within else None
@@ -134,27 +135,14 @@ class Planner:
             ConfigError: with everything that is wrong with the values, and the valid ones.
             PluginError: if a plugin does not load, or its declarations are invalid.
         """
-        declarations = self.declarations
-        if self._settings.unreadable:
-            self.problems.raise_any()
-        positions = self._world_size if self._ranks is None else len(self._ranks)
-        axes: Sizes = {}
-        with self.problems.collecting():
-            hosts = self._hosts()
-            axes = Resolver(positions, declarations, self._settings, hosts).axes()
+        world = self.world()
+        order = nest(self.declarations, world.axes, self._settings.order, self.problems)
+        log_axes(order, world.axes, self.declarations, self._settings.order)
         self.problems.raise_any()
-        order = nest(declarations, axes, self._settings.order, self.problems)
-        log_axes(order, axes, declarations, self._settings.order)
-        self.problems.raise_any()
-        cuts = Cuts(positions, declarations, order, axes, self._settings, hosts)
-        cuts.check(self.problems)
-        self.problems.raise_any()
-        mesh = Mesh(cuts, declarations, self._settings.values)
-        planned = tuple(self._planned_modes(declarations, mesh))
-        self.problems.raise_any()
+        hosts, (cuts, planned) = world.hosts, self._nested(world, order)
         planned = tuple(map(self._with_options, planned))
         plan = Plan(
-            self._world_size,
+            self.world_size,
             order,
             cuts.values,
             self._ranks,
@@ -169,23 +157,49 @@ class Planner:
         self.problems.raise_any()
         return plan
 
-    def _hosts(self) -> Hosts:
-        """Return the hosts, as far as they are known."""
-        settings = self._settings
-        given = {name: getattr(settings, name) for name in ("ranks_per_host", "hosts", "hosts_per_domain")}
-        if settings.hosts and settings.ranks_per_host and settings.ranks_per_host.origin in LAUNCHED:
-            del given["ranks_per_host"]  # the launcher says less than the user
-        elif settings.hosts and settings.hosts.origin in LAUNCHED and settings.ranks_per_host:
-            del given["hosts"]
-        values = {name: one.value for name, one in given.items() if one}
-        origins = {name: one.origin for name, one in given.items() if one}
-        each = settings.ranks_per_host
-        if each and each.origin in LAUNCHED and "hosts" not in values and self._ranks is not None:
-            # A launcher that interleaves ranks says only how many: `within` brings those of a host together.
-            hosts = in_order(self._ranks, each.value, self._world_size)
-            values |= {"hosts": hosts} if hosts else {}
-            origins |= {"hosts": f"{each.origin}, in the order of within"} if hosts else {}
-        return Hosts(self._world_size, **values, within=self._ranks, origins=origins)
+    def world(self) -> World:
+        """Return the hosts and the sizes of axes, which hold in every nesting order.
+
+        Raises:
+            ConfigError: if sizes do not fit the world.
+            PluginError: if a plugin does not load, or its declarations are invalid.
+        """
+        declarations = self.declarations
+        if self._settings.unreadable:
+            self.problems.raise_any()
+        with self.problems.collecting():
+            world = read_world(self.world_size, declarations, self._settings)
+        self.problems.raise_any()
+        return world
+
+    def modes_in(self, order: Sequence[str], world: World) -> tuple[PlannedMode, ...]:
+        """Return the modes in another nesting order, as far as their groups go: without backend options and checks.
+
+        >>> planner = Planner.read(8, {"tensor": 2, "only": ["data", "tensor"]}, environ={})
+        >>> [mode.groups[0] for mode in planner.modes_in(["tensor", "data"], planner.world())]
+        [(0, 1, 2, 3), (0, 4)]
+
+        Args:
+            order: Every axis larger than 1, outermost first.
+            world: What `world` returned.
+
+        Raises:
+            ConfigError: if the sizes cannot be cut in this order.
+            PluginError: if a mode cannot be planned in it.
+        """
+        trial = copy(self)
+        trial.problems = Problems()
+        return trial._nested(world, (*order, *(axis for axis in self.declarations.axes if axis not in order)))[1]
+
+    def _nested(self, world: World, order: tuple[str, ...]) -> tuple[Cuts, tuple[PlannedMode, ...]]:
+        """Return the factors of axes in this order, and the modes over them."""
+        declarations = self.declarations
+        cuts = Cuts(world.positions, declarations, order, world.axes, self._settings, world.hosts)
+        cuts.check(self.problems)
+        self.problems.raise_any()
+        planned = tuple(self._planned_modes(declarations, Mesh(cuts, declarations, self._settings.values)))
+        self.problems.raise_any()
+        return cuts, planned
 
     def _declared_modes(self) -> Iterator[DeclaredMode]:
         for plugin in self.registry.active:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,21 @@ def read_ranks(text: str, world_size: int) -> list[int] | None:
             return None
         ranks += run
     return ranks
+
+
+def as_text(ranks: Iterable[int]) -> str:
+    """Return the text of ranks, neighbours as a run, that `read_ranks` reads.
+
+    >>> as_text([0, 1, 2, 3, 8, 5])
+    '0-3,8,5'
+    """
+    runs: list[list[int]] = []
+    for rank in ranks:
+        if runs and rank == runs[-1][-1] + 1:
+            runs[-1][1:] = [rank]
+        else:
+            runs.append([rank])
+    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def read_hosts(text: str, world_size: int) -> Any:

@@ -56,6 +56,17 @@ def plan_of(
     rank: int | None = None,
 ) -> Plan:
     """Return the plan of the words and options of a command line, which must have the mode and the rank."""
+    with tracing(trace), printing_to_stderr():
+        planner = planner_of(words, options)
+        _check_wanted(planner, mode, rank)
+        plan = planner.plan()
+    if "expect" in options:  # the command takes it, so environment and file count too
+        check_expected(plan, planner.registry.settings.run.get("expect"))
+    return plan
+
+
+def planner_of(words: Sequence[str], options: Mapping[str, Any]) -> Planner:
+    """Return the planner of the words and options of a command line."""
     world_size, sizes = split_world_size(words)
     problems = Problems()
     typed = from_command_line(sizes, options, problems)
@@ -63,13 +74,7 @@ def plan_of(
         world_size = launcher.world_size(os.environ)
     if world_size is None:
         raise click.UsageError("WORLD_SIZE is missing, and the environment does not set it.")
-    with tracing(trace), printing_to_stderr():
-        planner = Planner.read(world_size, {}, command_line=typed, problems=problems)
-        _check_wanted(planner, world_size, mode, rank)
-        plan = planner.plan()
-    if "expect" in options:  # the command takes it, so environment and file count too
-        check_expected(plan, planner.registry.settings.run.get("expect"))
-    return plan
+    return Planner.read(world_size, {}, command_line=typed, problems=problems)
 
 
 def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | None, *, as_json: bool) -> None:
@@ -88,7 +93,7 @@ def _check_length(shown: Sequence[PlannedMode], mode: str | None, rank: int | No
             raise ConfigError(f"mode = {mode!r} ({ORIGIN}): {what}. Name a rank with --rank, or leave out --mode.")
 
 
-def _check_wanted(planner: Planner, world_size: int, mode: str | None, rank: int | None) -> None:
+def _check_wanted(planner: Planner, mode: str | None, rank: int | None) -> None:
     """Add to the problems of the plan a mode and a rank that it does not have."""
     modes = [one.mode.name for one in planner.declarations.modes]
     if mode is not None and mode not in modes:
@@ -97,6 +102,6 @@ def _check_wanted(planner: Planner, world_size: int, mode: str | None, rank: int
             f": plugin {mode!r} is {off}." if off else f". {did_you_mean(mode, modes)}{planner.registry.missing(mode)}"
         )
         planner.problems.add(ConfigError(f"mode: there is no mode {mode!r} ({ORIGIN}){hint}"))
-    if rank is not None and not 0 <= rank < world_size:
-        ranks = f"the ranks are 0 to {world_size - 1}"
+    if rank is not None and not 0 <= rank < planner.world_size:
+        ranks = f"the ranks are 0 to {planner.world_size - 1}"
         planner.problems.add(ConfigError(f"rank: {rank} is out of range ({ORIGIN}): {ranks}."))

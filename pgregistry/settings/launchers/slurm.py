@@ -17,6 +17,8 @@ STEP_HOSTS: Final = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIS
 JOB_HOSTS: Final = ("SLURM_JOB_NODELIST", "SLURM_NODELIST")
 #: Steps from this number on are not of srun: batch scripts, and shells of salloc.
 FIRST_SPECIAL_STEP: Final = 0xFFFFFFF0
+#: The names of hosts that differ in numbers, such as `rack[1-2]n[08-10]`.
+_HOSTS: Final = r"(?:[^\[\],\s]|\[\d[\d,-]*\])+"
 
 
 def tasks_per_node(world_size: int, environ: Mapping[str, str]) -> tuple[str, list[int]] | None:
@@ -63,6 +65,35 @@ def first_host(environ: Mapping[str, str], names: Sequence[str]) -> tuple[str, s
             first = re.match(r"(?:\[[^\]]*\]|[^,\[])*", text)
             return re.sub(r"\[([^\],-]*)[^\]]*\]", r"\1", first[0] if first else text), name
     return None
+
+
+def host_names(text: str) -> list[str] | None:
+    """Return the hosts of a list as Slurm writes it; None if it is not one.
+
+    >>> host_names("rack[1-2]n[08-10],login")
+    ['rack1n08', 'rack1n09', 'rack1n10', 'rack2n08', 'rack2n09', 'rack2n10', 'login']
+    """
+    if not re.fullmatch(f"{_HOSTS}(,{_HOSTS})*", text, re.ASCII):
+        return None
+    names: list[str] = []
+    for word in re.finditer(_HOSTS, text, re.ASCII):
+        found = [""]
+        for plain, numbers in re.findall(r"([^\[\]]+)|\[([\d,-]+)\]", word[0], re.ASCII):
+            ends = [plain] if plain else [end for run in numbers.split(",") for end in _run(run)]
+            if not ends or len(found) * len(ends) + len(names) > MOST_ITEMS:
+                return None
+            found = [f"{start}{end}" for start in found for end in ends]
+        names += found
+    return names
+
+
+def _run(text: str) -> list[str]:
+    """Return the numbers of a text such as `08-10`, with their zeros; none if it is not one, or too long."""
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal() and len(first) < 10 and len(last) < 10):
+        return []
+    numbers = range(int(first), int(last or first) + 1)
+    return [str(number).zfill(len(first)) for number in numbers] if len(numbers) <= MOST_ITEMS else []
 
 
 def job(environ: Mapping[str, str], *, step: bool) -> str:

@@ -1,0 +1,97 @@
+"""`pgregistry order`: the best nesting order first, and what to paste."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pgregistry
+from pgregistry.cli import run
+
+WORDS = ["order", "16", "tensor=2", "pipe=2", "--only", "data,pipe,tensor"]
+LEGEND = (
+    "Groups inside host / inside domain / across, for each mode that leaves a host in some order. "
+    "* is the order at hand."
+)
+LEVELS = ["--ranks-per-host", "4", "--hosts-per-domain", "2"]
+
+
+def test_the_table_has_each_order_the_best_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*WORDS, *LEVELS, "--weight", "tensor=10"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "    cost   order, outermost first    data    pipe   tensor",
+        "*      2   data,pipe,tensor         0/0/4   8/0/0    8/0/0",
+        "       2   data,tensor,pipe         0/0/4   8/0/0    8/0/0",
+        "       3   pipe,data,tensor         0/4/0   0/0/8    8/0/0",
+        "      12   pipe,tensor,data         4/0/0   0/0/8    0/8/0",
+        "      21   tensor,data,pipe         0/4/0   8/0/0    0/0/8",
+        "      21   tensor,pipe,data         4/0/0   0/8/0    0/0/8",
+        "",
+        LEGEND,
+        "",
+        "The best, to paste: --order data,pipe,tensor",
+    ]
+
+
+def test_json_has_the_same_and_the_order_pasted_has_these_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*WORDS, *LEVELS, "--weight", "data=100", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    best = document["orders"][0]
+    assert (document["weights"], best["order"][-1], len(document["orders"])) == ({"data": 100}, "data", 6)
+    assert run(["plan", *WORDS[1:], *LEVELS, "--order", ",".join(best["order"]), "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    for mode in planned["modes"]:
+        assert best["modes"][mode["name"]] == {"groups": mode["group_count"], **mode["reach"]}
+
+
+def test_domains_that_are_not_neighbours_are_brought_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "domains"
+    file.write_text("n1 a\nn2 b\nn3 a\nn4 b\n")
+    assert run([*WORDS, "--domains", str(file), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    within = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15]
+    assert (document["within"], document["ranks_per_host"], document["hosts_per_domain"]) == (within, 4, 2)
+    for one in document["orders"]:
+        plan = pgregistry.plan(16, tensor=2, pipe=2, only=WORDS[-1], order=one["order"], within=within)
+        domain = {rank: rank // 4 % 2 for rank in range(16)}
+        for name, counts in one["modes"].items():
+            groups = [{domain[rank] for rank in group} for group in plan[name].groups]
+            assert counts["across"] == sum(len(group) > 1 for group in groups)
+    assert run([*WORDS, "--domains", str(file)]) == 0
+    assert capsys.readouterr().out.endswith("To bring them together: --within 0-3,8-11,4-7,12-15\n")
+
+
+def test_domains_of_neighbours_are_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "domains"
+    file.write_text("n1 a\nn2 a\nn3 b\nn4 b\n")
+    assert run([*WORDS, "--domains", str(file)]) == 0
+    found = capsys.readouterr().out
+    assert run([*WORDS, *LEVELS]) == 0
+    assert found == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ([*WORDS], 1, "ConfigError: An order keeps groups inside hosts, so ranks per host must be known"),
+        ([*WORDS, *LEVELS, "--weight", "tensr=2"], 1, "weight: there is no mode 'tensr'. Did you mean 'tensor'?"),
+        ([*WORDS, *LEVELS, "--weight", "tensor=-1"], 1, "weight of tensor = -1.0 must be a number from 0 on."),
+        ([*WORDS, *LEVELS, "--weight", "tensor"], 2, "'tensor' must be a mode and a number, as in tensor=10."),
+        ([*WORDS, *LEVELS, "--domains", "FILE"], 1, "--domains FILE and --hosts-per-domain must not both be given."),
+        ([*WORDS, "--domains", "FILE", "--ranks-per-host", "2"], 1, "every host of the 16 ranks, 2 on each (command"),
+        (["order", "10", "--domains", "FILE"], 1, "every host of the 10 ranks, but it names 4: n1, n2, n3, …"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    words: list[str], status: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "domains"
+    file.write_text("n1 a\nn2 a\nn3 b\nn4 b\n")
+    assert run([str(file) if word == "FILE" else word for word in words]) == status
+    printed = capsys.readouterr()
+    assert said.replace("FILE", str(file)) in printed.err
+    assert printed.out == ""

@@ -1,0 +1,100 @@
+"""Nesting orders, the best first: each is what a plan in this order has, counted rank by rank."""
+
+from __future__ import annotations
+
+import random
+from itertools import permutations
+from math import prod
+
+import pytest
+
+import pgregistry
+from pgregistry import Axis, ConfigError, Mode, Split
+from pgregistry.layouts.placement import Reach
+from pgregistry.planning.orders import NestingOrder, nesting_orders
+from pgregistry.planning.planner import Planner
+
+
+def orders(world_size: int, weights: dict[str, float] | None = None, **given: object) -> list[NestingOrder]:
+    return nesting_orders(Planner.read(world_size, given, environ={}, installed=()), weights or {})
+
+
+def counted(plan: pgregistry.Plan, name: str) -> Reach:
+    """Return how far the groups of a mode reach, by a look at each rank."""
+    each, together = plan.ranks_per_host or 0, plan.hosts_per_domain or 0
+    hosts = [{rank // each for rank in group} for group in plan[name].groups]
+    domains = [{host // together for host in group} for group in hosts]
+    inside, near = sum(len(one) == 1 for one in hosts), sum(len(one) == 1 for one in domains)
+    return Reach(inside, near - inside, len(hosts) - near)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_order_has_what_its_plan_has_and_the_cheapest_is_first(seed: int) -> None:
+    chance = random.Random(seed)
+    sizes = {name: chance.choice([1, 2, 2, 3, 4]) for name in ("ring", "lane", "stage", "bank")}
+    modes = [Mode(name, over=Axis(name, size)) for name, size in sizes.items()]
+    modes.append(Mode("both", over=("ring", "stage")))
+    world_size = prod(sizes.values())
+    known = {"ranks_per_host": chance.randint(1, 8), "hosts_per_domain": chance.randint(1, 4)}
+    weights = {"ring": chance.choice([0, 1, 10]), "both": 2.5}
+    found = orders(world_size, weights, extra=modes, **known)
+    assert {one.axes for one in found} == {*permutations(name for name, size in sizes.items() if size > 1)}
+    for one in found:
+        plan = pgregistry.plan_modes(world_size, modes, order=one.axes, **known)
+        reaches = {name: counted(plan, name) for name in plan}
+        assert one.reach == reaches
+        cost = sum(
+            weights.get(name, 1) * ((counts.domain or 0) + 2 * counts.across) / len(plan[name].groups)
+            for name, counts in reaches.items()
+        )
+        assert one.cost == pytest.approx(cost)
+    assert [one.cost for one in found] == sorted(one.cost for one in found)
+
+
+def test_what_cannot_be_planned_in_an_order_is_refused_in_that_order_alone() -> None:
+    sizes = {"ring": 3, "lane": 2, "stage": 2}
+    modes = [Mode(name, over=Axis(name, size)) for name, size in sizes.items()]
+    modes.append(Mode("trio", over=Split(("ring", "stage"), inner="trio", size=3)))
+    found = orders(12, extra=modes, ranks_per_host=2)
+    assert len(found) == 6
+    for one in found:
+        if one.refusal:
+            with pytest.raises(ConfigError) as caught:
+                pgregistry.plan_modes(12, modes, order=one.axes)
+            assert one.refusal == str(caught.value)
+        else:
+            pgregistry.plan_modes(12, modes, order=one.axes)
+    refused = [one for one in found if one.refusal]
+    assert 0 < len(refused) < 6
+    assert found[-len(refused) :] == refused
+
+
+def test_the_order_at_hand_is_marked_if_there_is_one() -> None:
+    ring, lane = (Mode(name, over=Axis(name, 2)) for name in ("ring", "lane"))
+    stage = Mode("stage", over=Axis("stage", 2, inside=("ring", "lane")))
+    assert not [one for one in orders(8, extra=[ring, lane, stage], ranks_per_host=2) if one.current]
+    (now,) = [one for one in orders(4, extra=[ring, lane], ranks_per_host=2, order=["lane", "ring"]) if one.current]
+    assert now.axes == ("lane", "ring")
+
+
+def test_within_and_unequal_hosts_count_as_they_are() -> None:
+    modes = [Mode("ring", over=Axis("ring", 2)), Mode("lane", over=Axis("lane", 2))]
+    best, other = orders(8, extra=modes, within=[0, 4, 1, 5], ranks_per_host=4)
+    assert (best.axes, other.axes) == (("lane", "ring"), ("ring", "lane"))
+    assert (best.reach["ring"], best.reach["lane"]) == ((0, None, 2), (2, None, 0))
+    (unequal, _) = orders(4, extra=modes, hosts="0-2;3")
+    assert unequal.reach == {"lane": (1, None, 1), "ring": (1, None, 1)}
+
+
+def test_what_is_wrong_is_said_together() -> None:
+    with pytest.raises(ConfigError) as caught:
+        orders(4, {"rng": 1, "ring": float("nan")}, extra=[Mode("ring", over=Axis("ring", 2))])
+    assert str(caught.value) == (
+        "3 problems:\n"
+        "- weight: there is no mode 'rng'. Did you mean 'ring'?\n"
+        "- weight of ring = nan must be a number from 0 on.\n"
+        "- An order keeps groups inside hosts, so ranks per host must be known: give ranks_per_host=8, or hosts=."
+    )
+    many = [Mode(f"m{index}", over=Axis(f"a{index}", 2)) for index in range(9)]
+    with pytest.raises(ConfigError, match="have 362880 orders; at most 8 axes may be larger than 1"):
+        orders(512, extra=many, ranks_per_host=8)
