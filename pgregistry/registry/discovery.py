@@ -7,10 +7,11 @@ own: one that is damaged is a plugin that fails, where it may be one of ours, an
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -59,11 +60,25 @@ def with_named(
             problems.add(ConfigError(f"plugins: {shown(text)} ({one.origin}) {rule}."))
             continue
         name = text.partition(":")[0].rpartition(".")[2].removeprefix("pgregistry_")
-        origin = f"Named by plugins = {text} ({one.origin})."
+        folder = _folder(text if given is None else given)
+        origin = f"Named by plugins = {text} ({one.origin}){f', found in {folder}' if folder else ''}."
         point = EntryPoint(name, text, "plugins")
         plugin, broken = Plugin(name, origin=origin), _wrong_name(name)
         named.append(InstalledPlugin(plugin, point, broken=broken, named_by=one.origin, given=given))
     return tuple(sorted((*found, *named), key=_place)) if named else found
+
+
+def _folder(given: object) -> str | None:
+    """Return the folder of a module, or of the package that it is in, without importing it; None for anything else."""
+    files: Sequence[str | None] = [getattr(given, "__file__", None)] if isinstance(given, ModuleType) else []
+    if isinstance(given, str):
+        try:
+            spec = importlib.util.find_spec(re.split("[.:]", given)[0])
+        except Exception:  # of a finder of anybody's, or of a module without a spec
+            spec = None
+        if spec:
+            files = [*(spec.submodule_search_locations or ()), spec.origin if spec.has_location else None]
+    return next((os.path.dirname(os.path.abspath(file)) for file in files if file), None)
 
 
 def _module_of(given: object) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, product, zip_longest
 from math import prod
 from typing import Any, Final
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing
 from pgregistry.layouts.layout import divisors
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.references import declared_sizes, default_size, walk
+from pgregistry.registry.advice import declares
 from pgregistry.registry.discovery import discover, with_named
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin
@@ -72,8 +74,27 @@ class Subject:
         found = with_named(discover(), named, Problems())
         names = {one.plugin.name for one in found}
         if self.plugin not in names:
-            raise ConfigError(f"No plugin is called {self.plugin!r}. {did_you_mean(self.plugin, names)}")
+            owners = [repr(one) for one in self._owners(self.plugin, found)]
+            hint = (
+                f"It is a mode of plugin {listing(owners)}; check that one."
+                if owners
+                else did_you_mean(self.plugin, names)
+            )
+            raise ConfigError(f"No plugin is called {self.plugin!r}. {hint}")
         return found
+
+    def _owners(self, mode: str, found: tuple[InstalledPlugin, ...]) -> Iterator[str]:
+        """Yield the names of the plugins that declare a mode; of one that is off only its source is read."""
+        on = {"enable": list(self.enable), "plugins": list(self.plugins)}
+        installed = tuple(one for one in found if one.named_by is None)
+        registry = Registry.read(Problems(), keywords=on, environ={}, found=installed)
+        for status in registry.statuses:
+            plugin, modes = status.installed.plugin, list[Mode]()
+            if status.name == "active":
+                with suppress(PgregistryError):
+                    modes = registry.modes(plugin)
+            if mode in [one.name for one in modes] or (status.name == "disabled" and declares(status.installed, mode)):
+                yield plugin.name
 
     @cached_property
     def installed(self) -> tuple[InstalledPlugin, ...]:

@@ -108,7 +108,13 @@ def test_a_plugin_that_does_not_import_or_has_no_hooks_is_refused_with_its_origi
 ) -> None:
     found = refusal(PluginError, plugins=[named])
     assert found.startswith(text)
-    assert found.endswith(f"Named by plugins = {named} (keyword).")
+    folder = "" if named == "nowhere.modes" else f", found in {lab}"
+    assert found.endswith(f"Named by plugins = {named} (keyword){folder}.")
+
+
+def test_a_module_that_is_given_is_refused_with_its_folder(lab: Path) -> None:
+    found = refusal(PluginError, plugins=[importlib.import_module("lab")])
+    assert found.endswith(f"Named by plugins = lab (keyword), found in {lab / 'lab'}.")
 
 
 def test_an_object_without_hooks_is_refused_with_its_class() -> None:

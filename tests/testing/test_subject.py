@@ -43,6 +43,16 @@ def test_a_plugin_that_is_not_installed_is_an_error_with_a_suggestion() -> None:
     assert said == "No plugin is called 'tensr'. Did you mean 'tensor'?"
 
 
+def test_the_name_of_a_mode_is_answered_with_its_plugin(installed_plugin: Install) -> None:
+    installed_plugin("acme", {"lines": "acme_lines"}, {"acme_lines.py": modes("yield Mode('ring' + 's', over=())")})
+    assert wrong(Subject("rings"), "it_loads") == [
+        "No plugin is called 'rings'. It is a mode of plugin 'lines'; check that one."
+    ]
+    assert wrong(Subject("shard"), "it_loads") == [
+        "No plugin is called 'shard'. It is a mode of plugin 'hsdp'; check that one."
+    ]
+
+
 def test_one_that_others_need_is_compared_without_those_that_need_it() -> None:
     assert Subject("tensor").needing == ["tensor", "model"]
     assert Subject("data").needing == ["data", "zero1"]

@@ -50,7 +50,7 @@ class Meshes:
         key = tuple(dimensions.items())
         if key not in self._roots:
             self._roots[key] = self._make_root(dimensions)
-            _warn_of_order(self._plan, dimensions)
+            _warn_of_order(self._plan, dimensions, self._rank)
         return self._roots[key]
 
     @contextmanager
@@ -67,10 +67,11 @@ class Meshes:
             with suppress(BuildError):  # other code may have destroyed it
                 group = handle.group
                 left.add(group_names.NamedGroup(group.group_name, group.group_desc, handle.ranks))
-        if self._roots:
-            dtensor.forget_meshes()
+        made = bool(self._roots)
         while self._roots:
             root_mesh.release(self._roots.popitem()[1])
+        if made:
+            dtensor.forget_meshes()
         yield
         for named in left:
             group_names.hand_over(named)
@@ -125,9 +126,13 @@ class Meshes:
         return all(self._plan[mode].group_of(line[0]) == tuple(line) for line in lines.tolist())
 
 
-def _warn_of_order(plan: Plan, dimensions: Dimensions) -> None:
-    """Log a warning about an order in which torch cannot gather what tensor parallelism and FSDP shard together."""
-    if pair := inner_before_copies(plan, dimensions):
+def _warn_of_order(plan: Plan, dimensions: Dimensions, rank: int) -> None:
+    """Log a warning about an order in which torch cannot gather what tensor parallelism and FSDP shard together.
+
+    One rank logs it, the first of the plan.
+    """
+    first = plan.ranks[0] if plan.ranks else 0
+    if rank == first and (pair := inner_before_copies(plan, dimensions)):
         inner, copies = pair
         log.warning(
             "The root mesh (%s) has %r before %r. If FSDP shards over %r what is sharded over %r, torch trains it, but "
