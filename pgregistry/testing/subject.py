@@ -74,20 +74,16 @@ class Subject:
         found = with_named(discover(), named, Problems())
         names = {one.plugin.name for one in found}
         if self.plugin not in names:
-            owners = [repr(one) for one in self._owners(self.plugin, found)]
-            hint = (
-                f"It is a mode of plugin {listing(owners)}; check that one."
-                if owners
-                else did_you_mean(self.plugin, names)
-            )
+            hint = did_you_mean(self.plugin, names)
+            if owners := [repr(one) for one in self._owners(self.plugin)]:
+                hint = f"It is a mode of plugin {listing(owners)}; check that one."
             raise ConfigError(f"No plugin is called {self.plugin!r}. {hint}")
         return found
 
-    def _owners(self, mode: str, found: tuple[InstalledPlugin, ...]) -> Iterator[str]:
+    def _owners(self, mode: str) -> Iterator[str]:
         """Yield the names of the plugins that declare a mode; of one that is off only its source is read."""
-        on = {"enable": list(self.enable), "plugins": list(self.plugins)}
-        installed = tuple(one for one in found if one.named_by is None)
-        registry = Registry.read(Problems(), keywords=on, environ={}, found=installed)
+        on = {"enable": [*self.enable], "plugins": [*self.plugins]}
+        registry = Registry.read(Problems(), keywords=on, environ={})
         for status in registry.statuses:
             plugin, modes = status.installed.plugin, list[Mode]()
             if status.name == "active":
