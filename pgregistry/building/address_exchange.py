@@ -19,7 +19,7 @@ from typing import Any, Final
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from pgregistry.building.watchdog import LOOK, Watchdog
-from pgregistry.coordination.abandonable import AbandonableThread, GivenUpError, give_up
+from pgregistry.coordination.abandonable import AbandonableThread, GivenUpError, give_up, given_up
 from pgregistry.coordination.barrier import GONE, address_key
 from pgregistry.coordination.store.codec import decode, encode
 from pgregistry.coordination.store.scoped_store import SLICE, ScopedStore
@@ -184,6 +184,8 @@ def run_together(
             job()
         except BaseException as error:
             failures.append(error)
+            if given_up():  # nobody raises it, and its frames hold this list: a cycle that keeps connections open
+                failures.clear()
         finally:
             finished.append(None)
             store.thread_ended()
@@ -194,11 +196,11 @@ def run_together(
         return len(jobs) - len(finished)
 
     threads = [AbandonableThread(partial(run, job)) for job in jobs]
-    with environment(), _giving_up(store, threads):
+    with environment(), _giving_up(store, threads, failures):
         for thread in threads:
             thread.start()
         store.collect(alive, watchdog)
-    with _giving_up(store, threads):
+    with _giving_up(store, threads, failures):
         if jobs:
             store.exchange(watchdog)
         while not store.wait_for_threads(alive, watchdog.next(LOOK)):
@@ -208,7 +210,9 @@ def run_together(
 
 
 @contextmanager
-def _giving_up(store: ExchangeStore, threads: Sequence[AbandonableThread]) -> Iterator[None]:
+def _giving_up(
+    store: ExchangeStore, threads: Sequence[AbandonableThread], failures: list[BaseException]
+) -> Iterator[None]:
     """Give the threads up if anything is raised: their next call of the store ends them."""
     try:
         yield
@@ -216,6 +220,7 @@ def _giving_up(store: ExchangeStore, threads: Sequence[AbandonableThread]) -> It
         store.give_up()
         if not give_up(threads):
             store.end_connecting()
+        failures.clear()
         raise
 
 

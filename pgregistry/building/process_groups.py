@@ -70,6 +70,25 @@ class ProcessGroups:
             self.state = "closed"
             self._close(abort)
 
+    def keep(self, group: dist.ProcessGroup | None, spec: GroupSpec | None = None) -> None:
+        """Keep a process group that was made, or destroy it if the calling thread was given up meanwhile.
+
+        Args:
+            group: The process group.
+            spec: Its spec; None for the default process group.
+
+        Raises:
+            GivenUpError: if it was destroyed.
+        """
+        with self._closing:  # one that comes while another thread closes this object is not lost
+            if spec is None:
+                self.default_group = group
+            else:
+                self.created[spec] = group
+        if given_up():  # whoever comes last destroys it: this thread, or the one that gave it up
+            self.close(abort=True)
+            check_given_up()
+
     def leave_world_to(self, heir: ProcessGroups) -> None:
         """Let those of another `init` end the default process group, if it is this one's and still there."""
         if self.state == "open" and self.default_group is not None and self.default_group is dist.group.WORLD:
@@ -125,11 +144,8 @@ class ProcessGroups:
 def _destroy(group: dist.ProcessGroup | None, abort: bool, failed: list[Exception]) -> None:
     if group is None:
         return
-    if not dist.is_initialized():
-        log.debug("The default process group was destroyed before, and every other one with it.")
-        return
     try:
-        if abort:
+        if abort and dist.is_initialized():  # one that came after the end of the world has nobody to wait for
             group.abort()
         dist.destroy_process_group(group)
     except ValueError as error:
@@ -178,10 +194,7 @@ class GroupBuilder:
 
     def add(self, spec: GroupSpec, group: dist.ProcessGroup) -> None:
         """Keep a process group that was made."""
-        self.groups.created[spec] = group
-        if given_up():  # whoever comes last destroys it: this thread, or the one that gave it up
-            self.groups.close(abort=True)
-            check_given_up()
+        self.groups.keep(group, spec)
         self._seconds[spec] = time.monotonic() - self._begun
 
     def run(self, job: Callable[[], None], *, awaited: bool = False) -> None:
@@ -240,13 +253,15 @@ def end_wait(store: Any, name: str, ranks: Sequence[int], rank: int) -> None:
 
 
 def release_frames(error: BaseException | None) -> None:
-    """Clear the local variables in the traceback of an error, so that they keep no process group alive.
+    """Clear the local variables in the traceback of an error, so that they keep no process group or connection alive.
 
     gloo closes the connections of a process group when nothing refers to it any more, not when it
     is aborted or destroyed. Only then are the ranks free that wait for this one.
     """
-    seen = set[int]()
-    while error is not None and id(error) not in seen:  # `raise e from e` makes a cycle
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+    errors, seen = [error], set[int]()
+    while errors:
+        error = errors.pop()
+        if error is not None and id(error) not in seen:  # `raise e from e` makes a cycle
+            seen.add(id(error))
+            traceback.clear_frames(error.__traceback__)
+            errors += [error.__cause__, error.__context__]

@@ -62,11 +62,16 @@ class AbandonableThread(threading.Thread):
         try:
             self.result = self._job()
         except BaseException as error:
-            if not self.given_up:  # or it would keep what its frames hold
-                self.failure = error
+            self.failure = error
         finally:
             del self._job  # it keeps process groups alive
+            if self.given_up:
+                self.forget()
             self._ended.set()
+
+    def forget(self) -> None:
+        """Drop the outcome, which keeps process groups and connections alive."""
+        self.failure = self.result = None
 
 
 def given_up() -> bool:
@@ -90,13 +95,14 @@ def give_up(threads: Sequence[AbandonableThread], end_wait: Callable[[], None] |
     """
     for thread in threads:
         thread.given_up = True
-        thread.failure = None
+        thread.forget()  # if it ends just now, one of the two threads does
     ended, attempts = _join(threads, 0 if end_wait else MOMENT), ENDS
     while end_wait and attempts and not ended:
         end_wait()  # at once, for the store may end soon
         ended, attempts = _join(threads), attempts - 1
     if not ended:  # a thread that comes back from torch while Python ends would abort the process
-        atexit.register(_join, [thread for thread in threads if not thread.wait(0)], AT_EXIT)
+        atexit.unregister(_wait_at_exit)
+        atexit.register(_wait_at_exit)
     return ended
 
 
@@ -106,8 +112,15 @@ def wait_for_given_up(seconds: float) -> bool:
     Returns:
         False if one has not ended within `seconds`.
     """
-    running = threading.enumerate()
-    return _join([thread for thread in running if isinstance(thread, AbandonableThread) and thread.awaited], seconds)
+    return _join([thread for thread in _running() if thread.awaited], seconds)
+
+
+def _wait_at_exit() -> None:
+    _join([thread for thread in _running() if thread.given_up], AT_EXIT)
+
+
+def _running() -> list[AbandonableThread]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, AbandonableThread)]
 
 
 def _join(threads: Sequence[AbandonableThread], seconds: float = MOMENT) -> bool:

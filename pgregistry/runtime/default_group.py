@@ -14,7 +14,7 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from pgregistry.building.backend import gloo_environment, rank_device
 from pgregistry.building.process_groups import ProcessGroups, end_wait
-from pgregistry.coordination.abandonable import check_given_up, given_up, run_abandonable
+from pgregistry.coordination.abandonable import check_given_up, run_abandonable
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
 from pgregistry.coordination.store.connections import LostError, connected, timed_out
 from pgregistry.coordination.store.scoped_store import ScopedStore
@@ -62,9 +62,7 @@ def start_default_group(
             timeout=None if options.timeout is None else timedelta(seconds=options.timeout),
             device_id=device,
         )
-        groups.default_group = dist.group.WORLD
-        if given_up():  # whoever comes last destroys it: this thread, or the one that gave it up
-            groups.close(abort=True)
+        groups.keep(dist.group.WORLD)
 
     groups.kept.append(process.server)  # a forked child must not end the server either
     until = time.monotonic() + options.build_timeout

@@ -56,5 +56,10 @@ def connect_to_self(address: bytes, size: int) -> None:
         for number in numbers:
             with socket.create_connection((host, port), timeout=1) as connection:
                 connection.sendall(struct.pack("@q", number))
-    except (OSError, ValueError, struct.error) as error:  # gloo listens no more, or writes addresses otherwise
+    except (
+        OSError,
+        ValueError,
+        OverflowError,
+        struct.error,
+    ) as error:  # gloo listens no more, or writes addresses otherwise
         log.debug("the wait for members of a process group could not be ended: %s", error)

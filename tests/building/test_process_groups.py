@@ -2,15 +2,18 @@
 
 import logging
 import sys
+import threading
 import weakref
 from typing import Any
 
 import pytest
 import torch.distributed as dist
+from ranks import alive, run_ranks
 
 from pgregistry import BuildError
 from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.building.specs import GroupSpec
+from pgregistry.coordination.abandonable import AbandonableThread, give_up
 
 
 class Group:
@@ -82,14 +85,72 @@ def test_what_an_abort_swallows_is_logged(destroyed: list[str], caplog: pytest.L
     ]
 
 
-def test_groups_of_a_world_that_is_gone_are_left_alone(
-    destroyed: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def end_world_before_groups(late: bool) -> tuple[list[str], int]:
+    """Return what is logged when the world is gone before its groups are closed, and how many torch has then."""
+    world: Any = dist.group.WORLD
+    spec = GroupSpec((0,), "gloo", mode="data", owner="data")
+
+    def make() -> Any:
+        from pgregistry.torch_private.group_creation import create_group
+
+        return create_group((0,), 0, name="late", backend="gloo", store=dist.HashStore())
+
+    groups, end = ProcessGroups(default_group=world), dist.destroy_process_group
+    if late:  # torch is still making it while the world ends
+        register = dist.distributed_c10d._register_pg_in_world  # type: ignore[attr-defined]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                dist.distributed_c10d,
+                "_register_pg_in_world",
+                lambda *args, **keywords: (end(), register(*args, **keywords)),
+            )
+            groups.keep(make(), spec)
+    else:
+        groups.keep(make(), spec)
+        end()
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("pgregistry")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    groups.close(abort=True)
+    return records, alive()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_group_that_torch_makes_after_the_end_of_its_world_is_destroyed(late: bool) -> None:
+    before = "A process group was destroyed before: Invalid process group specified"
+    assert run_ranks(1, end_world_before_groups, late) == [([before] * (1 if late else 2), 0)]
+
+
+def test_a_group_that_comes_while_others_are_destroyed_is_destroyed_too(
+    destroyed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caplog.set_level(logging.DEBUG, "pgregistry")
-    monkeypatch.setattr(dist, "is_initialized", lambda: False)
-    three(destroyed).close(abort=False)
-    assert destroyed == []
-    assert len({record.getMessage() for record in caplog.records}) == 1
+    """A thread that was given up makes it between two steps of the thread that gave it up."""
+    groups = three(destroyed)
+    _, second, third = groups.created
+    leave = threading.Event()
+
+    def make() -> None:
+        leave.wait(10)
+        groups.keep(Group("second", destroyed), second)  # type: ignore[arg-type]
+
+    thread = AbandonableThread(make)
+    thread.start()
+    assert not give_up([thread])
+
+    class Slow(Group):
+        def __del__(self) -> None:  # as gloo, which closes connections
+            leave.set()
+            thread.wait(0.3)
+
+    groups.created[third] = Slow("third", destroyed)  # type: ignore[assignment]
+    groups.close(abort=True)
+    assert thread.wait(10)
+    assert sorted(line for line in destroyed if line.startswith("destroy")) == [
+        *("destroy first", "destroy second", "destroy third", "destroy world"),
+    ]
 
 
 def test_the_hook_that_torch_replaced_is_restored(destroyed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -55,15 +56,34 @@ def test_a_job_that_is_given_up_ends_at_its_next_step() -> None:
     assert steps == ["first"]
 
 
-def test_what_a_thread_raises_after_it_was_given_up_is_not_kept() -> None:
-    def job() -> None:
-        time.sleep(0.2)
+@pytest.mark.parametrize("late", [0.2, 0.8])
+def test_the_outcome_of_a_thread_that_was_given_up_is_not_kept(late: float) -> None:
+    """It keeps a connection or a process group open."""
+
+    def job() -> str:
+        time.sleep(late)
         raise ValueError("late")
 
-    thread = AbandonableThread(job)
+    threads = AbandonableThread(job), AbandonableThread(lambda: time.sleep(late) or "late")
+    for thread in threads:
+        thread.start()
+    assert give_up(threads) is (late < 0.5)
+    for thread in threads:
+        thread.wait()
+        assert (thread.failure, thread.result) == (None, None)
+
+
+def test_a_thread_that_ends_late_is_kept_by_nothing() -> None:
+    thread = AbandonableThread(lambda: time.sleep(0.8))
     thread.start()
-    assert give_up([thread])
-    assert thread.failure is None
+    assert not give_up([thread])
+    reference = weakref.ref(thread)
+    thread.wait()
+    del thread
+    deadline = time.monotonic() + 10
+    while reference() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)  # Python takes it off its list of threads a moment later
+    assert reference() is None
 
 
 def test_the_calling_thread_is_never_given_up() -> None:

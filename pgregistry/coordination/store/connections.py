@@ -76,16 +76,18 @@ class StoreClient:
         try:
             return self._ask(question, seconds + ANSWER)
         except Exception as error:
-            lost = error if isinstance(error, LostError) else LostError(describe(error).splitlines()[0])
             self._broken = self._broken or isinstance(error, DistNetworkError)
+            if not again and isinstance(error, LostError):
+                raise
+            reason = describe(error).splitlines()[0]
             if not again:
-                raise lost from error
-            log.debug("the store is asked again: %s", lost)
+                raise LostError(reason) from error
+            log.debug("the store is asked again: %s", reason)
         try:
             return self._ask(question, seconds + AGAIN)
-        except LostError as error:
+        except LostError:
             self._lost = True
-            raise lost from error
+            raise
         except Exception as error:
             raise LostError(describe(error).splitlines()[0]) from error
 
