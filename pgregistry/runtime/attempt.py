@@ -58,10 +58,11 @@ class Attempt:
         plan: Plan | None = None,
     ) -> Attempt:
         """Plan, or take the plan that is given, and keep whatever that raises, an interrupt too."""
-        options, backend = InitOptions(), accelerator_backend()
+        options, backend = InitOptions(), "gloo"
         ranks: Sequence[int] = range(process.world_size)
         outcome: tuple[Plan, Registry] | BaseException
         try:
+            backend = accelerator_backend()
             options = InitOptions.before_reading(keywords, command_line)
             _check_nothing_goes_on()
             world_size = process.world_size

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
+
+import torch.distributed as dist
 
 from pgregistry.building.build import build
 from pgregistry.building.by_public_calls import create_fake
@@ -44,18 +46,39 @@ def initialize(
     Raises:
         ConfigError: if another thread of this process is in `init`: ranks would pair the two by chance.
     """
-
-    def patience() -> float:
-        return InitOptions.before_reading(keywords, command_line).agree_timeout
-
     if not _RUNNING.acquire(blocking=False):
         raise ConfigError(
             "init() is running in another thread of this process. Call init() from one thread at a time: the other "
             "ranks could not tell the two apart."
         )
+    try:
+        with tracing(None if is_first() else False):
+            return _initialize(*_attempt(keywords, args, plan, command_line))
+    except BaseException as error:
+        release_frames(error)  # those of `_initialize` too: the error keeps no connection of this process open
+        raise
+    finally:
+        _RUNNING.release()
+
+
+def _attempt(
+    keywords: Mapping[str, Any], args: object, plan: Plan | None, command_line: Mapping[str, Any] | None
+) -> tuple[ProcessInfo, Attempt]:
+    """Find this process, and plan; if that is interrupted in a world that is there, find out who waits for this rank.
+
+    Raises:
+        ConfigError, PlanMismatch: if this process has no place among the ranks, or cannot reach them.
+    """
+
+    def typed(problems: Problems) -> dict[str, Any]:
+        return {**read_arguments(args, problems), **(command_line or {})}
+
+    def patience() -> float:
+        return InitOptions.before_reading(keywords, typed(Problems())).agree_timeout
+
     problems = Problems()
     try:
-        command_line = {**read_arguments(args, problems), **(command_line or {})}
+        settings = typed(problems)
         if OPEN.current() is not None and OPEN.current().process_groups.state == "forked":
             raise ConfigError(
                 "This process was forked from one with an open context, whose world it cannot leave. Start it with "
@@ -63,11 +86,18 @@ def initialize(
             )
         if not wait_for_given_up(0):
             wait_for_given_up(patience() / 2)  # the other ranks wait for this one as long as that, and longer
-        with tracing(None if is_first() else False):
+        process = find_process(patience)
+        return process, Attempt.at(process, keywords, settings, problems, plan)
+    except PgregistryError:
+        raise
+    except BaseException as error:
+        if not dist.is_initialized():
+            raise
+        with suppress(PgregistryError):
             process = find_process(patience)
-            return _initialize(process, Attempt.at(process, keywords, command_line, problems, plan))
-    finally:
-        _RUNNING.release()
+            attempt = Attempt.at(process, keywords, typed(Problems()), Problems(), plan)
+            return process, replace(attempt, outcome=error)
+        raise
 
 
 def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:

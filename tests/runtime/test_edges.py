@@ -24,6 +24,7 @@ import pgregistry
 from pgregistry import Mode
 from pgregistry.building.specs import Defaults, GroupSpec
 from pgregistry.coordination.store import connections
+from pgregistry.runtime import initialize
 from pgregistry.runtime.process import InitOptions
 from pgregistry.testing import write_distribution
 
@@ -398,6 +399,31 @@ def test_after_an_interrupt_at_any_call_of_the_store_all_ranks_call_init_again(m
         assert zero[0] == two[0]
         assert zero[0] in ("PlanMismatch", "BuildError", "context")
         assert (zero[1], one[1], two[1]) == ("", "", "")
+
+
+def interrupted_before_it_plans(where: str) -> list[str]:
+    """Rank 1 is interrupted before `init` has a plan, or knows which rank it is."""
+    found = []
+    for interrupted in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if rank() == 1 and interrupted:
+                calls = iter([KeyboardInterrupt()])
+                original = getattr(initialize, where)
+
+                def interrupt(*args: Any, original: Any = original, calls: Any = calls) -> Any:
+                    for error in calls:
+                        raise error
+                    return original(*args)
+
+                patch.setattr(initialize, where, interrupt)
+            found.append(raised(agree_timeout=30)[0])
+    return found
+
+
+@pytest.mark.parametrize("where", ["read_arguments", "find_process"])
+def test_a_rank_that_is_interrupted_before_it_plans_tells_the_others_in_a_world_that_is_there(where: str) -> None:
+    answers = run_ranks(3, interrupted_before_it_plans, where)
+    assert answers == [["PlanMismatch", ""], ["KeyboardInterrupt", ""], ["PlanMismatch", ""]]
 
 
 def with_a_store_that_is_gone() -> tuple[str, str, float]:
