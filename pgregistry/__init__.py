@@ -10,10 +10,9 @@ Planning needs no torch. It is imported when `init` is called.
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from pgregistry.diagnosis.api import diagnose
-from pgregistry.diagnosis.report import Diagnosis
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.hookspecs import hookimpl
 from pgregistry.layouts.groups import Groups
@@ -25,6 +24,10 @@ from pgregistry.runtime.contexts.context import ParallelContext, current
 from pgregistry.runtime.contexts.handle import GroupHandle
 from pgregistry.runtime.entry import init
 from pgregistry.vocabulary import DOMAIN, FULL, HOST, REST, WORLD, Axis, Mode, Setting, Split
+
+if TYPE_CHECKING:
+    from pgregistry.diagnosis.api import diagnose
+    from pgregistry.diagnosis.report import Diagnosis
 
 __all__ = [
     "DOMAIN",
@@ -58,9 +61,21 @@ __all__ = [
 ]
 
 
+#: Names that few runs use, each with its module, which is imported when the name is used.
+_LATER = {"Diagnosis": "diagnosis.report", "diagnose": "diagnosis.api"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+        globals()[name] = value  # the next time it is found without this function
+        return value
     if name == "__version__":  # reading the metadata takes a while
         from pgregistry.registry.distributions import core_version
 
         return core_version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import re
 import sys
@@ -148,6 +147,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("x", [])
     'There are none.'
     """
+    import difflib  # for an error alone
+
     known = sorted(known)
     # People know data parallelism as dp, data-parallel or data_parallel_size.
     short = re.fullmatch(r"([a-z])p(_size)?", name)

@@ -6,24 +6,16 @@ Exit status: 0 success · 1 the plan, plugin or settings are wrong · 2 the comm
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import click
-from click.shell_completion import shell_complete
 
 from pgregistry.cli.options import exit_status
-from pgregistry.cli.plans.diagnose import diagnose_command
-from pgregistry.cli.plans.diff import diff_command
-from pgregistry.cli.plans.order import order_command
-from pgregistry.cli.plans.plan import plan_command
-from pgregistry.cli.plans.show import show_command
-from pgregistry.cli.plugins.installed import plugins_command
-from pgregistry.cli.plugins.new import new_command
-from pgregistry.cli.proof.check import check_command
-from pgregistry.cli.proof.smoke import smoke_command
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import PgregistryError, Problems, describe
 from pgregistry.registry.distributions import core_version
@@ -32,6 +24,19 @@ from pgregistry.registry.plugin import plugin_error
 from pgregistry.settings.options import OPTIONS
 from pgregistry.settings.tracing import tracing
 from pgregistry.values import shown
+
+#: The built-in commands, each with its module, which is imported when the command is used.
+BUILT_IN: Final = {
+    "plan": "plans.plan",
+    "show": "plans.show",
+    "order": "plans.order",
+    "diff": "plans.diff",
+    "diagnose": "plans.diagnose",
+    "smoke": "proof.smoke",
+    "check": "proof.check",
+    "plugins": "plugins.installed",
+    "new": "plugins.new",
+}
 
 
 class PluggableGroup(click.Group):
@@ -44,6 +49,8 @@ class PluggableGroup(click.Group):
         if self._loaded:
             return
         self._loaded = True
+        for name in BUILT_IN:
+            self._add_built_in(name)
         with tracing(), printing_to_stderr():
             typed = {"plugins": ",".join(ctx.find_root().params.get("named", ())) or None}
             # A command of pgregistry reports what is wrong with the settings.
@@ -67,6 +74,11 @@ class PluggableGroup(click.Group):
                         failures.append(str(plugin_error(text, plugin)))
         self._failures = tuple(dict.fromkeys(failures))
 
+    def _add_built_in(self, name: str) -> None:
+        if name not in self.commands:
+            module = importlib.import_module(f"pgregistry.cli.{BUILT_IN[name]}")
+            self.add_command(getattr(module, f"{name}_command"))
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, for `--help`."""
         self._load_plugins(ctx)
@@ -74,7 +86,9 @@ class PluggableGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Look up a command; load plugins only if it is not built in."""
-        if cmd_name not in self.commands:
+        if cmd_name in BUILT_IN:
+            self._add_built_in(cmd_name)
+        elif cmd_name not in self.commands:
             self._load_plugins(ctx)
         return super().get_command(ctx, cmd_name)
 
@@ -102,7 +116,7 @@ def _wrong_command(name: object, command: object) -> str | None:
 
 
 def make_cli() -> click.Group:
-    """Return the command line, without the commands of plugins."""
+    """Return the command line; commands are added when they are used."""
     about = "Plan, try out and inspect the process groups of a distributed PyTorch run."
     cli = PluggableGroup("pgregistry", help=about, context_settings={"help_option_names": ["-h", "--help"]})
     version = click.Option(
@@ -112,10 +126,6 @@ def make_cli() -> click.Group:
     words = ["--plugin", "named"]
     cli.params += [version, click.Option(words, metavar=named.metavar, multiple=True, is_eager=True, help=named.help)]
     cli.callback = _before_command
-    about_runs = (smoke_command, diagnose_command)
-    about_plans = (plan_command, show_command, order_command, diff_command)
-    for command in (*about_plans, *about_runs, plugins_command, check_command, new_command):
-        cli.add_command(command)
     return cli
 
 
@@ -143,6 +153,8 @@ def _invoke(words: list[str]) -> object:
     """Do what `main` of click does, which exits with 1 if the reader of stdout, such as `head`, has left."""
     cli = make_cli()
     if instruction := os.environ.get("_PGREGISTRY_COMPLETE"):
+        from click.shell_completion import shell_complete
+
         return shell_complete(cli, {}, "pgregistry", "_PGREGISTRY_COMPLETE", instruction)
     named = "PGREGISTRY_PLUGINS" in os.environ or any(word.startswith(("--plugin", "--config")) for word in words)
     here = [os.getcwd()] if named else []  # `python -m pgregistry` has it already, first

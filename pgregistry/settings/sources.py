@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
@@ -16,11 +15,6 @@ from pgregistry.errors import ConfigError, Problems, clean, did_you_mean, listin
 from pgregistry.settings.launchers import launcher
 from pgregistry.settings.options import NAMES, TEXT_OPTIONS
 from pgregistry.values import shown
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 log = logging.getLogger("pgregistry.settings")
 
@@ -139,7 +133,7 @@ def toml_value(text: str) -> Any:
     (4, 'many')
     """
     try:
-        document = tomllib.loads(f"value = {text}")
+        document = _read_toml(f"value = {text}")
     except (ValueError, RecursionError):  # TOMLDecodeError, or a number or table that Python refuses to read
         return text
     return document["value"] if len(document) == 1 else text
@@ -181,6 +175,8 @@ def from_environment(environ: Mapping[str, str], problems: Problems, world_size:
 def _unread(variable: str, value: str, known: Iterable[str]) -> ConfigError:
     """Return the error about a variable that nothing reads."""
     name = variable.removeprefix(PREFIX).lower()
+    import difflib  # for an error alone
+
     if close := difflib.get_close_matches(variable, known, n=1, cutoff=0.9):
         hint = f"Did you mean {close[0]!r}?"
     else:
@@ -215,7 +211,7 @@ def from_file(config: object, origin: str, problems: Problems) -> Source:
         problems.add(ConfigError(f"config = {shown(config)} ({origin}) must be the path of a TOML file."))
         return Source(values, origin, frozenset(), {})
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        values = _read_toml(Path(path).read_text(encoding="utf-8"))
         if Path(path).name == PYPROJECT:
             values = _tool_table(values, path, origin, problems)
     except OSError as error:
@@ -243,3 +239,12 @@ def reserved(name: str, origin: str) -> ConfigError:
     way_out = f" Write --{name.replace('_', '-')} or {PREFIX}{name.upper()}." * (name in TEXT_OPTIONS)
     rule = "cannot be a size: plan() and init() have a parameter of that name"
     return ConfigError(f"{name!r} ({origin}) {rule}.{way_out}")
+
+
+def _read_toml(text: str) -> dict[str, Any]:
+    """Parse a document; the parser is imported for the runs alone that have one."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)

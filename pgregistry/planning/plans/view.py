@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode
-from pgregistry.views.html import html_table
 from pgregistry.views.tables import table
 
 #: A cell shows the ranks of groups up to this size, and the first and the last ones of larger groups.
@@ -57,10 +55,14 @@ class PlanView:
 
     def html(self) -> str:
         """Return the view as HTML."""
+        from html import escape  # for a notebook alone
+
         return f"<p>{escape(world(self.plan))}</p>{self.html_tables()}<p>fingerprint {self.plan.fingerprint}</p>"
 
     def html_tables(self) -> str:
         """Return the table of modes as HTML, and that of sizes before it."""
+        from pgregistry.views.html import html_table
+
         sizes = html_table(["size", ""], [line.split(" = ", 1) for line in origins(self.plan, self.mode)])
         return sizes + html_table(self.columns(), self.rows())
 
