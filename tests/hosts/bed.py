@@ -171,6 +171,7 @@ class Bed:
         on: Sequence[int] | None = None,
         nnodes: str | None = None,
         static: bool = False,
+        first: int | None = None,
         options: Sequence[str] = (),
         env: Mapping[int, Mapping[str, str]] | None = None,
         cwd: Path | None = None,
@@ -181,6 +182,7 @@ class Bed:
             program: A script or `-m module`, and its arguments.
             nproc: How many ranks a host has.
             on: The hosts; all by default. The first one has the rendezvous.
+            first: The host that has it, if it was started before.
             nnodes: torchrun's `--nnodes`, where it is not the number of hosts.
             static: Whether hosts are numbered beforehand, instead of by the c10d rendezvous.
             options: More of torchrun's options.
@@ -188,15 +190,16 @@ class Bed:
             cwd: Where it runs; all hosts see the same files.
         """
         chosen = range(len(self.machines)) if on is None else on
-        first = self.address(chosen[0])
+        first_host = chosen[0] if first is None else first
+        address = self.address(first_host)
         commands = {}
         for position, host in enumerate(chosen):
             if static:
-                meet = ("--node-rank", str(position), "--master-addr", first, "--master-port", str(PORT))
+                meet = ("--node-rank", str(position), "--master-addr", address, "--master-port", str(PORT))
             else:
                 # A host that is lost is given up after 3 s, and one that could still come is waited for as long.
-                how = f"is_host={int(position == 0)},keep_alive_interval=1,last_call_timeout=3"
-                meet = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{first}:{PORT}", "--rdzv-conf", how)
+                how = f"is_host={int(host == first_host)},keep_alive_interval=1,last_call_timeout=3"
+                meet = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{address}:{PORT}", "--rdzv-conf", how)
             agent = ("-m", "torch.distributed.run", "--rdzv-id", "bed", "--nnodes", nnodes or str(len(chosen)))
             commands[host] = (
                 *(sys.executable, *agent),

@@ -1,4 +1,4 @@
-"""`smoke` and `init` over several hosts with an agent of torchrun each: hosts that differ, a late link, restarts."""
+"""`smoke` and `init` over several hosts with an agent of torchrun each: hosts that differ, and a late link."""
 
 from __future__ import annotations
 
@@ -156,31 +156,3 @@ def test_a_job_starts_again_when_the_link_is_up_again(bed: Bed, tmp_path: Path) 
     bed.up(2)
     first, *_ = job.wait()
     assert "3 ranks: every group proved" in first.stdout, first.stderr
-
-
-# --- restarts ---------------------------------------------------------------------------------------
-
-
-def test_all_hosts_restart_when_one_worker_is_killed(bed: Bed, tmp_path: Path) -> None:
-    told = run(bed, tmp_path, "restarted.py", "worker", nproc=1, options=["--max-restarts", "1"])
-    assert list(told) == [0, 1, 2]
-    for one in told.values():  # agents count restarts each for itself, so attempts may differ
-        assert (one["world"], one["total"]) == (3, 6)
-    assert max(one["attempt"] for one in told.values()) == 1
-
-
-def test_the_hosts_that_are_left_go_on_with_a_smaller_world(bed: Bed, tmp_path: Path) -> None:
-    options = ["--max-restarts", "3"]
-    program = (str(JOBS / "restarted.py"), "host")
-    job = bed.launch(*program, nproc=1, nnodes="2:3", options=options, cwd=tmp_path)
-    job.until(lambda: len(list(tmp_path.glob("here[0-9]*"))) == HOSTS)
-    bed.down(2)
-    bed.kill(2)
-    (tmp_path / "here-go").touch()
-    first, second, _ = job.wait(100)
-    assert (first.code, second.code) == (0, 0), first.stderr[-3000:] + second.stderr[-3000:]
-    told = answers(tmp_path)
-    assert sorted(one["host"] for one in told.values()) == ["host0", "host1"]
-    for one in told.values():
-        assert (one["world"], one["total"], one["data"]) == (2, 3, [0, 1])
-        assert one["attempt"] >= 1
