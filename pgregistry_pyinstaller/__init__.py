@@ -22,12 +22,13 @@ def collect() -> tuple[list[tuple[str, str]], list[str]]:
     These are the commands and the templates of `pgregistry new`, and of each plugin, also of those that are off until
     enabled, the module and the metadata.
     """
-    from PyInstaller.utils.hooks import collect_data_files, collect_submodules, copy_metadata
+    from PyInstaller.utils.hooks import collect_data_files, copy_metadata
 
+    from pgregistry.cli import BUILT_IN
     from pgregistry.registry.discovery import discover
 
     datas: list[tuple[str, str]] = collect_data_files("pgregistry")
-    modules, distributions = set[str](collect_submodules("pgregistry.cli")), {"pgregistry"}
+    modules, distributions = {f"pgregistry.cli.{module}" for module in BUILT_IN.values()}, {"pgregistry"}
     for installed in discover():
         if installed.broken or installed.entry_point is None:
             log.warning("%s %s", installed, installed.broken)
