@@ -6,9 +6,12 @@ import sys
 import venv
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from origin import EIGHT
+
+from pgregistry_pyinstaller import collect
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = """
@@ -135,3 +138,15 @@ def test_what_needs_torch_says_so_in_one_line_without_it(code: str, what: str) -
 def test_smoke_needs_no_extra() -> None:
     smoke = "import pgregistry.cli.proof.smoke, pgregistry.testing, pgregistry.runtime.initialize"
     assert not {"cloudpickle", "pytest", "matplotlib"} & imported_by(smoke)
+
+
+def test_the_hook_of_pyinstaller_takes_along_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks = ModuleType("PyInstaller.utils.hooks")
+    vars(hooks).update(collect_data_files=lambda _: [], copy_metadata=lambda _: [])
+    monkeypatch.setitem(sys.modules, "PyInstaller", ModuleType("PyInstaller"))
+    monkeypatch.setitem(sys.modules, "PyInstaller.utils", ModuleType("PyInstaller.utils"))
+    monkeypatch.setitem(sys.modules, "PyInstaller.utils.hooks", hooks)
+    modules = collect()[1]
+    files = (ROOT / "pgregistry" / "cli").glob("*/*.py")
+    commands = {f"pgregistry.cli.{file.parent.name}.{file.stem}" for file in files if file.stem != "__init__"}
+    assert commands <= {*modules}
