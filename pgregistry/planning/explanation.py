@@ -1,4 +1,4 @@
-"""Log lines that explain in which order a plan has its modes and axes."""
+"""Log lines that explain in which order a plan has its modes and axes, and how far its groups reach."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import logging
 from collections.abc import Iterable
 
 from pgregistry.planning.declarations import Declarations
+from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.settings.merge import Order, Sizes
 from pgregistry.settings.tracing import describe_result, log
 from pgregistry.vocabulary import Mode
+
+_about_runs = logging.getLogger("pgregistry")
 
 
 def log_extra(modes: Iterable[Mode]) -> None:
@@ -41,3 +44,14 @@ def log_axes(order: Iterable[str], sizes: Sizes, declarations: Declarations, giv
         nests = [f"; {key} {', '.join(value)}" for key in ("inside", "outside") if (value := getattr(axis, key))]
         lines.append(f"{name} = {sizes[name].value} ({sizes[name].origin}){''.join(nests)}")
     log.debug("%s", "\n  ".join(lines))
+
+
+def log_reach(plan: PlanContents) -> None:
+    """Log how many groups of each mode cross hosts, and how many of these cross domains too, if that is known."""
+    if plan.hosts is None or not _about_runs.isEnabledFor(logging.INFO):
+        return
+    known = [(mode, reach) for mode in plan.planned if (reach := plan.reach(mode.name))]
+    counts = ", ".join(f"{mode.name} {len(mode.groups) - reach.host} of {len(mode.groups)}" for mode, reach in known)
+    domains = ", ".join(f"{mode.name} {reach.across}" for mode, reach in known if reach.domain is not None)
+    across = f"; across domains: {domains}" if domains else ""
+    _about_runs.info("pgregistry: groups across hosts: %s%s", counts, across)

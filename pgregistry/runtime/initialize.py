@@ -20,6 +20,7 @@ from pgregistry.coordination.barrier import announce_failure, barrier, delete_ke
 from pgregistry.coordination.proposal import propose_failure
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PgregistryError, Problems
+from pgregistry.planning.explanation import log_reach
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.arguments import read_arguments
 from pgregistry.runtime.attempt import Attempt
@@ -133,6 +134,8 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
             barrier(run.scope(), options.build_timeout, "outcome")
         else:
             watch_outcome(run.scope(), options.build_timeout)
+        if process.rank == attempt.ranks[0]:
+            log_reach(plan)
         if takes_part and not process.owns_world:  # the store lives on
             run.groups.farewells.append(partial(delete_keys, run.scope()))
     return context
