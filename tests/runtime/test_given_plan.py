@@ -74,7 +74,13 @@ RULE = "and must not be given beside plan=, which has its own"
             f"order, within and tensor (keyword) shape a plan {RULE}. Leave them out, or make the plan with them.",
         ),
         ({"plan": 5}, "plan = 5 (keyword) must be a Plan, which plan(), plan_modes() and Plan.from_json() return."),
-        ({"expect": "gone.json"}, "expect = gone.json (keyword) cannot be read: No such file or directory."),
+        (
+            {"expect": "gone.json"},
+            (
+                "expect = gone.json (keyword) cannot be read: No such file or directory. It must be a fingerprint of "
+                "32 hexadecimal digits, or the path of a plan's JSON."
+            ),
+        ),
         ({"timeout": "long"}, "timeout = 'long' (keyword) must be a number of seconds from 0.001 to 31622400."),
     ],
 )

@@ -16,16 +16,17 @@ from pgregistry.settings.merge import ConfigValue
 LISTED: Final = 20
 
 
-def read_plan(path: str, what: str) -> Plan:
+def read_plan(path: str, what: str, rule: str = "") -> Plan:
     """Return the plan in a file that holds the JSON of one.
 
     Raises:
-        ConfigError: beginning with `what`, if there is no such file, it holds no plan, or it was changed.
+        ConfigError: beginning with `what`, if there is no such file, it holds no plan, or it was changed; in the first
+            case it ends with `rule`.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{what} cannot be read: {error.strerror or error}.") from error
+        raise ConfigError(f"{what} cannot be read: {error.strerror or error}.{rule}") from error
     except ValueError as error:  # not UTF-8, or a null byte in the path
         raise ConfigError(f"{what} must be a file with the JSON of a plan: {error}.") from error
     try:
@@ -53,7 +54,8 @@ def check_expected(plan: Plan, expect: ConfigValue[str] | None) -> None:
             way_out = "Give the path of the expected plan's JSON to see what differs."
             raise ConfigError(f"The plan must have fingerprint {expect.value} {asked}, but it has {here}. {way_out}")
         return
-    expected = read_plan(expect.value, f"expect = {expect.value} ({expect.origin})")
+    rule = " It must be a fingerprint of 32 hexadecimal digits, or the path of a plan's JSON."
+    expected = read_plan(expect.value, f"expect = {expect.value} ({expect.origin})", rule)
     if here != expected.fingerprint:
         found = islice(differences(plan, expected), LISTED)
         lines = [f"  {one.what}: {one.here} here, {one.there} expected" for one in found]

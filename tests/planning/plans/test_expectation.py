@@ -64,7 +64,10 @@ def test_a_list_of_differences_has_an_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, " cannot be read: No such file or directory."),
+        (
+            None,
+            " cannot be read: No such file or directory. It must be a fingerprint of 32 hexadecimal digits, or the",
+        ),
         (b"\xff", " must be a file with the JSON of a plan: 'utf-8' codec can't decode"),
         (b"{}", " must hold the JSON of a plan. This"),
         (PLAN.to_json().replace("[[0, 1]", "[[0, 2]").encode(), " must hold the JSON of a plan. This plan was changed"),
