@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 
-from pgregistry.cli.options import exit_status
+from pgregistry.cli.options import examples, exit_status
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import PgregistryError, Problems, describe
 from pgregistry.registry.distributions import core_version
@@ -118,7 +118,9 @@ def _wrong_command(name: object, command: object) -> str | None:
 def make_cli() -> click.Group:
     """Return the command line; commands are added when they are used."""
     about = "Plan, try out and inspect the process groups of a distributed PyTorch run."
-    cli = PluggableGroup("pgregistry", help=about, context_settings={"help_option_names": ["-h", "--help"]})
+    epilog = examples("pgregistry plan 16 tensor=2 pipe=2", "pgregistry show 16 tensor=2 --html plan.html")
+    names = {"help_option_names": ["-h", "--help"]}
+    cli = PluggableGroup("pgregistry", help=about, epilog=epilog, context_settings=names)
     version = click.Option(
         ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
     )

@@ -11,7 +11,7 @@ from typing import IO, Any, Final, TypeVar
 
 import click
 
-from pgregistry.errors import PgregistryError, PlanMismatch
+from pgregistry.errors import PgregistryError
 from pgregistry.settings.options import OPTIONS, TEXT_OPTIONS
 
 log = logging.getLogger("pgregistry.cli")
@@ -48,6 +48,15 @@ OF_PLAN: Final = tuple(
 )
 
 
+def examples(*lines: str) -> str:
+    r"""Return the examples of a command, for the end of its `--help`.
+
+    >>> examples("pgregistry plugins")
+    '\x08\nExamples:\n  pgregistry plugins'
+    """
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])  # click folds no line after a \b
+
+
 def plan_options(*names: str) -> Callable[[F], F]:
     """Return what adds `--trace`, and the options of these names, to a command."""
 
@@ -76,7 +85,10 @@ def exit_status(command: Callable[[], object]) -> int:
             status = end.exit_code
         sys.stdout.flush()
     except PgregistryError as error:
-        return _print(f"{type(error).__name__}: {error}", 3 if isinstance(error, PlanMismatch) else 1)
+        from pgregistry.testing.ranks.refusal import print_once, refusal  # needed only here
+
+        text, status = refusal(error)
+        return _fail(status, lambda: print_once(text))
     except click.ClickException as error:
         return _fail(error.exit_code, error.show)
     except (click.Abort, EOFError, KeyboardInterrupt):

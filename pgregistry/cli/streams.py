@@ -31,6 +31,11 @@ def printing_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+def in_colour() -> bool:
+    """Return True if stdout is a terminal, and NO_COLOR is not set: https://no-color.org."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def write_whole(path: str, text: str) -> None:
     """Write a file as a whole: if that fails or is interrupted, what was there before stays as it was.
 

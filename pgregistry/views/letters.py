@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import ascii_lowercase
 from typing import Final
 
@@ -10,18 +10,34 @@ from typing import Final
 NOBODY: Final = "."
 
 
-def letters(head: Sequence[str], rows: Mapping[str, Sequence[int | None]]) -> str:
+def letters(
+    head: Sequence[str],
+    rows: Mapping[str, Sequence[int | None]],
+    paint: Callable[[str, int], str] | None = None,
+) -> str:
     """Return a line for each row: its name, and under each column of the head the letter of an index.
 
     >>> print(letters(["rank", "0", "1", "2"], {"tensor": [0, 0, 26], "ends": [0, None, 0]}))
     rank    0  1  2
     tensor  a  a aa
     ends    a  .  a
+
+    Args:
+        head: The head of the names, and of each column.
+        rows: The indices of each row by its name; None for a dot.
+        paint: Returns a cell as a terminal is to show it, from its text and index.
     """
-    lines = [list(head), *([name, *map(letter, indices)] for name, indices in rows.items())]
-    name_width = max(len(line[0]) for line in lines)
-    cell_width = max(3, *(1 + len(cell) for line in lines for cell in line[1:]))
-    return "\n".join(line[0].ljust(name_width) + "".join(cell.rjust(cell_width) for cell in line[1:]) for line in lines)
+    shown = {name: list(map(letter, indices)) for name, indices in rows.items()}
+    name_width = max(map(len, [head[0], *rows]))
+    width = max(3, *(1 + len(cell) for cells in (head[1:], *shown.values()) for cell in cells))
+    lines = [head[0].ljust(name_width) + "".join(cell.rjust(width) for cell in head[1:])]
+    for name, cells in shown.items():
+        painted = (
+            cell.rjust(width) if index is None or paint is None else " " + paint(cell.rjust(width - 1), index)
+            for cell, index in zip(cells, rows[name], strict=True)
+        )
+        lines.append(name.ljust(name_width) + "".join(painted))
+    return "\n".join(lines)
 
 
 def letter(index: int | None) -> str:

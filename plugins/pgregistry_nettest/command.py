@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from pgregistry import WORLD, BuildError, Mode, PgregistryError, PlanMismatch
+from pgregistry import WORLD, BuildError, Mode, PgregistryError
 from pgregistry_nettest.analysis.measurements import OPS
 from pgregistry_nettest.options import MIN_ITERATIONS, Options, parse_ops, parse_sizes
 
@@ -58,7 +58,14 @@ ITERATIONS_HELP: Final = "Timed calls; below 1M up to ten times as many."
 RANKS_PER_HOST_HELP: Final = "Consecutive ranks that are one host. [default: ask the ranks]"
 
 
-@click.command("nettest")
+#: click folds no line after a \b.
+EXAMPLES: Final = """\b
+Examples:
+  pgregistry nettest --nproc 4
+  torchrun --nproc-per-node 8 -m pgregistry nettest --size 1M..64M --json"""
+
+
+@click.command("nettest", epilog=EXAMPLES)
 @click.option("--nproc", **_from(2), help="Start N local gloo processes.")
 @click.option("--size", "sizes", callback=_parsed(parse_sizes), metavar="A..B", help=SIZE_HELP)
 @click.option(
@@ -90,12 +97,7 @@ def nettest_command(nproc: int | None, backend: str | None, **options: Any) -> N
 
 def worker(backend: str | None, options: dict[str, Any]) -> None:
     """Run one local rank of `nettest --nproc`, and end it with the exit status."""
-    try:
-        status = _test(backend, options)
-    except PgregistryError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
-        status = 3 if isinstance(error, PlanMismatch) else 1
-    if status:
+    if status := _test(backend, options):
         sys.exit(status)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
+from pgregistry.cli.options import examples
 from pgregistry.diagnosis.api import diagnose
 from pgregistry.planning.plans.expectation import read_plan
 
 
-@click.command("diagnose")
+@click.command(
+    "diagnose", epilog=examples("pgregistry diagnose records", "pgregistry diagnose records --plan plan.json --json")
+)
 @click.argument("folder", metavar="DIR")
 @click.option("--plan", metavar="FILE", help="The JSON of the run's plan, as `plan --json` prints it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import click
 
-from pgregistry.cli.options import OF_PLAN, plan_options
+from pgregistry.cli.options import OF_PLAN, examples, plan_options
 from pgregistry.cli.plans.plan import plan_of
 from pgregistry.cli.words import SizesCommand
 from pgregistry.planning.plans.expectation import read_plan
 from pgregistry.planning.plans.plan import Plan
 
 
-@click.command("diff")
+@click.command(
+    "diff", epilog=examples('pgregistry diff "16 tensor=2" "16 tensor=4"', "pgregistry diff plan.json other.json")
+)
 @click.argument("a")
 @click.argument("b")
 def diff_command(a: str, b: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from pgregistry.cli.options import OF_PLAN, option, plan_options
+from pgregistry.cli.options import OF_PLAN, examples, option, plan_options
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import ORIGIN, SizesCommand, number, split_world_size
 from pgregistry.errors import ConfigError, Problems, did_you_mean
@@ -27,7 +27,15 @@ from pgregistry.views.tables import terminal_width
 LISTED: Final = 1 << 20
 
 
-@click.command("plan", cls=SizesCommand)
+@click.command(
+    "plan",
+    cls=SizesCommand,
+    epilog=examples(
+        "pgregistry plan 16 tensor=2 pipe=2",
+        "pgregistry plan 16 tensor=2 --rank 5",
+        "pgregistry plan 4096 tensor=8 --ranks-per-host 8 --json > plan.json",
+    ),
+)
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options(*OF_PLAN)
 @option("expect")

@@ -6,18 +6,27 @@ from typing import Any
 
 import click
 
-from pgregistry.cli.options import OF_PLAN, option, plan_options
+from pgregistry.cli.options import OF_PLAN, examples, option, plan_options
 from pgregistry.cli.plans.plan import plan_of
-from pgregistry.cli.streams import write_whole
+from pgregistry.cli.streams import in_colour, write_whole
 from pgregistry.cli.words import ORIGIN, SizesCommand, number
 from pgregistry.errors import ConfigError
 from pgregistry.planning.plans.drawing.map import html_page
 from pgregistry.planning.plans.drawing.rows import picture, still_picture
 from pgregistry.planning.plans.expectation import read_plan
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.views.palette import PALETTE
 
 
-@click.command("show", cls=SizesCommand)
+@click.command(
+    "show",
+    cls=SizesCommand,
+    epilog=examples(
+        "pgregistry show 16 tensor=2 pipe=2",
+        "pgregistry show 64 tensor=8 --ranks-per-host 8 --html plan.html",
+        "pgregistry show --plan plan.json --svg plan.svg",
+    ),
+)
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options(*OF_PLAN)
 @option("expect")
@@ -49,7 +58,13 @@ def show_command(
     for path, text in files.items():
         write_whole(path, text)
     if not files:
-        click.echo(picture(plan, mode, rank))
+        click.echo(picture(plan, mode, rank, _coloured if in_colour() else None))
+
+
+def _coloured(text: str, index: int) -> str:
+    """Return a letter on the colour of its group."""
+    red, green, blue = bytes.fromhex(PALETTE[index % len(PALETTE)][1:])
+    return click.style(text, fg="black", bg=(red, green, blue))
 
 
 def _read(document: str, words: tuple[str, ...], options: dict[str, Any], mode: str | None, rank: int | None) -> Plan:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pgregistry.cli.options import plan_options
+from pgregistry.cli.options import examples, plan_options
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import PgregistryError, Problems, clean
 from pgregistry.planning.plans.document import dumps
@@ -22,7 +22,7 @@ from pgregistry.settings.tracing import tracing
 from pgregistry.views.tables import table, terminal_width
 
 
-@click.command("plugins")
+@click.command("plugins", epilog=examples("pgregistry plugins", "pgregistry plugins --disable tensor --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @plan_options("enable", "disable", "only", "plugins", "config")
 def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from pgregistry.cli.options import trace_option
+from pgregistry.cli.options import examples, trace_option
 from pgregistry.errors import ConfigError, PgregistryError, Problems, describe, listing
 from pgregistry.planning.references import default_sizes
 from pgregistry.registry.distributions import UNKNOWN, core_version
@@ -84,7 +84,7 @@ BACKENDS: Final = {
 }
 
 
-@click.command("new")
+@click.command("new", epilog=examples("pgregistry new expert", "pgregistry new ring --axis"))
 @click.argument("name")
 @click.option("--split", is_flag=True, help="Split the data axis (the default).")
 @click.option("--axis", is_flag=True, help="Add an axis of its own.")

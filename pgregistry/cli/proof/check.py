@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgregistry.cli.options import plan_options
-from pgregistry.cli.streams import printing_to_stderr
-from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
+from pgregistry.cli.options import examples, plan_options
+from pgregistry.cli.streams import in_colour, printing_to_stderr
+from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean, listing
 from pgregistry.planning.planner import Planner
 from pgregistry.registry.manager import Registry
 from pgregistry.settings.merge import read_settings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgregistry.testing.subject import Subject
 
 
-@click.command("check")
+@click.command("check", epilog=examples("pgregistry check", "pgregistry check tensor --quiet"))
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--only", metavar="A,B", help="The plugins to use, for one that cannot be on beside all others.")
 @click.option("--enable", metavar="A,B", help="Plugins to switch on beside those that are on when installed.")
@@ -65,9 +65,11 @@ def check_command(
         checked = [_check(subject, quiet) for subject in subjects]
     wrong, not_tried = (sum(counts) for counts in zip(*checked, strict=True))
     if wrong:
-        click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}")
+        failing = [subject.plugin for subject, (failed, _) in zip(subjects, checked, strict=True) if failed]
+        click.echo(f"\n{wrong} {'property fails' if wrong == 1 else 'properties fail'}: {listing(failing)}")
         raise click.exceptions.Exit(1)
-    holds = "every property that was tried holds" if not_tried else "every property holds"
+    tried = "every property that was tried holds" if not_tried else "every property holds"
+    holds = f"{tried}: {len(subjects)} plugin{'s' * (len(subjects) != 1)}"
     click.echo(holds if quiet else f"\n{holds}")
 
 
@@ -105,7 +107,7 @@ def _check(subject: Subject, quiet: bool) -> tuple[int, int]:
         if quiet and wrong and not failed:
             click.echo(head)
         if wrong or not quiet:
-            click.echo(f"  {verdict:5}  {one.sentence}")
+            click.echo(f"  {_coloured(verdict)}  {one.sentence}")
         for text in wrong:
             shown = "as above" if text in printed else text
             click.echo("\n".join(f"         {line}" for line in shown.splitlines()))
@@ -115,3 +117,10 @@ def _check(subject: Subject, quiet: bool) -> tuple[int, int]:
             click.echo("  the others were not checked")
             break
     return failed, not_tried
+
+
+def _coloured(verdict: str) -> str:
+    """Return a verdict in its column; in a terminal, green if a property holds and red if it fails."""
+    return (
+        click.style(f"{verdict:5}", fg={"ok": "green", "FAILS": "red"}.get(verdict)) if in_colour() else f"{verdict:5}"
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pgregistry.cli.options import exit_status, plan_options
+from pgregistry.cli.options import examples, exit_status, plan_options
 from pgregistry.cli.words import SizesCommand, split_world_size
 from pgregistry.errors import PgregistryError, Problems, need
 from pgregistry.planning.planner import Planner
@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from pgregistry.runtime.contexts.context import ParallelContext
 
 
-@click.command("smoke", cls=SizesCommand)
+@click.command(
+    "smoke",
+    cls=SizesCommand,
+    epilog=examples(
+        "pgregistry smoke --nproc 8 tensor=2 pipe=2",
+        "torchrun --nproc-per-node 8 -m pgregistry smoke tensor=2 pipe=2",
+    ),
+)
 @click.argument("words", nargs=-1, metavar="[NAME=SIZE]...")
 @plan_options(*TEXT_OPTIONS)
 @click.option("--nproc", type=click.IntRange(min=1), metavar="N", help="Start N local gloo processes.")

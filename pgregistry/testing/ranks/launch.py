@@ -10,6 +10,7 @@ from typing import Any
 
 from pgregistry.errors import need
 from pgregistry.testing.ranks.local_ranks import LOCAL
+from pgregistry.testing.ranks.refusal import work
 
 
 def launch_ranks(
@@ -19,8 +20,9 @@ def launch_ranks(
 
         sys.exit(launch_ranks(8, work, ("gloo",), preload=["my_tool.work"]))  # inside a click command
 
-    The ranks write to the terminal of this process. A rank that raises PgregistryError, or that is to end
-    with another status than 0, calls `sys.exit` itself.
+    The ranks write to the terminal of this process. A PgregistryError that several ranks raise is printed once, and
+    each of them ends with 3 if it is a PlanMismatch, else with 1. A rank that is to end with a status of its own calls
+    `sys.exit`.
 
     Args:
         count: How many ranks to start.
@@ -56,7 +58,7 @@ def launch_ranks(
         start_method="forkserver",
     )
     try:
-        elastic_launch(config, function)(*arguments)
+        elastic_launch(config, work)(function, *arguments)
     except ChildFailedError as error:
         return 3 if any(failure.exitcode == 3 for failure in error.failures.values()) else 1
     return 0

@@ -42,7 +42,7 @@ def test_check_says_a_line_for_each_property(acme: Any, capsys: pytest.CaptureFi
     acme(RIGHT, optional=True)
     assert run(["check", "acme"]) == 0
     lines = ["acme (pgregistry-acme 0.1)", *(f"  ok     {one.sentence}" for one in PROPERTIES)]
-    assert capsys.readouterr().out.splitlines() == [*lines, "", "every property holds"]
+    assert capsys.readouterr().out.splitlines() == [*lines, "", "every property holds: 1 plugin"]
 
 
 def test_a_quiet_check_says_what_fails_and_nothing_of_what_holds(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +52,7 @@ def test_a_quiet_check_says_what_fails_and_nothing_of_what_holds(acme: Any, caps
     assert lines[:2] == ["acme (pgregistry-acme 0.1)", "  FAILS  groups are disjoint, in range, and leave no rank out"]
     assert [line for line in lines if line.startswith(("  ok", "tensor"))] == []
     assert run(["check", "-q", "tensor"]) == 0
-    assert capsys.readouterr().out == "every property holds\n"
+    assert capsys.readouterr().out == "every property holds: 1 plugin\n"
 
 
 def test_check_says_what_is_wrong_once_and_exits_with_1(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_check_says_what_is_wrong_once_and_exits_with_1(acme: Any, capsys: pytes
     first = lines.index("  FAILS  groups are disjoint, in range, and leave no rank out")
     mode = "mode 'acme' (plugin 'acme', pgregistry-acme 0.1)"
     assert lines[first + 1] == f"         at 3 ranks: {mode} puts rank 1 into two groups, (0, 1) and (1, 2)."
-    assert lines[-2:] == ["", "1 property fails"]
+    assert lines[-2:] == ["", "1 property fails: acme"]
 
 
 def test_check_shows_the_line_of_the_plugin_that_raised(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +119,7 @@ def test_check_without_names_looks_at_all_plugins_that_are_on(
     heads = [line for line in out.splitlines() if line and not line.startswith(" ")]
     assert heads[0] == "acme (pgregistry-acme 0.1)"
     assert heads[1].startswith("dummy (pgregistry ")
-    assert heads[2:] == ["1 property fails"]
+    assert heads[2:] == ["1 property fails: acme"]
     assert "does not load: ZeroDivisionError: division by zero" in out
 
 
@@ -176,9 +176,9 @@ def test_check_says_what_it_cannot_try_here_and_tries_the_rest(
         said = "as above" if why in seen else f"not tried: {why}"
         expected += [f"  —      {one.sentence}", f"         {said}"] if why else [f"  ok     {one.sentence}"]
         seen.add(why or "")
-    assert capsys.readouterr().out.splitlines() == [*expected, "", "every property that was tried holds"]
+    assert capsys.readouterr().out.splitlines() == [*expected, "", "every property that was tried holds: 1 plugin"]
     assert run(["check", "-q", "acme"]) == 0
-    assert capsys.readouterr().out == "every property that was tried holds\n"
+    assert capsys.readouterr().out == "every property that was tried holds: 1 plugin\n"
 
 
 def test_check_fails_without_torch_where_the_plugin_is_wrong(
@@ -189,4 +189,4 @@ def test_check_fails_without_torch_where_the_plugin_is_wrong(
     monkeypatch.setattr(properties, "PROPERTIES", some)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run(["check", "acme"]) == 1
-    assert capsys.readouterr().out.endswith("\n1 property fails\n")
+    assert capsys.readouterr().out.endswith("\n1 property fails: acme\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,10 +50,15 @@ def rows(plan: PlanContents, mode: str | None = None, rank: int | None = None) -
     return Rows(shown, indices, note if start == 0 else f"These are {len(shown)} of {len(ranks)} ranks.")
 
 
-def picture(plan: PlanContents, mode: str | None = None, rank: int | None = None) -> str:
-    """Return the rows as text; the arguments are those of `rows`."""
+def picture(
+    plan: PlanContents,
+    mode: str | None = None,
+    rank: int | None = None,
+    paint: Callable[[str, int], str] | None = None,
+) -> str:
+    """Return the rows as text; the other arguments are those of `rows` and `letters`."""
     found = rows(plan, mode, rank)
-    text = letters(["rank", *map(str, found.ranks)], found.indices)
+    text = letters(["rank", *map(str, found.ranks)], found.indices, paint)
     return f"{text}\n{found.note}" if found.note else text
 
 
