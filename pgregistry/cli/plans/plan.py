@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import click
 
+from pgregistry.building.specs import Defaults
 from pgregistry.cli.options import OF_PLAN, examples, option, plan_options
+from pgregistry.cli.plans.costs import costs
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import ORIGIN, SizesCommand, number, split_world_size
 from pgregistry.errors import ConfigError, Problems, did_you_mean
@@ -32,7 +35,7 @@ LISTED: Final = 1 << 20
     cls=SizesCommand,
     epilog=examples(
         "pgregistry plan 16 tensor=2 pipe=2",
-        "pgregistry plan 16 tensor=2 --rank 5",
+        "pgregistry plan 16 tensor=2 --rank 5 --costs",
         "pgregistry plan 4096 tensor=8 --ranks-per-host 8 --json > plan.json",
     ),
 )
@@ -41,19 +44,31 @@ LISTED: Final = 1 << 20
 @option("expect")
 @click.option("--rank", type=number, metavar="R", help="Show the groups of this rank.")
 @click.option("--mode", metavar="M", help="Show this mode only, with all its groups.")
+@click.option("--costs", "with_costs", is_flag=True, help="Show what `init` builds, asks the store and connects.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan_command(
-    words: tuple[str, ...], rank: int | None, mode: str | None, as_json: bool, trace: bool | None, **options: Any
+    words: tuple[str, ...],
+    rank: int | None,
+    mode: str | None,
+    with_costs: bool,
+    as_json: bool,
+    trace: bool | None,
+    **options: Any,
 ) -> None:
     """Show every group of every mode, for any world size."""
-    plan = plan_of(words, options, trace, mode, rank)
+    plan, defaults = read_plan_and_run(words, options, trace, mode, rank)
     shown = list(plan.planned) if mode is None else [plan[mode]]
     _check_length(shown, mode, rank, as_json=as_json)
+    first = rank if rank is not None else 0 if plan.ranks is None else min(plan.ranks)
+    found = costs(plan, first, defaults) if with_costs else None
     if as_json:
-        groups = document.of_plan(plan, mode=mode, rank=rank, groups="small" if mode is None else "all")
-        click.echo(document.dumps(groups))
+        written = document.of_plan(plan, mode=mode, rank=rank, groups="small" if mode is None else "all")
+        if found:
+            written = {**written, "costs": asdict(found)}
+            written.pop("checksum", None)  # it is no plan to read again
+        click.echo(document.dumps(written))
     else:
-        click.echo(PlanView(plan, mode, rank, width=terminal_width()))
+        click.echo("\n".join(map(str, filter(None, (PlanView(plan, mode, rank, width=terminal_width()), found)))))
 
 
 def plan_of(
@@ -64,13 +79,22 @@ def plan_of(
     rank: int | None = None,
 ) -> Plan:
     """Return the plan of the words and options of a command line, which must have the mode and the rank."""
+    return read_plan_and_run(words, options, trace, mode, rank)[0]
+
+
+def read_plan_and_run(
+    words: Sequence[str], options: Mapping[str, Any], trace: bool | None, mode: str | None, rank: int | None
+) -> tuple[Plan, Defaults]:
+    """Return the plan, and the settings of a run for modes that have none; without a backend it is gloo."""
     with tracing(trace), printing_to_stderr():
         planner = planner_of(words, options)
         _check_wanted(planner, mode, rank)
         plan = planner.plan()
+    run = planner.registry.settings.run
     if "expect" in options:  # the command takes it, so environment and file count too
-        check_expected(plan, planner.registry.settings.run.get("expect"))
-    return plan
+        check_expected(plan, run.get("expect"))
+    given = {name: run[name].value for name in ("timeout", "cpu") if name in run}
+    return plan, Defaults(run["backend"].value if "backend" in run else "gloo", **given)
 
 
 def planner_of(words: Sequence[str], options: Mapping[str, Any]) -> Planner:
