@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from pgregistry.cli.options import OF_PLAN, plan_options
+from pgregistry.cli.options import OF_PLAN, examples, plan_options
 from pgregistry.cli.plans.plan import planner_of
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import SizesCommand
@@ -26,7 +26,14 @@ from pgregistry.views.tables import table, terminal_width
 LISTED: Final = 24
 
 
-@click.command("order", cls=SizesCommand)
+@click.command(
+    "order",
+    cls=SizesCommand,
+    epilog=examples(
+        "pgregistry order 64 tensor=4 pipe=2 --ranks-per-host 8",
+        "pgregistry order 64 tensor=4 pipe=2 --ranks-per-host 8 --hosts-per-domain 4 --weight tensor=8",
+    ),
+)
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options(*OF_PLAN)
 @click.option(
