@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from documents import ALL, ROOT, blocks, commands, files, read, sections
-from origin import EIGHT
+from documents import ALL, ROOT, commands, files, read, sections
 
 import pgregistry
 from pgregistry import cli, hookspecs
@@ -45,16 +44,6 @@ def test_every_hook_has_an_example_that_implements_it_and_one_that_runs() -> Non
             hook = title.strip("`").partition("(")[0]
             assert any(f"@hookimpl\ndef {hook}(" in block for block in files(text, "python").values()), hook
             assert ">>> " in text or any(command for command, _ in commands(text)), hook
-
-
-def test_the_picture_in_the_readme_has_each_rank_in_its_group() -> None:
-    picture = next(block for block in blocks(read("README.md"), "text") if block.startswith("rank "))
-    plan = pgregistry.plan(16, tensor=2, pipe=2, zero1=2, nettest=6, only=EIGHT)
-    assert picture == f"{plan.picture()}\n"
-
-
-def test_the_readme_shows_the_plan_of_its_picture() -> None:
-    assert "pgregistry plan 16 tensor=2 pipe=2 zero1=2 nettest=6" in dict(commands(read("README.md")))
 
 
 def test_the_readme_names_the_two_commands_and_the_makefile_has_them() -> None:

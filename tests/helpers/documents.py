@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = "docs/plugin-tutorial.md"
-PAGES = ("hooks", "nettest", "plugin-tutorial", "reference", "stability", "vocabulary")
+PAGES = ("hooks", "nettest", "plugin-tutorial", "reference", "reliability", "stability", "vocabulary")
 RUN = ("README.md", *(f"docs/{name}.md" for name in PAGES))
 ALL = (
     *RUN,
@@ -18,7 +18,6 @@ ALL = (
     "docs/comparison.md",
     "docs/packaging.md",
     "docs/refused.md",
-    "docs/reliability.md",
     "docs/stuck.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",

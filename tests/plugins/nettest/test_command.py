@@ -57,7 +57,8 @@ def test_the_command_ends_with_3_where_ranks_disagree() -> None:
     answers = run_ranks(3, command, QUICK, ("--warmup", "1"), world=False)
     # The command line raises; main() makes 3 of it.
     assert [status for status, _, _ in answers] == [3] * 3
-    assert all("warmup:\n    ranks 0-1: 2\n    rank 2: 1" in errors for _, _, errors in answers)
+    printed = [errors for _, _, errors in answers if "warmup:\n    ranks 0-1: 2\n    rank 2: 1" in errors]
+    assert len(printed) == 1  # for all ranks of the host
 
 
 def test_local_ranks_give_a_report_and_a_picture(tmp_path: Path) -> None:
