@@ -49,6 +49,10 @@ def start_default_group(
     device = None if options.device is None else rank_device(options.device, process.local_rank)
 
     store = PrefixStore(f"{scope.name}/world", process.store)
+    timeout = None if options.timeout is None else timedelta(seconds=options.timeout)
+    patience = timedelta(seconds=options.build_timeout + 2 * LOOK)  # torch gives up after us
+    # gloo waits for ranks as long as for collectives, which is too long for a thread that was given up.
+    brief = backend == "gloo" and hasattr(dist.ProcessGroup, "set_timeout")
 
     def start() -> None:
         check_given_up()
@@ -59,14 +63,17 @@ def start_default_group(
             store=store,
             rank=process.rank,
             world_size=process.world_size,
-            timeout=None if options.timeout is None else timedelta(seconds=options.timeout),
+            timeout=patience if brief else timeout,
             device_id=device,
         )
-        groups.keep(dist.group.WORLD)
+        world: Any = dist.group.WORLD
+        if brief:
+            world.set_timeout(timeout or dist.default_pg_timeout)
+        groups.keep(world)
 
     groups.kept.append(process.server)  # a forked child must not end the server either
     until = time.monotonic() + options.build_timeout
-    process.store.set_timeout(timedelta(seconds=options.build_timeout + 2 * LOOK))  # torch gives up after us
+    process.store.set_timeout(patience)
 
     def overdue() -> PgregistryError:
         return give_up(
@@ -97,7 +104,7 @@ def start_default_group(
         raise BuildError(f"{text}: {describe(error)}{interface_hint(str(error))}", ranks=(process.rank,)) from error
     # torch connects some peers later, at a first collective. That waits as long as torch would without us.
     for store in (process.store, process.client.store):
-        store.set_timeout(dist.default_pg_timeout if options.timeout is None else timedelta(seconds=options.timeout))
+        store.set_timeout(timeout or dist.default_pg_timeout)
     # The server of the store lives as long as the world, also if the context is forgotten.
     weakref.finalize(groups.default_group, process.server.clear).atexit = False
 
