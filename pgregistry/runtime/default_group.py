@@ -8,6 +8,7 @@ import time
 import weakref
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]

@@ -144,6 +144,14 @@ PLUGINS = Section(
                 yield
             """,
             """
+            # pgregistry_partial.py
+            from functools import partial
+
+            from pgregistry import Axis, Mode, hookimpl
+
+            pgregistry_modes = hookimpl(partial(lambda name: [Mode(name, over=Axis(name))], "ring"))
+            """,
+            """
             # pgregistry_eager.py
             import pgregistry
 
@@ -162,6 +170,7 @@ PLUGINS = Section(
             around = "pgregistry_around"
             twice = "pgregistry_twice"
             open = "pgregistry_open"
+            partial = "pgregistry_partial"
             eager = "pgregistry_eager"
             idle = "pgregistry_idle"
             made = "pgregistry_other:make"
