@@ -15,7 +15,7 @@ from ranks import run_ranks
 PACKAGES = {
     "From init_device_mesh": "torch",
     "From Megatron's parallel_state": "megatron-core",
-    "From DeepSpeed's mpu": "deepspeed",
+    "From DeepSpeed's mpu": "torch",
     "From InternLM's gpc": None,  # the wheel of InternEvo does not import without what it lacks
     "From accelerate": "accelerate",
     "From Lightning": "lightning",

@@ -35,6 +35,7 @@ def compared() -> list[tuple[dict[str, list[int]], dict[str, list[int]], int, in
     """Return the ranks of our meshes and of torchtitan's own, and how many process groups each makes."""
     import torch.distributed as dist
     import torchtitan.distributed.parallel_dims as theirs
+    from torch.testing._internal.distributed import fake_pg  # noqa: F401 - torchtitan's own meshes use this backend
 
     theirs.device_type = "cpu"  # torchtitan's own meshes are CUDA's
     results = []
