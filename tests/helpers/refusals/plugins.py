@@ -189,6 +189,7 @@ PLUGINS = Section(
             $ pgregistry plan 8 --only around
             $ pgregistry plan 8 --only twice
             $ pgregistry plan 8 --only open
+            $ pgregistry plan 8 --only partial
             $ pgregistry plan 8 --only eager
             $ pgregistry plan 8 --only idle
             $ pgregistry plan 8 --only made
