@@ -44,7 +44,9 @@ def _with_those_before(context: click.Context, _: click.Parameter, given: tuple[
 
 #: Options of a command that shows a plan: all but those of a run.
 OF_PLAN: Final = tuple(
-    name for name in TEXT_OPTIONS if name not in ("device", "agree_timeout", "build_timeout", "expect")
+    name
+    for name in TEXT_OPTIONS
+    if name not in ("device", "agree_timeout", "build_timeout", "watch", "watch_dir", "expect")
 )
 
 

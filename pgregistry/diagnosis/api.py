@@ -53,9 +53,8 @@ def diagnose(records: str | os.PathLike[str] | Mapping[int, object], plan: Plan 
     if plan is not None and (differences := contradictions(by_rank, plan)):
         problems.append(f"The plan is of another run, and left out. {' '.join(differences)}")
         plan = None
-    groups = Groups(by_rank, plan, found.unread)
-    job = Job(by_rank, groups)
-    return _report(job, judge(job), plan, problems)
+    job = Job(by_rank, Groups(by_rank, plan, found.unread))
+    return report(job, judge(job), plan, problems)
 
 
 def _given(records: Mapping[int, object]) -> Found:
@@ -73,7 +72,16 @@ def _given(records: Mapping[int, object]) -> Found:
     return found
 
 
-def _report(job: Job, verdict: Verdict, plan: Plan | None, problems: Iterable[str]) -> Diagnosis:
+def report(job: Job, verdict: Verdict, plan: Plan | None, problems: Iterable[str], *, asked: bool = False) -> Diagnosis:
+    """Return a verdict as a diagnosis.
+
+    Args:
+        job: The records.
+        verdict: What `judge` returns of them.
+        plan: The plan of the run, if it is known.
+        problems: What is wrong with the records, a sentence each.
+        asked: Whether they are answers to a roll call.
+    """
     held: dict[Place, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
     for rank, waits in verdict.waits.items():
         for other, place in waits.items():
@@ -91,7 +99,7 @@ def _report(job: Job, verdict: Verdict, plan: Plan | None, problems: Iterable[st
                 rank=rank,
                 kind=kind,
                 wait=wait,
-                evidence=_evidence(job, verdict, rank, kind, place, len(near)),
+                evidence=_evidence(job, verdict, rank, kind, place, len(near), asked=asked),
                 waiting=ranks_of(near),
                 behind=ranks_of(verdict.behind(rank)),
                 host=_host(rank, record, plan),
@@ -106,6 +114,7 @@ def _report(job: Job, verdict: Verdict, plan: Plan | None, problems: Iterable[st
         missing_records=ranks_of(job.groups.ranks.difference(job.records)),
         problems=tuple(problems),
         records=len(job.records),
+        asked=asked,
     )
 
 
@@ -124,11 +133,13 @@ def _wait(job: Job, place: Place, ranks: Iterable[int], held_by: Iterable[int]) 
     )
 
 
-def _evidence(job: Job, verdict: Verdict, rank: int, kind: str, place: Place, near: int) -> str:
+def _evidence(job: Job, verdict: Verdict, rank: int, kind: str, place: Place, near: int, *, asked: bool) -> str:
     wait_for_it = f"{near} rank{'s' * (near != 1)} wait{'s' * (near == 1)} for it"
     event = job.events.get((rank, place))
     if kind == ABSENT:
-        return f"it left no record, and {wait_for_it}"
+        if asked:
+            wait_for_it += ". Its process is stopped or gone, or holds Python's lock, or its host is cut off"
+        return f"it {'does not answer' if asked else 'left no record'}, and {wait_for_it}"
     if kind == DEVICE:
         done = job.standing(place).done - {rank}
         what = f"{format_ranks(done)} finished" if done else "the other ranks began" if event else "others finished"

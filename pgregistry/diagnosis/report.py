@@ -60,7 +60,8 @@ class Wait:
     def name(self) -> str:
         """Return what it is, such as "all_reduce #3 of pipe, group 1 (ranks 1, 3)"."""
         index = "" if self.index is None else f", group {self.index}"
-        return f"{self.collective} #{self.sequence} of {self.mode}{index} ({format_ranks(self.group)})"
+        number = f" #{self.sequence}" if self.sequence else ""
+        return f"{self.collective}{number} of {self.mode}{index} ({format_ranks(self.group)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,7 @@ class Diagnosis:
         missing_records: The ranks of the job without a record that can be read.
         problems: What is wrong with the records, a sentence each.
         records: How many records there are.
+        asked: True if they are answers to a roll call.
     """
 
     guilty: tuple[Guilty, ...]
@@ -126,6 +128,7 @@ class Diagnosis:
     missing_records: tuple[int, ...]
     problems: tuple[str, ...]
     records: int
+    asked: bool = False
 
     def __str__(self) -> str:
         parts = [str(one) for one in self.guilty[:LISTED]]
@@ -135,7 +138,7 @@ class Diagnosis:
             parts.append("The records show no rank that holds up the run." if self.waiting else "Nobody waits.")
             parts += [f"  {one}" for one in sorted(self.waiting, key=lambda one: bool(one.held_by))[:LISTED]]
         if self.missing_records:
-            parts.append(f"No record: {format_ranks(self.missing_records)}.")
+            parts.append(f"No {'answer' if self.asked else 'record'}: {format_ranks(self.missing_records)}.")
         return clean("\n".join(parts), 200_000)
 
     def to_json(self) -> str:

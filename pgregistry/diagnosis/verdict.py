@@ -17,6 +17,11 @@ DEVICE: Final = "device"
 MISMATCH: Final = "mismatch"
 DEADLOCK: Final = "deadlock"
 
+#: Seconds after which a wait counts in a roll call, if the patience is not shorter.
+COUNTED: Final = 2.0
+#: The part of the patience after which a rank has waited too long: ranks look at their counters now and then.
+LATE: Final = 0.8
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -26,11 +31,13 @@ class Verdict:
         guilty: The kind, and the operation that shows it, of each guilty rank.
         waits: The ranks that each rank waits for, each with the operation.
         stalled: Operations that all members are in, and that end on none, although nothing else is pending.
+        too_long: The ranks that have waited for longer than the patience.
     """
 
     guilty: dict[int, tuple[str, Place]] = field(default_factory=dict)
     waits: dict[int, dict[int, Place]] = field(default_factory=lambda: defaultdict(dict))
     stalled: dict[Place, list[int]] = field(default_factory=lambda: defaultdict(list))
+    too_long: set[int] = field(default_factory=set)
 
     def waiting_for(self, rank: int) -> list[int]:
         """Return the ranks that wait for a rank themselves, ascending."""
@@ -46,17 +53,26 @@ class Verdict:
         return sorted(found - near)
 
 
-def judge(job: Job) -> Verdict:
+def judge(job: Job, patience: float = 0) -> Verdict:
     """Return who holds up the run of these records.
 
     A rank is guilty of itself if it has something else than the others in one place, or has not finished what they
     have finished. Else the guilty are found at the ends of the waits: a rank that waits for nobody, or ranks that wait
     for one another.
+
+    Args:
+        job: The records.
+        patience: The seconds after which a wait is too long, for answers to a roll call: others may go on meanwhile.
+            Nobody is guilty for whom no rank has waited so long, be it behind others.
     """
     verdict = Verdict()
+    too_long = set()
     for rank in sorted(job.records):
         for place, event in job.pending(rank):
-            _look(job, verdict, rank, place, event)
+            if event.waited >= counted(patience):
+                _look(job, verdict, rank, place, event, asked=patience > 0)
+            if event.waited >= patience * LATE:
+                too_long.add(rank)
     for place, ranks in verdict.stalled.items():
         begun = {one for one in ranks if job.events[one, place].started}
         for one in ranks if begun else ():  # a device that has not begun what the others have
@@ -73,13 +89,37 @@ def judge(job: Job) -> Verdict:
             places = Counter(held[ring[0]] for held in verdict.waits.values() if ring[0] in held)
             kind = PROCESS if ring[0] in job.records else ABSENT
             verdict.guilty[ring[0]] = (kind, places.most_common(1)[0][0])
+    held = reached(too_long, verdict.waits)
+    verdict.guilty = {one: why for one, why in verdict.guilty.items() if one in held}
+    verdict.too_long = too_long
     return verdict
 
 
-def _look(job: Job, verdict: Verdict, rank: int, place: Place, event: Event) -> None:
+def counted(patience: float) -> float:
+    """Return the seconds after which a wait counts in a roll call; a shorter one may end while ranks answer."""
+    return min(COUNTED, patience / 2)
+
+
+def reached(ranks: Iterable[int], waits: Mapping[int, Iterable[int]]) -> set[int]:
+    """Return ranks, those that they wait for, those that these wait for, and so on.
+
+    >>> sorted(reached([0], {0: [1], 1: [2], 3: [4]}))
+    [0, 1, 2]
+    """
+    found = set(ranks)
+    new = [*found]
+    while new:
+        new = [other for one in new for other in waits.get(one, ()) if other not in found]
+        found.update(new)
+    return found
+
+
+def _look(job: Job, verdict: Verdict, rank: int, place: Place, event: Event, *, asked: bool) -> None:
     """Note whom one operation of one rank waits for, or that its device is stuck in it."""
     standing, wait, first = job.standing(place), verdict.waits[rank], job.first[rank] == place
     done, others = standing.done - {rank}, standing.needed - {rank}
+    if asked and standing.absent:
+        done = frozenset()  # what others have finished may have failed there, as one of them is gone
     blamed: Iterable[int] = ()
     if standing.odd:
         blamed = standing.odd

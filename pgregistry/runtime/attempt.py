@@ -114,6 +114,7 @@ class Attempt:
             "backend": self.backend,
             "timeout": _exact(self.options.timeout),
             "cpu": str(self.options.cpu),
+            "watch": _exact(self.options.watch) if self.options.watch else "off",
             "device": "not bound" if device is None else torch.device(device).type,
             "world": "started by init" if process.owns_world else "there before init",
             "building": {"by_name": "name", "by_public_calls": "public"}[_strategy(process, self.options)],

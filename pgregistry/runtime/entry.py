@@ -39,6 +39,8 @@ def init(
     cpu: bool | None = None,
     agree_timeout: float | None = None,
     build_timeout: float | None = None,
+    watch: float | None = None,
+    watch_dir: str | os.PathLike[str] | None = None,
     **sizes_and_settings: Any,
 ) -> ParallelContext:
     """Make the process groups of every mode, on every rank of the world.
@@ -73,6 +75,10 @@ def init(
         cpu: Give every mode a gloo process group beside one of another backend; False by default.
         agree_timeout: How long ranks may take to come, in seconds; 300 by default.
         build_timeout: How long the build may take, in seconds; 300 by default.
+        watch: A collective that is pending for so many seconds makes all ranks find out which rank holds up the run,
+            and log it as an ERROR of the logger `pgregistry.watch`; 300 by default, 0 for none. It ends no run. A
+            value above 2/3 of the shortest timeout is lowered to that.
+        watch_dir: A folder in which each rank then also keeps its record, for `pgregistry diagnose`.
         **sizes_and_settings: Sizes and settings by name, as `tensor=2`.
 
     None stands for a value that the command line, the environment or a file may give.

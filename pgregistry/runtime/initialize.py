@@ -14,11 +14,13 @@ import torch.distributed as dist
 from pgregistry.building.build import build
 from pgregistry.building.by_public_calls import create_fake
 from pgregistry.building.process_groups import ProcessGroups, release_frames
+from pgregistry.building.specs import Defaults
 from pgregistry.coordination.abandonable import wait_for_given_up
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.barrier import announce_failure, barrier, delete_keys, watch_outcome
 from pgregistry.coordination.proposal import propose_failure
 from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.diagnosis.watch.start import start_watch
 from pgregistry.errors import ConfigError, PgregistryError, Problems
 from pgregistry.planning.explanation import log_reach
 from pgregistry.planning.plans.plan import Plan
@@ -132,6 +134,7 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
         if takes_part:
             attempt.call_ready_hooks(context, run.scope(), options.build_timeout)
             barrier(run.scope(), options.build_timeout, "outcome")
+            run.start_watch(plan, options, attempt.defaults)
         else:
             watch_outcome(run.scope(), options.build_timeout)
         if process.rank == attempt.ranks[0]:
@@ -188,6 +191,10 @@ class _Run:
         everyone = self.scope(everyone=True)
         start_default_group(self.process, options, everyone, backend, self.groups)
         self.groups.farewells.append(partial(leave_world, everyone, hosts=self.process.hosts))
+
+    def start_watch(self, plan: Plan, options: InitOptions, defaults: Defaults) -> None:
+        """Start the watch of the process groups, which ends with them."""
+        start_watch(plan, self.scope(), options.watch, options.watch_dir, defaults, self.groups)
 
     def undo(self) -> None:
         """Destroy what was built, without waiting for other ranks."""

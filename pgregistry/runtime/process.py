@@ -40,6 +40,8 @@ class InitOptions:
     cpu: bool = False
     agree_timeout: float = 300
     build_timeout: float = 300
+    watch: float = 300
+    watch_dir: str | None = None
 
     @staticmethod
     def of(settings: Settings) -> InitOptions:

@@ -45,6 +45,8 @@ OPTIONS: Final = (
     Option("cpu", "Give every mode a gloo process group beside another backend's.", None, of_init=True),
     Option("agree_timeout", "How long ranks may take to come, in seconds.", "S", of_init=True),
     Option("build_timeout", "How long the build may take, in seconds.", "S", of_init=True),
+    Option("watch", "Seconds after which a run that is stuck names its culprit; 0 turns that off.", "S", of_init=True),
+    Option("watch_dir", "A folder for the records of a run that is stuck.", "DIR", of_init=True),
     Option("expect", "The plan that it must be: a fingerprint, or a file with a plan's JSON.", "FILE", of_init=True),
 )
 NAMES: Final = frozenset(option.name for option in OPTIONS)

@@ -39,6 +39,10 @@ def read_parameter(name: str, value: object, origin: str, world_size: int = LARG
             if not is_seconds(value):
                 raise refused(name, value, origin, f"a number of seconds from 0.001 to {LONGEST}")
             return float(value)
+        case "watch":
+            if not is_seconds(value) and (isinstance(value, bool) or value != 0):
+                raise refused(name, value, origin, f"a number of seconds from 0.001 to {LONGEST}, or 0 for none")
+            return float(value)
         case "cpu":
             if not isinstance(value, bool):
                 raise refused(name, value, origin, "true or false")
@@ -47,13 +51,9 @@ def read_parameter(name: str, value: object, origin: str, world_size: int = LARG
                 raise refused(name, value, origin, "the name of a torch backend, such as 'gloo'")
             return value.lower()
         case "expect":
-            try:
-                path: object = os.fspath(value)  # type: ignore[call-overload]
-            except Exception:  # of a class of anybody's
-                path = None
-            if not isinstance(path, str) or not path:
-                raise refused(name, value, origin, "a fingerprint, or the path of a plan's JSON")
-            return path
+            return _path(name, value, origin, "a fingerprint, or the path of a plan's JSON")
+        case "watch_dir":
+            return _path(name, value, origin, "the path of a folder")
     return value  # a device, which torch reads
 
 
@@ -68,6 +68,16 @@ def read_number(name: str, value: object, origin: str) -> int:
 def refused(name: str, value: object, origin: str, rule: str) -> ConfigError:
     """Return the error about a value that must be something else."""
     return ConfigError(f"{name} = {shown(value)} ({origin}) must be {rule}.")
+
+
+def _path(name: str, value: object, origin: str, rule: str) -> str:
+    try:
+        path: object = os.fspath(value)  # type: ignore[call-overload]
+    except Exception:  # of a class of anybody's
+        path = None
+    if not isinstance(path, str) or not path:
+        raise refused(name, value, origin, rule)
+    return path
 
 
 def _items(name: str, value: object, origin: str) -> tuple[Any, ...] | None:

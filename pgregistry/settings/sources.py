@@ -24,7 +24,7 @@ CHOICES: Final = {"PGREGISTRY_BUILD": ("name", "public"), "PGREGISTRY_TRACE": ("
 #: The file that other tools have their settings in too: ours are those of its table `[tool.pgregistry]`.
 PYPROJECT: Final = "pyproject.toml"
 #: Parameters whose value is not text, which text writes as TOML does.
-NOT_TEXT: Final = ("ranks_per_host", "hosts_per_domain", "timeout", "cpu", "agree_timeout", "build_timeout")
+NOT_TEXT: Final = ("ranks_per_host", "hosts_per_domain", "timeout", "cpu", "agree_timeout", "build_timeout", "watch")
 
 
 class Word(str):

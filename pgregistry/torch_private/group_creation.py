@@ -35,6 +35,17 @@ def available() -> bool:
     return tuple(parameters[: len(_POSITIONAL)]) == _POSITIONAL and set(parameters) >= _BY_NAME
 
 
+def default_timeout(backend: str) -> float:
+    """Return the seconds that torch gives process groups of a backend for which nobody set a timeout."""
+    given = getattr(c10d, "_get_default_timeout", None)
+    parts = [part.rpartition(":")[2] for part in backend.split(",")]
+    try:
+        found = [given(dist.Backend(part)) for part in parts] if given else []
+    except (TypeError, ValueError, RuntimeError):  # of another torch
+        found = []
+    return min((one.total_seconds() for one in found), default=dist.default_pg_timeout.total_seconds())
+
+
 def create_group(
     ranks: Sequence[int],
     rank: int,

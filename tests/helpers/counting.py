@@ -39,6 +39,9 @@ class Counting(dist.Store):
     def compare_set(self, key: str, expected: str, desired: str) -> Any:
         return self._count("compare_set", [key]).compare_set(key, expected, desired)
 
+    def delete_key(self, key: str) -> bool:
+        return bool(self._count("delete_key", [key]).delete_key(key))
+
     def check(self, keys: Sequence[str]) -> bool:
         return bool(self._count("check", keys).check(keys))
 

@@ -124,10 +124,11 @@ ONE_RANK_DIFFERS: Final[dict[str, list[tuple[dict[str, Any], dict[str, Any], str
         ({"timeout": 60}, {"timeout": MORE_THAN_60}, "timeout"),
         ({}, {"timeout": 1800}, "timeout"),
     ],
+    "InitOptions.watch": [({}, {"watch": 0}, "watch"), ({"watch": 60}, {"watch": MORE_THAN_60}, "watch")],
     "InitOptions.cpu": [({}, {"cpu": True}, "cpu"), ({}, {"tensor": {"cpu": True}}, "cpu of mode tensor")],
 }
-#: Fields that decide how long ranks wait, and nothing of what is made.
-WAITS: Final = {"InitOptions.agree_timeout", "InitOptions.build_timeout"}
+#: Fields that decide how long ranks wait, or what they keep, and nothing of what is made.
+WAITS: Final = {"InitOptions.agree_timeout", "InitOptions.build_timeout", "InitOptions.watch_dir"}
 LIMITS: Final = """
 from pgregistry import hookimpl
 

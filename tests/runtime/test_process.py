@@ -31,7 +31,7 @@ def test_settings_have_one_form_however_they_are_written() -> None:
 
 
 def test_what_is_not_given_has_its_default() -> None:
-    assert options(agree_timeout=None, cpu=None) == InitOptions(None, None, None, False, 300, 300)
+    assert options(agree_timeout=None, cpu=None) == InitOptions(None, None, None, False, 300, 300, 300, None)
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,6 @@ def test_options_that_are_no_mapping_of_plain_values_are_refused(options: Any) -
         ({"sizes": {"data": 2, "ring": 4}}, "mode 'sizes' (keyword). Give each by its own name: data=2, ring=4."),
         ({"data-parallel": 2}, "size or setting 'data-parallel' (keyword). Did you mean 'data'?"),
         ({"data_parallel_size": 2}, "size or setting 'data_parallel_size' (keyword). Did you mean 'data'?"),
-        ({"watch": 60}, "size or setting 'watch' (keyword). There are causal, data, heads, label, rate, ring and"),
     ],
     ids=str,
 )

@@ -39,7 +39,10 @@ def test_the_reserved_names_are_one_list_that_is_documented() -> None:
 
 @pytest.mark.parametrize(
     ("command", "without"),
-    [(plan_command, {"device", "agree_timeout", "build_timeout"}), (smoke_command, set())],
+    [
+        (plan_command, {"device", "agree_timeout", "build_timeout", "watch", "watch_dir"}),
+        (smoke_command, set()),
+    ],
 )
 def test_a_command_has_an_option_for_each_parameter_that_text_can_give(
     command: click.Command, without: set[str]

@@ -41,6 +41,7 @@ class Event:
         timeout: Seconds.
         frames: The Python frames that called it, innermost first.
         batch: Equal for the operations of one batch, such as those of `batch_isend_irecv`.
+        waited: Seconds for which nothing has ended in its process group, in an answer to a roll call; else 0.
     """
 
     group: tuple[str, str]
@@ -59,6 +60,7 @@ class Event:
     timeout: float
     frames: tuple[str, ...]
     batch: tuple[int, int]
+    waited: float = 0
 
     @property
     def together(self) -> bool:
@@ -78,7 +80,7 @@ class Event:
 
     def called(self) -> str:
         """Return it as a person would: "all_reduce #3"."""
-        return f"{self.operation} #{self.sequence}"
+        return f"{self.operation} #{self.sequence}" if self.sequence else self.operation
 
 
 class Malformed(Exception):  # noqa: N818 - what it says of a record
@@ -148,6 +150,7 @@ def read_event(entry: Any, place: int, stated: Set[str] = DEVICES) -> Event:
             timeout=int(entry.get("timeout_ms") or 0) / 1000,
             frames=_frames(entry.get("frames")),
             batch=(int(entry["collective_seq_id"]), int(entry.get("p2p_seq_id") or 0)),
+            waited=float(entry.get("pending_seconds") or 0),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Malformed(f"an entry has an unknown form: {type(error).__name__} {str(error)[:80]}") from error

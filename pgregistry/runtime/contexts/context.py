@@ -168,6 +168,8 @@ class ParallelContext(HandleMapping):
         for mode in modes:
             self.get(mode)
         set_timeouts(self.process_groups.made_for(modes), checked)
+        if watch := self.process_groups.watch:
+            watch.limit(checked)
 
     def verify(self) -> None:
         """Verify every process group that this rank is in with a collective; all ranks must call it together.

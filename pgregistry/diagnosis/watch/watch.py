@@ -1,0 +1,206 @@
+"""The watch of one rank: a thread that looks at torch's counters now and then, and one that waits for a roll call."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, Final
+
+from pgregistry.coordination.abandonable import AbandonableThread, give_up, run_abandonable
+from pgregistry.coordination.store.codec import WRONG_DATA
+from pgregistry.coordination.store.connections import LostError
+from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.diagnosis.watch.files import Folder
+from pgregistry.diagnosis.watch.judgement import Judgement, pass_judgement, report_alone
+from pgregistry.diagnosis.watch.rank.myself import Myself
+from pgregistry.diagnosis.watch.roll_call import CLOSED, RollCall, delete_wake, end_wait, leave, waits_in_server
+from pgregistry.planning.plans.plan import Plan
+
+log = logging.getLogger("pgregistry.watch")
+
+#: Seconds between two looks at the counters, at most; a tenth of a short watch.
+LOOK: Final = 1.0
+#: Seconds within which ranks that wait call the roll, each at a random moment, so that one calls it for all.
+SPREAD: Final = 0.5
+#: Seconds in which ranks answer; in which one that was to judge has done so; and in which the store answers.
+ANSWERS: Final = 3.0
+JUDGE: Final = 4.0
+STORE: Final = 3.0
+#: Seconds in which the store must answer a rank that leaves.
+MOMENT: Final = 1.0
+#: Ranks that judge in turn if the caller does not.
+DEPUTIES: Final = 2
+#: Seconds after which a standing wait is begun anew, so that nothing on the way takes its connection for forgotten.
+STANDING: Final = 600.0
+#: Calls of the roll without an answer after which a rank reports alone.
+CALLS: Final = 2
+
+
+class Watch:
+    """The watch of one rank, from `start` to `close`. It never ends a run, and raises nothing.
+
+    Args:
+        scope: The store of the ranks that are watched.
+        plan: Their plan.
+        seconds: How long something may be pending.
+        names: The names that torch has for the process groups of this rank.
+        folder: Where records are kept; None for nowhere.
+    """
+
+    def __init__(
+        self, scope: ScopedStore, plan: Plan, seconds: float, names: Collection[str], folder: str | None = None
+    ) -> None:
+        self._scope, self._plan = scope.beside(f"{scope.name}/watch"), plan
+        self._myself = Myself(seconds, names, scope.ranks)
+        self._folder = Folder(folder, plan, log) if folder else None
+        self._closing = threading.Event()
+        self._number = 0  # of the next roll call
+        self._unanswered = 0
+        self._alone = False
+        self._busy: float | None = None  # since when this rank takes part in a roll call
+        self._judgement = Judgement()
+        self._threads: list[AbandonableThread] = []
+
+    @property
+    def seconds(self) -> float:
+        """Return how long something may be pending."""
+        return self._myself.seconds
+
+    def start(self) -> None:
+        """Start both threads; without them if the system gives none."""
+        for job in (self._look_now_and_then, self._wait_for_roll_calls):
+            thread = AbandonableThread(job)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                log.info("There is no watch on rank %d, for the system gives no thread: %s", self._scope.rank, error)
+                return
+            self._threads.append(thread)
+
+    def limit(self, timeout: float) -> None:
+        """Lower the time that something may be pending, for process groups that have another timeout now."""
+        self._myself.limit(timeout)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End both threads, or leave them behind if the store does not answer.
+
+        Args:
+            error: What ends the context before its time. Ranks that wait for this one are told.
+        """
+        self._closing.set()
+        threads, self._threads = self._threads, []
+        if all(thread.wait(0) for thread in threads[1:]):  # the store is gone, or there was no thread to be had
+            give_up(threads)
+            return
+        rank, number = self._scope.rank, self._number
+        if error is not None:
+            self._in_time(partial(leave, rank, error), MOMENT)
+        if give_up(threads, partial(self._in_time, partial(end_wait, rank, number), MOMENT)):
+            self._in_time(partial(delete_wake, rank, number), MOMENT)
+
+    def _in_time(self, question: Callable[[Any], object], seconds: float) -> None:
+        try:
+            run_abandonable(partial(question, self._scope.store), _late, seconds)
+        except (LostError, RuntimeError) as error:
+            log.debug("the store does not answer the watch: %s", error)
+
+    # The thread that looks.
+
+    def _look_now_and_then(self) -> None:
+        while not self._closing.wait(min(LOOK, self._myself.seconds / 10)):
+            try:
+                self._look()
+            except Exception as error:  # whatever it is must not end a run
+                log.debug("the watch of rank %d fails: %r", self._scope.rank, error)
+
+    def _look(self) -> None:
+        me = self._myself
+        me.look()
+        if self._busy is not None:
+            if time.monotonic() > self._busy + ANSWERS + (DEPUTIES + 1) * JUDGE:
+                self._report_alone()
+            return
+        if not me.should_call():
+            return
+        number = self._number
+        if self._closing.wait(random.uniform(0, min(SPREAD, me.seconds / 10))) or self._number != number:
+            return
+        self._unanswered += 1
+        try:
+            if self._unanswered > CALLS:
+                raise LostError("nobody answers")
+            run_abandonable(partial(self._call, number), _late, STORE)
+        except (LostError, RuntimeError, OSError) as error:
+            log.debug("rank %d cannot call the roll: %s", self._scope.rank, error)
+            self._report_alone()
+
+    def _call(self, number: int) -> None:
+        store = self._scope.second_connection()
+        RollCall(store, self._scope.rank, self._scope.ranks, number).call()
+
+    def _report_alone(self) -> None:
+        if not self._alone:
+            self._alone = True
+            answer, _ = self._myself.answer()
+            log.error("%s", report_alone(answer, self._scope, self._plan, self._myself.longest()))
+
+    # The thread that waits.
+
+    def _wait_for_roll_calls(self) -> None:
+        try:
+            store = self._scope.second_connection()
+            standing = waits_in_server(store)
+            while not self._closing.is_set():
+                roll_call = RollCall(store, self._scope.rank, self._scope.ranks, self._number)
+                caller = roll_call.wait(STANDING) if standing else self._poll(roll_call)
+                if caller == CLOSED:
+                    return
+                if caller is not None:
+                    self._number += 1
+                    self._take_part(roll_call, caller)
+        except (LostError, RuntimeError, OSError, *WRONG_DATA) as error:
+            log.debug("rank %d waits for roll calls no longer: %s", self._scope.rank, error)
+
+    def _poll(self, roll_call: RollCall) -> str | None:
+        self._closing.wait(min(LOOK, self._myself.seconds / 10))
+        return None if self._closing.is_set() else roll_call.look()
+
+    def _take_part(self, roll_call: RollCall, caller: str) -> None:
+        self._busy, self._unanswered, self._alone = time.monotonic(), 0, False
+        try:
+            answer, record = self._myself.answer(whole=self._folder is not None)
+            roll_call.answer(answer)
+            if self._folder is not None:
+                self._folder.keep(self._scope.rank, record)
+            found = self._find_judgement(roll_call, caller)
+            if found is None:
+                self._report_alone()
+                return
+            self._judgement = found
+            if found.text:
+                log.log(logging.ERROR if found.stuck else logging.WARNING, "%s", found.text)
+            roll_call.forget(caller)
+        finally:
+            self._busy = None
+
+    def _find_judgement(self, roll_call: RollCall, caller: str) -> Judgement | None:
+        """Return the judgement of all ranks: the caller judges, else a deputy, else nobody."""
+        turn = [caller, *[str(rank) for rank in self._scope.ranks[: DEPUTIES + 1] if str(rank) != caller]]
+        for judge in turn[: DEPUTIES + 1]:
+            if judge == str(self._scope.rank):
+                answers = roll_call.answers(ANSWERS)
+                left = roll_call.left() if len(answers) < len(self._scope.ranks) else {}
+                mine = pass_judgement(answers, self._plan, self._myself.seconds, self._judgement, left=left)
+                return Judgement.from_data(roll_call.decide(mine.to_data()))
+            found = roll_call.decision(ANSWERS * (judge == caller) + JUDGE)
+            if found is not None:
+                return Judgement.from_data(found)
+        return None
+
+
+def _late() -> None:
+    raise LostError("no answer in time")

@@ -1,0 +1,112 @@
+"""The watch of a context: when there is one, how long it waits, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ranks import run_ranks
+from stuck_ranks import named
+
+import pgregistry
+
+
+class Heard(logging.Handler):
+    """What the logger of the watch was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        logger = logging.getLogger("pgregistry.watch")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def wait(self, begin: str) -> str:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if found := [line for line in self.lines if line.startswith(begin)]:
+                return found[-1]
+            time.sleep(0.05)
+        raise AssertionError(f"nothing begins with {begin!r}: {self.lines}")
+
+
+def watching() -> int:
+    return sum(thread.name == "pgregistry" for thread in threading.enumerate())
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def lives_of_watches() -> dict[str, Any]:
+    heard, found = Heard(), {}
+    with pgregistry.init(watch=0, only=["global", "data"]):
+        found["none"] = watching()
+    before = descriptors()
+    with pgregistry.init(only=["global", "data"], timeout=120) as context:
+        found["one"], found["lowered"] = watching(), context.process_groups.watch.seconds
+        context.set_timeout(60)
+        found["lowered again"] = context.process_groups.watch.seconds
+        with pgregistry.init(only=["global", "data"], watch=10):
+            found["two"] = watching()
+        child = os.fork()
+        if not child:
+            context.close()
+            os._exit(watching())
+        found["child"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    found["after"] = watching(), descriptors() - before
+    found["lines"] = heard.lines
+    return found
+
+
+def test_a_watch_lives_as_long_as_its_context() -> None:
+    for rank, found in enumerate(run_ranks(2, lives_of_watches)):
+        lines = found.pop("lines")
+        assert found == {
+            "none": 0,
+            "one": 2,
+            "lowered": 80,
+            "lowered again": 40,
+            "two": 4,
+            "child": 0,
+            "after": (0, 0),
+        }
+        if rank == 0:
+            assert lines[0] == (
+                "watch = 300 s is lowered to 80 s, 2/3 of the shortest timeout, after which torch ends what is pending."
+            )
+            assert lines[1].startswith("Ranks that wait for 80 s all find out who holds up the run. Not seen: send and")
+        else:
+            assert lines == []
+
+
+def two_contexts() -> list[dict[int, str]]:
+    """Ranks 2 and 3 have a context of their own, in which rank 3 does not come; that of all is stuck in nothing."""
+    heard, rank = Heard(), dist.get_rank()
+    with pgregistry.init(only=["global"], watch=0.5):
+        if rank >= 2:
+            with pgregistry.init(only=["global"], within=[3, 2], watch=0.5) as pair:
+                if rank == 3:
+                    text = heard.wait("Ranks have waited")
+                dist.all_reduce(torch.ones(1), group=pair["global"].group)
+                if rank == 2:
+                    text = heard.wait("Ranks have waited")
+                dist.barrier(group=pair["global"].group)
+            found = [named(text)]
+        else:
+            found = [named(line) for line in heard.lines if line.startswith("Ranks have")]
+            time.sleep(2)
+    return found
+
+
+def test_each_context_watches_its_own_groups() -> None:
+    """The world is that of a FileStore, in which ranks look for a roll call now and then."""
+    assert run_ranks(4, two_contexts) == [[], [], [{3: "process"}], [{3: "process"}]]
