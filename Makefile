@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all soak lint coverage docs bench clean
+.PHONY: demo test test-all soak lint coverage docs pages bench clean
 
 demo: $(READY)
 	$(BIN)/pgregistry smoke --nproc 8 pipe=2 tensor=2 zero1=2 nettest=3
@@ -29,13 +29,21 @@ lint: $(READY)
 coverage: $(READY)
 	$(BIN)/pytest -q -n 2 --cov --cov-report=term
 
-# The pages that are generated.
-docs: $(READY)
+# The site of the documentation, in build/site. A link that leads nowhere and a generated page that is stale fail it.
+docs: .venv/.docs
+	$(BIN)/python docs/site/build.py
+
+# The pages that are generated and kept.
+pages: $(READY)
 	$(BIN)/python examples/generate_layouts_page.py > docs/layouts.md
-	$(BIN)/python tests/helpers/refused_page.py
+	$(BIN)/python tests/helpers/refused_page.py docs/refused.md
 
 bench: $(READY)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+.venv/.docs: $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt --group docs
+	@touch $@
 
 clean:
 	rm -rf .venv build dist .coverage* .*_cache

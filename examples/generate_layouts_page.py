@@ -81,7 +81,7 @@ INTRODUCTION: Final = """\
 
 This page shows which groups other systems build, beside those of the bundled modes, so that you can find a mode by
 the name that you know. Each system is a distribution in [examples/](../examples) that plans its groups rank for rank.
-`make docs` writes this page from what these plugins plan, and a test compares it.
+`make pages` writes this page from what these plugins plan, and a test compares it.
 
 ## Nesting
 

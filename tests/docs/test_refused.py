@@ -43,7 +43,7 @@ def page() -> tuple[str, set[refused_page.Site]]:
 
 def test_the_page_is_what_the_generator_writes(page: tuple[str, set[refused_page.Site]]) -> None:
     written = refused_page.PAGE.read_text(encoding="utf-8")
-    assert page[0] == written, "an error has another text than on the page; write the page again: make docs"
+    assert page[0] == written, "an error has another text than on the page; write the page again: make pages"
 
 
 def modules() -> Iterator[Path]:

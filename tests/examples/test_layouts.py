@@ -94,7 +94,7 @@ def test_the_page_of_layouts_is_what_the_plugins_say() -> None:
     )
     assert done.returncode == 0, done.stderr
     page = (EXAMPLES.parent / "docs" / "layouts.md").read_text(encoding="utf-8")
-    assert done.stdout == page, "run: make docs"
+    assert done.stdout == page, "run: make pages"
 
 
 @pytest.fixture

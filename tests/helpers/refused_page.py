@@ -54,7 +54,7 @@ several of these. In the examples, `extra=[…]` stands for the modes of a plugi
 A `ConfigError` is about a value that you gave, a `PluginError` about a plugin, and a `PlanMismatch` about ranks that
 disagree. `--trace` or `PGREGISTRY_TRACE=1` shows on the first rank which plugins and values were found.
 
-`make docs` writes this page: it runs the examples and shows the errors that they raise."""
+`make pages` writes this page: it runs the examples and shows the errors that they raise."""
 
 #: What differs from run to run or from system to system, and what the page has for it.
 SYSTEMS = {
@@ -215,5 +215,5 @@ def page() -> tuple[str, set[Site]]:
 
 if __name__ == "__main__":
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # no warnings about names of hosts
-    PAGE.write_text(page()[0], encoding="utf-8")
+    Path(sys.argv[1]).write_text(page()[0], encoding="utf-8")
     ranks.local_ranks().close()
