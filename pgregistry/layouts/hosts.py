@@ -114,6 +114,8 @@ class Hosts:
         Raises:
             ConfigError: if that is not known, or positions of a host are not neighbours, or not equally many.
         """
+        if self.world_size == 1:
+            return 1, "a world of 1"
         if self.ranks is None:
             way_out = "give ranks_per_host=8 or hosts=, or let the launcher set LOCAL_WORLD_SIZE"
             rule = "must know how many ranks each host has"

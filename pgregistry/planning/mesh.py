@@ -86,6 +86,8 @@ class Mesh:
         """
         self._asked = True
         hosts = self._cuts.hosts.positions
+        if self._cuts.hosts.world_size == 1:
+            return ((0,),)
         if hosts is None:
             way_out = "give ranks_per_host=8 or hosts=, or let the launcher set LOCAL_WORLD_SIZE"
             raise ConfigError(f"A mode needs the number of ranks on each host, which is not known: {way_out}.")

@@ -13,6 +13,15 @@ OPEN_MPI = {
 }
 MPICH = {"PMI_RANK": "5", "PMI_SIZE": "16", "MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "4"}
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
+#: A pod of Kubeflow's PyTorchJob, by its documentation: a rank of its own. The manifest of a JobSet sets the same.
+KUBEFLOW = {
+    "MASTER_ADDR": "job-master-0",
+    "MASTER_PORT": "23456",
+    "WORLD_SIZE": "4",
+    "RANK": "3",
+    "PET_NNODES": "4",
+    "PET_NODE_RANK": "3",
+}
 
 
 def recorded(name: str) -> dict[str, str]:

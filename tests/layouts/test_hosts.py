@@ -21,6 +21,10 @@ def test_neighbours_are_hosts_of_which_the_last_may_be_short(world: int, each: i
     assert list(neighbours(world, each)) == hosts
 
 
+def test_a_world_of_one_rank_is_one_host_in_one_domain() -> None:
+    assert [Hosts(1).share(level, "near") for level in (HOST, DOMAIN)] == [(1, "a world of 1")] * 2
+
+
 @pytest.mark.parametrize(
     ("given", "each", "ranks", "positions"),
     [

@@ -11,13 +11,20 @@ import torch.distributed as dist
 import pgregistry
 from pgregistry import HOST, WORLD, Mode, Split
 
-modes = [Mode("near", over=Split(WORLD, inner="near", size=HOST))] if "host" in sys.argv else []
-try:
-    with pgregistry.init(only=["data"], extra=modes, backend="gloo", agree_timeout=60) as context:
-        total = torch.ones(1)
-        dist.all_reduce(total)
-        near = context["near"].ranks if modes else None
-        said = f"{context.rank} of {context.world_size} on {os.uname().nodename}, sum {total.item():g}, near {near}"
-except pgregistry.PgregistryError as error:
-    said = f"{type(error).__name__}: {error}".replace("\n", " ")
-sys.stdout.write(f"> {said}\n")
+
+def said(*, host: bool) -> str:
+    """Return what this rank knows of its place, or why it cannot be built."""
+    modes = [Mode("near", over=Split(WORLD, inner="near", size=HOST))] if host else []
+    try:
+        with pgregistry.init(only=["data"], extra=modes, backend="gloo", agree_timeout=60) as context:
+            total = torch.ones(1)
+            dist.all_reduce(total)
+            near = context["near"].ranks if modes else None
+            where = f"{context.rank} of {context.world_size} on {os.uname().nodename}"
+            return f"{where}, sum {total.item():g}, near {near}"
+    except pgregistry.PgregistryError as error:
+        return f"{type(error).__name__}: {error}".replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"> {said(host='host' in sys.argv)}\n")

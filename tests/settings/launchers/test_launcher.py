@@ -1,10 +1,11 @@
 """The variables of each launcher."""
 
 import pytest
-from launcher_environments import MPICH, OPEN_MPI, SLURM, TORCHRUN, recorded
+from launcher_environments import KUBEFLOW, MPICH, OPEN_MPI, SLURM, TORCHRUN, recorded
 
 import pgregistry
 from pgregistry import ConfigError
+from pgregistry.settings.launchers.address import rendezvous_address
 from pgregistry.settings.launchers.launcher import alone, of_world, read, world_size
 
 
@@ -18,6 +19,13 @@ def test_every_launcher_says_the_same_in_its_own_words(launcher: str, environ: d
     assert (launch.launcher, launch.rank, launch.world_size) == (launcher, 5, 16)
     assert (launch.local_rank, launch.ranks_per_host) == (1, 4)
     assert world_size(environ) == 16
+
+
+def test_kubeflow_sets_what_torch_reads_but_not_the_hosts() -> None:
+    launch = read(KUBEFLOW)
+    assert launch is not None
+    assert (launch.rank, launch.world_size, launch.local_rank, launch.ranks_per_host) == (3, 4, None, None)
+    assert rendezvous_address(launch, KUBEFLOW) == ("job-master-0", 23456)
 
 
 @pytest.mark.parametrize(
