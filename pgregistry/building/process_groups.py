@@ -70,8 +70,10 @@ class ProcessGroups:
             return  # another thread of the parent may have held the lock when this process was forked
         with self._closing:
             self.state = "closed"
-            if self.watch is not None:
-                self.watch.close(sys.exc_info()[1] if abort else None)
+            watch, self.watch = self.watch, None  # it keeps connections to the store open
+            if watch is not None:
+                watch.close(sys.exc_info()[1] if abort else None)
+            del watch
             self._close(abort)
 
     def keep(self, group: dist.ProcessGroup | None, spec: GroupSpec | None = None) -> None:

@@ -110,3 +110,20 @@ def two_contexts() -> list[dict[int, str]]:
 def test_each_context_watches_its_own_groups() -> None:
     """The world is that of a FileStore, in which ranks look for a roll call now and then."""
     assert run_ranks(4, two_contexts) == [[], [], [{3: "process"}], [{3: "process"}]]
+
+
+def left_open() -> int:
+    """Return how many descriptors a context that is closed, but not forgotten, keeps open."""
+    pgregistry.init(only=["global"]).close()
+    before = descriptors()
+    context = pgregistry.init(only=["global"])
+    context.close()
+    until = time.monotonic() + 10
+    while descriptors() > before and time.monotonic() < until:  # torch ends some in the background
+        time.sleep(0.05)
+    assert context.process_groups.state == "closed"
+    return descriptors() - before
+
+
+def test_a_watch_that_is_closed_keeps_no_connection_to_the_store() -> None:
+    assert run_ranks(2, left_open, world=False) == [0, 0]
