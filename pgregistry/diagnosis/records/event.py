@@ -87,10 +87,9 @@ class Malformed(Exception):  # noqa: N818 - what it says of a record
     """An entry of a record is not what torch writes."""
 
 
-def backend_of(entry: Any) -> str:
-    """Return the backend of an entry of a record, such as "nccl" of "nccl:send 0->3"; empty if it names none."""
-    name = entry.get("profiling_name") if isinstance(entry, dict) else None
-    return name.split(" ")[0].rpartition(":")[0] if isinstance(name, str) else ""
+def backend_of(name: object) -> str:
+    """Return the backend of an operation, such as "nccl" of "nccl:send 0->3"; empty if it names none."""
+    return name.partition(" ")[0].rpartition(":")[0] if isinstance(name, str) else ""
 
 
 def with_states(entries: Iterable[Any]) -> frozenset[str]:
@@ -98,17 +97,19 @@ def with_states(entries: Iterable[Any]) -> frozenset[str]:
 
     gloo before torch 2.15 leaves all "scheduled". NCCL retires an operation that timed out too.
     """
-    found = {
-        backend_of(one) for one in entries if isinstance(one, dict) and one.get("state") in ("started", "completed")
+    names = {
+        str(one.get("profiling_name"))
+        for one in entries
+        if isinstance(one, dict) and one.get("state") in ("started", "completed")
     }
-    return DEVICES | found
+    return DEVICES.union(map(backend_of, names))
 
 
 def is_finished(entry: Any, stated: Set[str]) -> bool:
     """Return True if an entry of a record is of an operation that has ended."""
     if entry.get("state") == "completed":
         return True
-    return entry.get("retired") is True and backend_of(entry) not in stated
+    return entry.get("retired") is True and backend_of(entry.get("profiling_name")) not in stated
 
 
 def read_event(entry: Any, place: int, stated: Set[str] = DEVICES) -> Event:
@@ -128,7 +129,7 @@ def read_event(entry: Any, place: int, stated: Set[str] = DEVICES) -> Event:
     name, group = entry.get("profiling_name"), entry.get("process_group")
     if not isinstance(name, str) or not isinstance(group, tuple | list) or len(group) != 2:
         raise Malformed("an entry lacks profiling_name or process_group")
-    backend = backend_of(entry)
+    backend = backend_of(name)
     operation, _, path = name.removeprefix(f"{backend}:").partition(" ")
     ends = re.fullmatch(r"(\d+)(?:->|<-)(\d+)", path) if path else None
     p2p = entry.get("is_p2p")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -34,26 +36,39 @@ def read_folder(folder: str | os.PathLike[str]) -> Found:
     files = [*_files(folder, found.problems)]
     # the others are whatever lies beside the records, such as logs
     prefixes = {_prefix(path) for path, _ in files if _begins_like_a_record(path)}
-    for path, rank in files:
-        if _prefix(path) not in prefixes:
-            continue
-        try:
-            data = path.read_bytes()
-            if not data:
-                raise Malformed("it is empty")
-            found.records.append(read_record(data, rank, clean(path.name, 200)))
-        except OSError as error:
-            broken.append(f"{clean(str(path), 300)} cannot be read: {error.strerror or error}.")
-            found.unread.add(rank)
-        except Malformed as error:
-            broken.append(f"{clean(str(path), 300)} is left out: {error}.")
-            found.unread.add(rank)
+    with _without_collector():
+        for path, rank in files:
+            if _prefix(path) not in prefixes:
+                continue
+            try:
+                data = path.read_bytes()
+                if not data:
+                    raise Malformed("it is empty")
+                found.records.append(read_record(data, rank, clean(path.name, 200)))
+            except OSError as error:
+                broken.append(f"{clean(str(path), 300)} cannot be read: {error.strerror or error}.")
+                found.unread.add(rank)
+            except Malformed as error:
+                broken.append(f"{clean(str(path), 300)} is left out: {error}.")
+                found.unread.add(rank)
     found.problems += broken[:20]
     if len(broken) > 20:
         found.problems.append(f"{len(broken) - 20} more files are left out.")
     if not found.records:
         raise ConfigError("\n".join([f"{shown} holds no flight record that can be read. {way_out}", *found.problems]))
     return found
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python's collector from looking at millions of values again and again, none of which is in a cycle."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _prefix(path: Path) -> str:

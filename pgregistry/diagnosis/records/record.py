@@ -133,13 +133,17 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
     stated, seen, events, odd = with_states(entries), Counter[object](), [], []
     numbers, left_out = dict[GroupName, int](), False
     lives: dict[tuple[str, str], list[int]] = {}
+    known: dict[tuple[Any, Any], list[int]] = {}  # the same, by what an entry has itself
     for place in range(len(entries) - 1, -1, -1):
         entry = entries[place]
         try:
             group = entry["process_group"][0]
             life = entry.get("pg_id")
             if isinstance(life, int):
-                of_name = lives.setdefault((str(group), backend_of(entry)), [life])
+                key = group, entry["profiling_name"]
+                of_name = known.get(key) or known.setdefault(
+                    key, lives.setdefault((str(group), backend_of(key[1])), [life])
+                )
                 if life != of_name[0]:  # of a process group that is gone, whose name another one has now
                     of_name.extend({life}.difference(of_name))
                     continue
