@@ -40,17 +40,21 @@ def check(outcome: dict[str, Any]) -> None:
         assert {lines[1] for lines in texts.values()} == {back}, where
 
 
-def test_a_slow_rank_is_named_and_taken_back_and_files_are_kept(tmp_path: Path) -> None:
-    slow, other = outcomes([("slow", 4, 3), ("another collective", 4, 0)], tmp_path)
-    check(slow)
-    check(other)
+def test_a_slow_rank_is_named_and_taken_back_when_it_comes(tmp_path: Path) -> None:
+    check(*outcomes([("slow", 4, 3)], tmp_path))
+
+
+@pytest.mark.slow
+def test_the_records_and_the_plan_are_kept_as_files_that_diagnose_reads(tmp_path: Path) -> None:
+    check(*outcomes([("another collective", 4, 0)], tmp_path))
     plan = pgregistry.plan(4, tensor=2, only=MODES)
-    records = tmp_path / "1" / "records"
+    records = tmp_path / "0" / "records"
     kept = pgregistry.Plan.from_json((records / "plan.json").read_text(encoding="utf-8"))
     assert kept.fingerprint == plan.fingerprint
     assert [(one.rank, one.kind) for one in pgregistry.diagnose(records, plan).guilty] == [(0, "mismatch")]
 
 
+@pytest.mark.slow
 def test_ranks_that_pause_for_less_than_the_watch_are_left_alone(tmp_path: Path) -> None:
     assert run_ranks(1, run_healthy, [0], 4, str(tmp_path), world=False) == [[[]]]
 

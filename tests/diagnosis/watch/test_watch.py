@@ -103,7 +103,7 @@ def two_contexts() -> list[dict[int, str]]:
             found = [named(text)]
         else:
             found = [named(line) for line in heard.lines if line.startswith("Ranks have")]
-            time.sleep(2)
+            time.sleep(1)
     return found
 
 
