@@ -13,14 +13,14 @@ import torch
 import torch.distributed as dist
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-from pgregistry.building.backend import FAKE
+from pgregistry.building.backend import FAKE, accelerator
 from pgregistry.coordination.meeting.claim import START
 from pgregistry.coordination.meeting.rendezvous import connect
 from pgregistry.coordination.meeting.route import is_loopback
 from pgregistry.coordination.places import Arrivals, Place
 from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import ConfigError, PlanMismatch, Problems, text_of
+from pgregistry.errors import ConfigError, PlanMismatch, Problems, did_you_mean, text_of
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings.launchers import launcher
 from pgregistry.settings.launchers.launcher import Launch
@@ -53,6 +53,8 @@ class InitOptions:
         given = {name: one.value for name, one in settings.run.items() if name != "expect"}
         if device := settings.run.get("device"):
             given["device"] = _device(device)
+        if backend := settings.run.get("backend"):
+            _check_backend(backend)
         return InitOptions(**given)
 
     @staticmethod
@@ -68,13 +70,38 @@ class InitOptions:
 
 
 def _device(given: ConfigValue[Any]) -> torch.device | None:
-    """Return the device to bind the default process group to; the CPU binds nothing."""
+    """Return the device to bind the default process group to; the CPU binds nothing.
+
+    Raises:
+        ConfigError: if torch does not find it on this host.
+    """
     try:
         device = torch.device(given.value)
     except Exception as error:  # of torch, or of an object of anybody's
         why = text_of(error).partition("\n")[0]
         raise ConfigError(f"device = {shown(given.value)} ({given.origin}) must be a torch device: {why}") from error
-    return None if device.type == "cpu" else device
+    if device.type == "cpu":
+        return None
+    kind = accelerator()
+    count = torch.accelerator.device_count() if kind else 0
+    if device.type != kind or (device.index or 0) >= count:
+        found = f"{kind}:0 to {kind}:{count - 1}" if kind else "no accelerator"
+        raise ConfigError(
+            f"device = {shown(given.value)} ({given.origin}) must be a device that torch finds on this host; it finds "
+            f"{found}.\n  Leave device out to bind the process groups to none."
+        )
+    return device
+
+
+def _check_backend(given: ConfigValue[str]) -> None:
+    """Raise ConfigError if torch knows no such backend, or not one for a device."""
+    known = [name for name in dist.Backend.backend_list if name != "undefined"]
+    for name in (pair.rpartition(":")[2] for pair in given.value.split(",")):
+        if name not in known:
+            raise ConfigError(
+                f"backend = {shown(given.value)} ({given.origin}) must be a backend that torch knows. "
+                f"{did_you_mean(name, known)} Import the module of another one before init()."
+            )
 
 
 @dataclass(frozen=True, slots=True)

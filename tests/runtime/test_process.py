@@ -43,6 +43,16 @@ def test_what_is_not_given_has_its_default() -> None:
         ({"cpu": 1}, "cpu = 1 (keyword) must be true or false."),
         ({"backend": ""}, "backend = '' (keyword) must be the name of a torch backend, such as 'gloo'."),
         ({"device": "warp"}, "device = 'warp' (keyword) must be a torch device: "),
+        (
+            {"device": "cuda:99"},
+            "device = 'cuda:99' (keyword) must be a device that torch finds on this host",
+        ),
+        ({"device": "meta"}, "device = 'meta' (keyword) must be a device that torch finds on this host"),
+        ({"backend": "glo"}, "backend = 'glo' (keyword) must be a backend that torch knows. "),
+        (
+            {"backend": "cpu:gloo,cuda:ncl"},
+            "backend = 'cpu:gloo,cuda:ncl' (keyword) must be a backend that torch knows. ",
+        ),
         ({"expect": 5}, "expect = 5 (keyword) must be a fingerprint, or the path of a plan's JSON."),
     ],
 )

@@ -105,8 +105,10 @@ def _failed(launch: Launch, environ: Mapping[str, str], meeting: _Meeting, error
     reason, way_out = describe(error).splitlines()[0], "Look at the log of rank 0."
     if isinstance(error, socket.gaierror):
         way_out = "It must be a name that resolves on every rank, or an IP address."
+    elif launch.rank == 0 and "EADDRINUSE" in reason:
+        way_out = "Another process has that port: choose another MASTER_PORT, on all ranks."
     elif launch.rank == 0:
-        way_out = "If another process has that port, choose another MASTER_PORT, on all ranks."
+        way_out = "MASTER_ADDR must be an address of the host of rank 0, and MASTER_PORT a port that is free there."
     if launch.rank == 0:
         opened = f"Rank 0 of {size} could not open the store at {place}, where all ranks meet."
         return f"{opened}\n  {reason}\n  The address comes from {said}. {way_out}"

@@ -98,7 +98,7 @@ def test_a_port_that_another_program_has_is_named_with_its_variable() -> None:
     assert error == "PlanMismatch"
     assert f"Rank 0 of 2 could not open the store at 127.0.0.1:{port}, where all ranks meet." in text
     assert "address already in use" in text
-    assert "comes from MASTER_ADDR and MASTER_PORT (environment). If another process has that port, choose" in text
+    assert "comes from MASTER_ADDR and MASTER_PORT (environment). Another process has that port: choose" in text
 
 
 def unresolved(port: int) -> tuple[Outcome, list[str]]:
