@@ -41,7 +41,7 @@ class ProcessGroups:
         default_group: The default process group, if these are to end it: `init` started it.
         farewells: Called in turn after all are destroyed without an abort.
         excepthook: The hook that torch replaced when the default process group was started.
-        watch: What finds out who holds up a run that is stuck, and ends before the process groups do; None if nothing.
+        watches: What finds out who holds up a run that is stuck, and ends before the process groups do.
         state: `forked` in a child process, which must leave the process groups of its parent alone.
     """
 
@@ -53,7 +53,7 @@ class ProcessGroups:
     default_group: dist.ProcessGroup | None = None
     farewells: list[Callable[[], None]] = field(default_factory=list)
     excepthook: Callable[..., object] | None = None
-    watch: Any = None
+    watches: list[Any] = field(default_factory=list)
     state: Literal["open", "closed", "forked"] = "open"
     _closing: Any = field(default_factory=threading.RLock, repr=False, compare=False)
 
@@ -70,10 +70,8 @@ class ProcessGroups:
             return  # another thread of the parent may have held the lock when this process was forked
         with self._closing:
             self.state = "closed"
-            watch, self.watch = self.watch, None  # it keeps connections to the store open
-            if watch is not None:
-                watch.close(sys.exc_info()[1] if abort else None)
-            del watch
+            while self.watches:  # each keeps connections to the store open
+                self.watches.pop().close(sys.exc_info()[1] if abort else None)
             self._close(abort)
 
     def keep(self, group: dist.ProcessGroup | None, spec: GroupSpec | None = None) -> None:
@@ -113,12 +111,12 @@ class ProcessGroups:
     def leave_to_parent(self) -> list[object]:
         """Empty this object in a forked child, and return what must not be freed there: it is the parent's."""
         held = [*self.created.values(), *self.groups.values(), *self.companions.values(), *self.kept]
-        held += [self.default_group, *self.farewells, self.watch]
+        held += [self.default_group, *self.farewells, *self.watches]
         if world := dist.group.WORLD:
             held += [world, world.get_group_store()]
-        for emptied in (self.created, self.groups, self.companions, self.kept, self.farewells):
+        for emptied in (self.created, self.groups, self.companions, self.kept, self.farewells, self.watches):
             emptied.clear()
-        self.default_group = self.watch = None
+        self.default_group = None
         self.state = "forked"
         return held
 

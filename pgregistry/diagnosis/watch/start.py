@@ -53,7 +53,7 @@ def start_watch(
     names += [group.group_name for group in groups.companions.values()]
     watch = Watch(scope, plan, seconds, names, folder)
     watch.start()
-    groups.watch = watch
+    groups.watches.append(watch)
 
 
 def _shortest_timeout(plan: Plan, defaults: Defaults) -> float:

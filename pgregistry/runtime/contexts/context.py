@@ -168,7 +168,7 @@ class ParallelContext(HandleMapping):
         for mode in modes:
             self.get(mode)
         set_timeouts(self.process_groups.made_for(modes), checked)
-        if watch := self.process_groups.watch:
+        for watch in self.process_groups.watches:
             watch.limit(checked)
 
     def verify(self) -> None:

@@ -52,9 +52,9 @@ def lives_of_watches() -> dict[str, Any]:
         found["none"] = watching()
     before = descriptors()
     with pgregistry.init(only=["global", "data"], timeout=120) as context:
-        found["one"], found["lowered"] = watching(), context.process_groups.watch.seconds
+        found["one"], found["lowered"] = watching(), context.process_groups.watches[0].seconds
         context.set_timeout(60)
-        found["lowered again"] = context.process_groups.watch.seconds
+        found["lowered again"] = context.process_groups.watches[0].seconds
         with pgregistry.init(only=["global", "data"], watch=10):
             found["two"] = watching()
         child = os.fork()
