@@ -24,6 +24,8 @@ PAGES: Final = ROOT / "build" / "pages"
 SITE: Final = ROOT / "build" / "site"
 #: What the site has of the repository.
 SOURCES: Final = ("*.md", "docs/*.md", "plugins/*.md", "benchmarks/*.md", "examples/*/README.md")
+#: Pictures of the pages.
+PICTURES: Final = "docs/*/*.svg"
 #: Pages that are made from the code.
 MADE: Final = {"docs/api.md": api_page, "docs/command-line.md": command_line_page}
 #: Pages that are generated and kept in the repository, with the shell command that writes each to the file $1.
@@ -87,14 +89,17 @@ def stage() -> tuple[set[str], list[str]]:
     shutil.rmtree(PAGES, ignore_errors=True)
     staged = [path for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
     names = {path.relative_to(ROOT).as_posix() for path in staged} | MADE.keys()
+    pictures = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(PICTURES)}
     broken = []
     for path in staged:
         name = path.relative_to(ROOT).as_posix()
-        text, wrong = with_links(name, path.read_text(encoding="utf-8"), names)
+        text, wrong = with_links(name, path.read_text(encoding="utf-8"), names | pictures)
         broken += wrong
         write(name, text)
     for name, make in MADE.items():
         write(name, make())
+    for name in pictures:
+        write(name, (ROOT / name).read_text(encoding="utf-8"))
     return names, broken
 
 

@@ -114,3 +114,8 @@ def test_contributing_has_a_line_for_each_room_and_file_beside_them() -> None:
     files = {path.name for path in package.glob("*.py") if not path.name.startswith("_")}
     rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
     assert sorted(re.findall(r"`(\S+)`", " ".join(rows))) == sorted(files | rooms)
+
+
+def test_the_numbers_in_the_readme_are_those_that_make_bench_measured() -> None:
+    (summary,) = re.findall(r"^In short: (.+)\.$", read("docs/benchmarks.md"), re.MULTILINE)
+    assert f"| what does it cost? | {summary}: " in read("README.md")
