@@ -146,7 +146,8 @@ def _failure(scope: ScopedStore, value: Value | None, wording: Wording | None = 
     def compose() -> Reason:
         _wake(scope)
         missing = roll_call.missing()
-        answered = f"{format_ranks(missing).capitalize()} did not answer." if missing else "All ranks answered."
+        here = "All ranks answered: some are slow, or their hosts do not reach each other."
+        answered = f"{format_ranks(missing).capitalize()} did not answer." if missing else here
         return Reason(f"{wording(missing)} {answered}" if wording else answered, tuple(missing))
 
     elect = wording is not None and scope.rank in scope.ranks

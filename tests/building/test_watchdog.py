@@ -45,7 +45,7 @@ def test_ranks_that_are_all_there_name_the_groups_that_are_not_connected() -> No
     (text,) = {str(error) for error in answers.values()}
     assert text.partition(" waited ")[2] == (
         "0.3 s. These are not connected: the process group of mode 'tensor', group 0 (0, 1), backend gloo. "
-        "All ranks answered."
+        "All ranks answered: some are slow, or their hosts do not reach each other."
     )
 
 

@@ -48,7 +48,7 @@ NO_STORE: Final = "PlanMismatch: which rank 0 hosts, did not answer within 5 s"
 GONE_EARLY: Final = "PlanMismatch: rank 0, which hosts the store, is gone before all ranks agreed"
 GONE: Final = "BuildError: rank 0, which hosts the store, is gone while process groups are built"
 SILENT: Final = "BuildError: {these} did not answer"
-PARTED: Final = "BuildError: All ranks answered"
+PARTED: Final = "BuildError: All ranks answered: some are slow, or their hosts do not reach each other"
 
 
 def _cut(when: str, moment: str, with_store: str, without: str) -> tuple[HostFault, HostFault]:
