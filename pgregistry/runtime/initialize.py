@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
@@ -55,8 +55,8 @@ def initialize(
             "ranks could not tell the two apart."
         )
     try:
-        with tracing(None if is_first() else False):
-            return _initialize(*_attempt(keywords, args, plan, command_line))
+        with ExitStack() as stack:
+            return _initialize(*_attempt(stack, keywords, args, plan, command_line))
     except BaseException as error:
         release_frames(error)  # those of `_initialize` too: the error keeps no connection of this process open
         raise
@@ -65,9 +65,15 @@ def initialize(
 
 
 def _attempt(
-    keywords: Mapping[str, Any], args: object, plan: Plan | None, command_line: Mapping[str, Any] | None
+    stack: ExitStack,
+    keywords: Mapping[str, Any],
+    args: object,
+    plan: Plan | None,
+    command_line: Mapping[str, Any] | None,
 ) -> tuple[ProcessInfo, Attempt]:
     """Find this process, and plan; if that is interrupted in a world that is there, find out who waits for this rank.
+
+    Tracing begins here, and lasts as long as the stack.
 
     Raises:
         ConfigError, PlanMismatch: if this process has no place among the ranks, or cannot reach them.
@@ -81,6 +87,7 @@ def _attempt(
 
     problems = Problems()
     try:
+        stack.enter_context(tracing(None if is_first() else False))
         settings = typed(problems)
         if OPEN.current() is not None and OPEN.current().process_groups.state == "forked":
             raise ConfigError(
