@@ -4,7 +4,7 @@
     torchrun --nproc-per-node 4 examples/gpt/train.py tensor=2
     torchrun --nproc-per-node 8 examples/gpt/train.py pipe=2 tensor=2 --steps 100 --checkpoints /tmp/gpt
 
-It runs on CPUs and, unchanged, on GPUs.
+It is written for CPUs and GPUs, and was tried on CPUs alone.
 """
 
 from __future__ import annotations
