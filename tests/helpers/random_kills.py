@@ -179,9 +179,8 @@ def attempt(within: Sequence[int] | None) -> tuple[Any, list[Any]]:
     try:
         context = pgregistry.init(tensor=1, agree_timeout=PATIENCE, build_timeout=PATIENCE, within=within)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and "_attempt" not in [
-            frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)
-        ]:
+        names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if isinstance(error, KeyboardInterrupt) and names.isdisjoint(("_attempt", "_initialize")):
             return attempt(within)  # init had not begun, so this rank calls it as the others do
         return None, [type(error).__name__, str(error)[:300], time.monotonic() - begun]
     finally:
