@@ -91,15 +91,23 @@ class StoreClient:
         except Exception as error:
             raise LostError(describe(error).splitlines()[0]) from error
 
+    def second_connection(self) -> Any:
+        """Return the store over another connection, which has the timeout of this one.
+
+        Raises:
+            LostError: if its host is gone.
+        """
+        before = self.store.timeout
+        with waiting(self.store, CONNECT):  # as long as torch tries again if the host ends just now
+            store = second_connection(self.store)
+        store.set_timeout(before)
+        return store
+
     def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
         if self._shared:
             self.store = second_connection(self.store)
         elif self._broken:
-            before = self.store.timeout
-            with waiting(self.store, CONNECT):  # as long as this torch tries again if the server ends just now
-                store = second_connection(self.store)
-            store.set_timeout(before)
-            self.store = store
+            self.store = self.second_connection()
         self._shared = self._broken = False
         return self._run(question, seconds)
 

@@ -17,7 +17,6 @@ from pgregistry.coordination.store.connections import (
     LostError,
     StoreClient,
     read_together,
-    second_connection,
     without_libuv,
 )
 from pgregistry.errors import PlanMismatch
@@ -102,7 +101,7 @@ class ScopedStore:
 
     def second_connection(self) -> Any:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
-        return PrefixStore(self.name, second_connection(self._client.store))
+        return PrefixStore(self.name, self._client.second_connection())
 
     @property
     def everybody(self) -> bool:

@@ -109,3 +109,20 @@ def test_a_server_that_is_gone_is_found_out_at_once_and_one_that_is_silent_in_ti
             second_connection(dist.PrefixStore("run", client))
         assert time.monotonic() - begun < 10
         assert client.timeout == timedelta(seconds=3)
+
+
+def test_torch_tries_for_seconds_alone_to_connect_again_to_a_server_that_ends_just_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=600))
+    seen: list[timedelta] = []
+    connect = connections._connect_again
+
+    def connect_again(store: Any, server: Any) -> Any:
+        seen.append(store.timeout)
+        return connect(store, server)
+
+    monkeypatch.setattr(connections, "_connect_again", connect_again)
+    other = StoreClient(store).second_connection()
+    assert seen == [timedelta(seconds=connections.CONNECT)]
+    assert store.timeout == other.timeout == timedelta(seconds=600)
