@@ -65,6 +65,7 @@ def test_a_look_is_not_later_than_the_end() -> None:
     assert 50 < watchdog.next(100) <= 60
 
 
+@pytest.mark.slow
 def test_the_calls_of_a_rank_that_misses_another_do_not_grow_with_the_group() -> None:
     """They were one for each rank of the group."""
 

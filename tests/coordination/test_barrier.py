@@ -113,7 +113,7 @@ def failing(store: Counting, rank: int, size: int, kind: str) -> None:
         announce_failure(scope, raised.value)
 
 
-@pytest.mark.parametrize(("kind", "limit"), [("raises", 10), ("missing", 20)])
+@pytest.mark.parametrize(("kind", "limit"), [("raises", 10), pytest.param("missing", 20, marks=pytest.mark.slow)])
 def test_a_failed_build_takes_as_many_calls_a_rank_with_32_ranks_as_with_8(kind: str, limit: int) -> None:
     for size in (8, 32):
         calls = busiest(size, lambda store, rank, size=size: failing(store, rank, size, kind))

@@ -37,6 +37,9 @@ UNSHOWN = {
     "nother program writes to": "another program must write into the store of a run",
 }
 
+#: Making the page runs every refusal, some of them on real ranks.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def page() -> tuple[str, set[refused_page.Site]]:

@@ -166,6 +166,7 @@ def test_a_host_that_dies_is_named_and_the_rest_finish(rank: int, at: int, where
     assert (finding.hosts, finding.evidence) == ((rank,), (f"rank {rank} did not answer in {where}",))
 
 
+@pytest.mark.slow
 def test_a_host_that_hangs_is_named_the_rest_finish_and_it_hears_so(tmp_path: Path) -> None:
     said = run_ranks(6, unlucky, 3, 3, "hangs", tmp_path)
     assert said.pop(3) == (

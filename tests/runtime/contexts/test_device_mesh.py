@@ -270,6 +270,7 @@ def flattened() -> dict[str, Any]:
         }
 
 
+@pytest.mark.slow
 def test_modes_over_whole_dimensions_are_flattened_dimensions_with_their_process_groups(run_ranks: Any) -> None:
     assert (
         run_ranks(8, flattened)
