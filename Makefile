@@ -12,7 +12,9 @@ test: $(READY) lint
 	$(BIN)/pytest -q -n 2
 
 # What takes minutes: the fault matrix, what builds environments, and several hosts (network namespaces; -rs shows why not).
+# As root on Debian it first installs what tests of launchers and of the page need.
 test-all: $(READY)
+	@sh tests/hosts/packages.sh
 	$(BIN)/pytest -q -rs -n 2 -m slow tests
 
 # Thousands of runs with faults at random moments, and every answer of the store wrong in every way: hours.
