@@ -1,4 +1,4 @@
-"""What rank 0 shows: a bar while the run trains, and a plot of the losses at its end."""
+"""The output of rank 0: a bar while the run trains, and a plot of the losses at its end."""
 
 from __future__ import annotations
 

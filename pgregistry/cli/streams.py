@@ -1,4 +1,4 @@
-"""What the command line writes: only results go to stdout, and a file is written whole or not at all."""
+"""The output of the command line: only results go to stdout, and a file is written whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where ranks are: what each says of its host, compared with what the plan took for granted about hosts."""
+"""The places of ranks: what each writes of its host, compared with what the plan took for granted about hosts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOWN: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one rank is, in its own words.
+    """The place of one rank, in its own words.
 
     Attributes:
         host: The name of its host.

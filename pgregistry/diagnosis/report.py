@@ -105,7 +105,7 @@ class Guilty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Who holds up a run.
+    """The ranks that hold up a run.
 
     >>> import pgregistry
     >>> entry = {"process_group": ["0", "default_pg"], "profiling_name": "gloo:barrier", "collective_seq_id": 1}

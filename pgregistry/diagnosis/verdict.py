@@ -1,4 +1,4 @@
-"""Who holds up the run: the ranks at the ends of the waits."""
+"""The verdict, who holds up the run: the ranks at the ends of the waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who waits for whom: an edge from each rank to those that hold up an operation of it."""
+"""The waits between ranks: an edge from each rank to those that hold up an operation of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far the ranks are that an operation needs.
+    """The progress of the ranks that an operation needs.
 
     Attributes:
         needed: All of them.

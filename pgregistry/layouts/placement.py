@@ -15,7 +15,7 @@ from pgregistry.layouts.layout import Factors
 
 
 class Reach(NamedTuple):
-    """How far the groups of a mode reach.
+    """The reach of the groups of a mode.
 
     Attributes:
         host: How many lie inside one host.

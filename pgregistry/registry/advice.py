@@ -1,4 +1,4 @@
-"""What may be the cause if a plugin fails, or a name is not known: how the distributions are installed."""
+"""Advice for a plugin that fails, or a name that is not known, from how distributions are installed."""
 
 from __future__ import annotations
 

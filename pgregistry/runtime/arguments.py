@@ -60,7 +60,7 @@ def _checked(words: object) -> tuple[str, ...]:
 
 
 def _unknown(name: str, value: str) -> ConfigError:
-    text = f"{shown(name)} (command line) is no option of init()."
+    text = f"{shown(name)} (command line) is not an option of init()."
     if value.isascii() and value.isdigit():
         return ConfigError(f"{text} A size is a word of its own: {name.lstrip('-').replace('-', '_')}={value}")
     return ConfigError(f"{text} {did_you_mean(name, BY_WORD)} Leave the options of your script out of args=.")

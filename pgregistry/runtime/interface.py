@@ -22,9 +22,9 @@ PORT: Final = 9
 def choose_interface(process: ProcessInfo, arrivals: Arrivals) -> None:
     """Set the interface for gloo, now and for process groups that are made later, if there are several hosts.
 
-    Hosts may know their own name as a loopback address, to which gloo would send the ranks of other hosts. A host on
-    the way to which the own address is no loopback address shows the interface. On the host of the store that is any
-    other host.
+    Hosts may know their own name as a loopback address, to which gloo would send the ranks of other hosts. The way to
+    a host shows the interface, if the address of this host on that way is not a loopback address. On the host of the
+    store that is the way to any other host.
     """
     one_host = process.world_size == 1 or bool(process.launch and process.launch.one_host)
     if os.environ.get(VARIABLE) or one_host or is_loopback(os.environ.get("MASTER_ADDR", "")):

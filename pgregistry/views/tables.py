@@ -59,5 +59,5 @@ def table(
 
 
 def terminal_width() -> int:
-    """Return the width of the terminal that stdout is, or 0, which is no width, for a pipe or a file."""
+    """Return the width of the terminal that stdout is, or 0, which means none, for a pipe or a file."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

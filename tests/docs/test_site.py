@@ -23,7 +23,7 @@ SITE = ROOT / "build" / "site"
 
 
 class Page(HTMLParser):
-    """What a page has and names: its anchors, its links, and what it loads."""
+    """The contents of a page: its anchors, its links, and what it loads."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ class SimulatedJob:
         return found
 
     def _keys(self, rank: int, steps: Sequence[Step]) -> list[tuple[object, ...]]:
-        """What is equal on all members for each step: the group, and how many came before."""
+        """Return what is equal on all members for each step: the group, and how many came before."""
         count: defaultdict[object, int] = defaultdict(int)
         keys = []
         for step in steps:

@@ -30,7 +30,7 @@ MODES: Final = ["global", "tensor", "data"]
 
 @dataclass(frozen=True)
 class Fault:
-    """What the odd ranks do.
+    """The deed of the odd ranks.
 
     Attributes:
         kind: The kind that each named rank may have.

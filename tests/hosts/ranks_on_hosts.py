@@ -23,7 +23,7 @@ PATIENCE: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where the ranks of one run are: what each must know to enter its host.
+    """The places of the ranks of one run: what each must know to enter its host.
 
     Attributes:
         holders: For each host, the number of the process that holds it.

@@ -37,9 +37,12 @@ def test_words_are_keywords_as_on_the_command_line() -> None:
         ([8], "args (keyword) must be a list of words, such as sys.argv[1:], but has 8."),
         (["8"], "'8' (command line) must have the form NAME=SIZE, as in tensor=2."),
         (["tensor=2", "tensor=4"], "'tensor' is given twice (command line): 2 and 4. Remove one."),
-        (["--ordr", "a,b"], "'--ordr' (command line) is no option of init(). Did you mean '--order'?"),
-        (["--tensor", "2"], "'--tensor' (command line) is no option of init(). A size is a word of its own: tensor=2"),
-        (["--tensor=2"], "'--tensor' (command line) is no option of init(). A size is a word of its own: tensor=2"),
+        (["--ordr", "a,b"], "'--ordr' (command line) is not an option of init(). Did you mean '--order'?"),
+        (
+            ["--tensor", "2"],
+            "'--tensor' (command line) is not an option of init(). A size is a word of its own: tensor=2",
+        ),
+        (["--tensor=2"], "'--tensor' (command line) is not an option of init(). A size is a word of its own: tensor=2"),
         (["--cpu=yes"], "'--cpu=yes' (command line) must be --cpu alone, which takes no value."),
         (["--timeout"], "--timeout (command line) must have a value: --timeout S."),
         (["timeout=60"], "'timeout' (command line) cannot be a size"),
@@ -66,7 +69,7 @@ def test_words_come_after_keywords_and_name_the_command_line_as_their_origin() -
     modes = ("data", "dummy", "global", "pipe", "tensor", "model")
     for *found, text in run_ranks(4, with_words, world=False):
         assert found == [4, "command line", "keyword", modes, 77]
-        assert text.startswith("3 problems:\n- '--lr' (command line) is no option of init(). ")
+        assert text.startswith("3 problems:\n- '--lr' (command line) is not an option of init(). ")
         assert text.count("Leave the options of your script out of args=.") == 2
 
 
@@ -80,6 +83,9 @@ def wrong_on_one_rank() -> str:
 
 def test_a_word_that_is_wrong_on_one_rank_is_quoted_by_the_others() -> None:
     zero, one = run_ranks(2, wrong_on_one_rank)
-    assert one == "ConfigError: '--tensor' (command line) is no option of init(). A size is a word of its own: tensor=2"
+    assert (
+        one
+        == "ConfigError: '--tensor' (command line) is not an option of init(). A size is a word of its own: tensor=2"
+    )
     assert zero.startswith("PlanMismatch: ")
     assert one in zero

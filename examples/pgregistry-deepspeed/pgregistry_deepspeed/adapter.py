@@ -1,4 +1,4 @@
-"""What DeepSpeed asks for, from a context: an `mpu`, and the groups of its layers of experts.
+"""The adapter from a context to DeepSpeed: an `mpu`, and the groups of its layers of experts.
 
 with pgregistry.init(tensor=2) as context:
     engine, *_ = deepspeed.initialize(model=model, mpu=Mpu(context), config=config, dist_init_required=False)

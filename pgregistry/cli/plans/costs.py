@@ -1,4 +1,4 @@
-"""What a plan costs one rank in `init`: process groups, store calls and connections."""
+"""The costs of a plan for one rank in `init`: process groups, store calls and connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIRM: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one rank has and does.
+    """The costs of one rank.
 
     Attributes:
         rank: The rank.

@@ -65,7 +65,7 @@ def plan_command(
         written = document.of_plan(plan, mode=mode, rank=rank, groups="small" if mode is None else "all")
         if found:
             written = {**written, "costs": asdict(found)}
-            written.pop("checksum", None)  # it is no plan to read again
+            written.pop("checksum", None)  # it is not a plan to read again
         click.echo(document.dumps(written))
     else:
         click.echo("\n".join(map(str, filter(None, (PlanView(plan, mode, rank, width=terminal_width()), found)))))

@@ -1,1 +1,1 @@
-"""How the ranks of a launch meet: the store of rank 0, which job it is of, and the way from host to host."""
+"""The meeting of the ranks of a launch: the store of rank 0, which job it is of, and the way from host to host."""

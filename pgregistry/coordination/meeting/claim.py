@@ -24,7 +24,7 @@ PART: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a process says of itself.
+    """The claim of a process to be one rank.
 
     Attributes:
         job: Its job, in words; empty if its launcher does not say.

@@ -145,7 +145,7 @@ class _Meeting:
             store = self._tcp(address, port, self.wait.until, hosts=True)
         except DistNetworkError as error:
             if "EADDRINUSE" in str(error):
-                with suppress(OSError, RuntimeError):  # what is there may be no store, and torch would wait for it
+                with suppress(OSError, RuntimeError):  # what is there may not be a store, and torch would wait for it
                     run_abandonable(partial(self._check_port, address, port), _silent, CLOSING)
             raise
         found = Claim.decode(store.compare_set(OPEN, "", self._claim.encode()), OPEN)

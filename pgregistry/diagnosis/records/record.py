@@ -32,7 +32,7 @@ GroupName = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What one rank wrote.
+    """The flight record of one rank.
 
     Attributes:
         rank: The global rank.
@@ -75,7 +75,7 @@ class Record:
 
 @dataclass(slots=True)
 class Found:
-    """What was found of a job.
+    """The records that were found of a job.
 
     Attributes:
         records: The records that could be read; several of one rank if there are several.
@@ -119,14 +119,14 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
     ()
 
     Raises:
-        Malformed: if it cannot be read, or is no flight record.
+        Malformed: if it cannot be read, or is not a flight record.
     """
     tables = parse(data)
     if not isinstance(tables, Mapping) or not {"version", "pg_config", "entries"} & set(tables):
-        raise Malformed("it is no flight record")
+        raise Malformed("it is not a flight record")
     version, entries = str(tables.get("version", "")), tables.get("entries") or []
     if not isinstance(entries, list | tuple):
-        raise Malformed("its entries are no list")
+        raise Malformed("its entries are not a list")
     notes: list[str] = []
     if (number := re.match(r"\d+", version)) and int(number[0][:9]) > FORMAT:
         notes.append(f"has the format {clean(version, 60)}, newer than {FORMAT}.x; what is known of it is read")

@@ -20,7 +20,7 @@ from pgregistry.planning.plans.plan import Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What ranks know after a roll call.
+    """The judgement of all ranks after a roll call.
 
     Attributes:
         text: What each rank logs; empty if there is nothing new.

@@ -162,7 +162,7 @@ def _to_hosts(document: dict[str, Any]) -> Hosts:
 def _setting(**one: Any) -> ConfigValue[Any]:
     value, origin = one["value"], one["from"]
     if typed_like(value, value) is None or not isinstance(origin, str):
-        raise TypeError(f"{shown(value)} is no setting")
+        raise TypeError(f"{shown(value)} is not a setting")
     return ConfigValue(value, origin)
 
 

@@ -93,7 +93,7 @@ class Plan(PlanContents):
         group 0 of mode zero1: (0, 2, 4, 6) here, (0, 4) there
 
         Raises:
-            ConfigError: if `other` is no plan.
+            ConfigError: if `other` is not a plan.
         """
         if not isinstance(other, Plan):
             raise ConfigError(f"diff() has other={shown(other)}; it must be a Plan.")

@@ -14,7 +14,7 @@ from pgregistry.values import shown
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Why a rank has no group in a mode.
+    """The reason for which a rank has no group in a mode.
 
     Attributes:
         plan: The plan.

@@ -157,7 +157,7 @@ class ParallelContext(HandleMapping):
             modes: Modes. A rank without a group of one skips it.
 
         Raises:
-            ConfigError: if `seconds` is no timeout, or nobody knows a mode.
+            ConfigError: if `seconds` is not a timeout, or nobody knows a mode.
             BuildError: if another rank does not come in time, a backend cannot change its timeout, or the context is
                 closed.
         """

@@ -42,7 +42,7 @@ LAUNCHED: Final = frozenset({*(names.ranks_per_host for names in LAUNCHERS), *sl
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a launcher says of this process.
+    """The place of this process in the world, from its launcher.
 
     Attributes:
         launcher: Its name.

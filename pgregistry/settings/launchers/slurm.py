@@ -110,7 +110,7 @@ def job(environ: Mapping[str, str], *, step: bool) -> str:
 def check_started_by_srun(world_size: int, environ: Mapping[str, str]) -> None:
     """Raise ConfigError if these are the variables of a batch script or a shell, of which there is one, not a rank.
 
-    Only rank 0 can be that. A hand-made environment, without the list of hosts and with an address, is no script.
+    Only rank 0 can be that. A hand-made environment, without the list of hosts and with an address, is not a script.
     """
     step = environ.get("SLURM_STEP_ID", "")
     if world_size == 1 or environ["SLURM_PROCID"] != "0" or _set_by_hand(environ):

@@ -17,7 +17,7 @@ import pgregistry
 
 
 class Heard(logging.Handler):
-    """What the logger of the watch was given."""
+    """The lines of the logger of the watch."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ INIT = Section(
             "$ torchrun --nproc-per-node 1 lost.py",
         ),
         Refusal(
-            "`MASTER_ADDR` is no host name or IP address.",
+            "`MASTER_ADDR` is not a host name or IP address.",
             "Give the name or the address alone; the port is in `MASTER_PORT`.",
             """
             import os, pgregistry

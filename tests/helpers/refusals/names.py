@@ -41,7 +41,7 @@ NAMES = Section(
             """,
         ),
         Refusal(
-            "Backend options are no mapping of names to plain values.",
+            "Backend options are not a mapping of names to plain values.",
             "",
             'pgregistry.plan(8, tensor={"options": {"config": []}})',
         ),

@@ -22,7 +22,7 @@ OURS: Final = frozenset({"pgregistry"})
 
 
 class Myself:
-    """What the watch knows of this rank. Both threads of the watch use it.
+    """The knowledge of the watch about this rank. Both threads of the watch use it.
 
     Args:
         seconds: How long something may be pending.

@@ -28,7 +28,7 @@ class Pending:
 
 
 class Pulse:
-    """What is pending on one rank, from the counters of its process groups.
+    """The pending operations of one rank, from the counters of its process groups.
 
     >>> pulse = Pulse(10, {"old": (4, 3)})
     >>> pulse.look({"old": (4, 3), "tensor": (8, 7), "data": (5, 5)}, now=0)
@@ -90,7 +90,7 @@ class Pulse:
         return max((now - one.since for one in self._pending.values()), default=0)
 
     def postpone(self, now: float) -> None:
-        """Let what is due be no reason to call the roll, until it changes: it is not of this context."""
+        """Pass over what is due as a reason to call the roll, until it changes: it is not of this context."""
         for one in self._pending.values():
             if one.due <= now:
                 one.due = float("inf")
