@@ -52,8 +52,8 @@ def start_watch(
     names = [group.group_name for group in groups.groups.values()]
     names += [group.group_name for group in groups.companions.values()]
     watch = Watch(scope, plan, seconds, names, folder)
-    watch.start()
     groups.watches.append(watch)
+    watch.start()
 
 
 def _shortest_timeout(plan: Plan, defaults: Defaults) -> float:

@@ -74,12 +74,12 @@ class Watch:
         """Start both threads; without them if the system gives none."""
         for job in (self._look_now_and_then, self._wait_for_roll_calls):
             thread = AbandonableThread(job)
+            self._threads.append(thread)  # at once: Ctrl-C may come when it has just started
             try:
                 thread.start()
             except (RuntimeError, MemoryError) as error:
                 log.info("There is no watch on rank %d, for the system gives no thread: %s", self._scope.rank, error)
                 return
-            self._threads.append(thread)
 
     def limit(self, timeout: float) -> None:
         """Lower the time that something may be pending, for process groups that have another timeout now."""

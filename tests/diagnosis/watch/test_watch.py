@@ -8,12 +8,15 @@ import threading
 import time
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 from ranks import run_ranks
 from stuck_ranks import named
 
 import pgregistry
+from pgregistry.coordination.abandonable import AbandonableThread
+from pgregistry.diagnosis.watch.watch import Watch
 
 
 class Heard(logging.Handler):
@@ -127,3 +130,33 @@ def left_open() -> int:
 
 def test_a_watch_that_is_closed_keeps_no_connection_to_the_store() -> None:
     assert run_ranks(2, left_open, world=False) == [0, 0]
+
+
+def interrupted_when_a_thread_has_started(number: int) -> int:
+    """Return how many threads of the watch are left on rank 0, whose Ctrl-C comes at the start of one of them."""
+    pgregistry.init(only=["global"]).close()
+    start, started = AbandonableThread.start, list[AbandonableThread]()
+
+    def start_and_interrupt(thread: AbandonableThread) -> None:
+        start(thread)
+        if isinstance(getattr(getattr(thread, "_job", None), "__self__", None), Watch):
+            started.append(thread)
+            if len(started) == number and dist.get_rank() == 0:
+                raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AbandonableThread, "start", start_and_interrupt)
+        try:
+            pgregistry.init(only=["global"]).close()
+        except KeyboardInterrupt:
+            assert dist.get_rank() == 0
+        assert len(started) == (number if dist.get_rank() == 0 else 2)
+    until = time.monotonic() + 10
+    while watching() and time.monotonic() < until:
+        time.sleep(0.05)
+    return watching()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_watch_whose_start_is_interrupted_leaves_no_thread(number: int) -> None:
+    assert run_ranks(2, interrupted_when_a_thread_has_started, number) == [0, 0]
