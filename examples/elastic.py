@@ -1,6 +1,6 @@
 """Train a small model that goes on when workers and hosts are lost: with new groups, from its last checkpoint.
 
-torchrun --nproc-per-node 4 --max-restarts 3 examples/elastic.py /tmp/elastic
+torchrun --nproc-per-node 4 --max-restarts 3 examples/elastic.py elastic-checkpoints
 torchrun --nnodes 1:2 --nproc-per-node 4 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint host0:29400 \
     examples/elastic.py /shared/elastic
 

@@ -2,7 +2,7 @@
 
     python examples/gpt/train.py
     torchrun --nproc-per-node 4 examples/gpt/train.py tensor=2
-    torchrun --nproc-per-node 8 examples/gpt/train.py pipe=2 tensor=2 --steps 100 --checkpoints /tmp/gpt
+    torchrun --nproc-per-node 8 examples/gpt/train.py pipe=2 tensor=2 --steps 100 --checkpoints gpt-checkpoints
 
 It is written for CPUs and GPUs, and was tried on CPUs alone.
 """
