@@ -76,7 +76,7 @@ def _create_in_turn(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
     store = builder.scope.second_connection()
 
     def create_all() -> None:
-        with waiting(store, builder.watchdog.seconds):
+        with waiting(store, builder.watchdog.after()):
             for spec in specs:
                 builder.waits = _name(builder, spec), spec, store
                 _create(builder, spec, store)

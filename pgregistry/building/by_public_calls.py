@@ -108,7 +108,7 @@ def _new(builder: GroupBuilder, spec: GroupSpec) -> None:
         # gloo waits for members as long as for collectives, which is too long if this rank gives up.
         brief = spec.backend == "gloo" and hasattr(dist.ProcessGroup, "set_timeout")
         if brief:
-            arguments["timeout"] = timedelta(seconds=builder.watchdog.next(timeout.total_seconds()))
+            arguments["timeout"] = timedelta(seconds=builder.watchdog.after(timeout.total_seconds()))
         group: Any = dist.new_group(**arguments)
     if builder.scope.rank in spec.ranks:
         if brief:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -31,6 +32,13 @@ class Watchdog:
     def next(self, seconds: float) -> float:
         """Return the seconds until the next look: at most `seconds`, less if the time is up earlier."""
         return max(min(seconds, self._until - time.monotonic()), 0.001)
+
+    def after(self, seconds: float = math.inf) -> float:
+        """Return the seconds for a wait in torch: at most `seconds`, less if that still ends after the time is up.
+
+        torch cannot name who is missing, so its wait must not end before this one.
+        """
+        return min(seconds, self.next(seconds) + 2 * LOOK)
 
     def look_around(self) -> None:
         """Return if there is still something to wait for.

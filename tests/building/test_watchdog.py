@@ -82,3 +82,10 @@ def test_the_calls_of_a_rank_that_misses_another_do_not_grow_with_the_group() ->
         return busiest(size, one)
 
     assert max(calls(8), calls(64)) <= 12
+
+
+def test_torch_waits_no_shorter_than_the_watchdog_for_only_the_watchdog_can_name_who_is_missing() -> None:
+    watchdog = Watchdog(scope_of(dist.HashStore(), 0, 2), {}, seconds=10)
+    assert watchdog.after(3) == 3
+    assert 10 < watchdog.after(3600) < 20
+    assert 10 < watchdog.after() < 20

@@ -21,6 +21,8 @@ NESTED = (
 )
 #: Sizes 1 and 2 that fit 8 ranks.
 SIZES = [sizes for sizes in product((1, 2), repeat=4) if prod(sizes) <= 8]
+#: The backend of each dimension of torch's meshes: thousands of process groups that need no connections.
+DISCONNECTED = (("fake", None),) * (1 + len(AXES))
 
 
 def orders() -> Iterator[tuple[str, ...]]:
@@ -77,6 +79,7 @@ def differences(all_sizes: list[tuple[int, ...]]) -> list[Any]:
 
     import torch
     import torch.distributed as dist
+    import torch.testing._internal.distributed.fake_pg  # it registers the backend
     from torch.distributed.device_mesh import DeviceMesh
 
     torch.set_num_threads(1)
@@ -99,7 +102,9 @@ def differences(all_sizes: list[tuple[int, ...]]) -> list[Any]:
                 wrong.append(("process groups", sizes, alive() - before))
             for order in permutations(AXES):
                 place = [0, *(1 + AXES.index(name) for name in order)]
-                theirs = DeviceMesh("cpu", nesting.permute(place), mesh_dim_names=("rest", *order))
+                theirs = DeviceMesh(
+                    "cpu", nesting.permute(place), mesh_dim_names=("rest", *order), backend_override=DISCONNECTED
+                )
                 for count in range(1, 5):
                     # torch slices a mesh in the order of its dimensions, so the last ones are a slice in this order
                     names = order[4 - count :]
