@@ -142,12 +142,20 @@ def gloo_environment(ranks: int) -> Iterator[None]:
     """
     names = (ONE_READ, SHORT_ADDRESSES) if ranks > SMALL else (ONE_READ,)
     before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
     try:
-        yield
+        try:
+            os.environ.update(dict.fromkeys(names, "1"))
+            yield
+        finally:
+            _restore(before)
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _restore(before)  # again: the first may be interrupted, and a variable that stays looks like the user's
+
+
+def _restore(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.unsetenv(name)  # an interrupted assignment may have set it without Python's knowledge
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

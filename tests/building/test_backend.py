@@ -1,6 +1,8 @@
 """Backends and devices, and the environment that gloo reads."""
 
+import contextlib
 import os
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch.distributed as dist
 from ranks import run_ranks
 
 from pgregistry import ConfigError
+from pgregistry.building import backend as module
 from pgregistry.building.backend import (
     ONE_READ,
     SHORT_ADDRESSES,
@@ -48,6 +51,36 @@ def test_the_environment_is_as_before_after_a_build_that_fails(monkeypatch: pyte
     with pytest.raises(ZeroDivisionError), gloo_environment(SMALL + 1):
         _ = 1 / 0
     assert dict(os.environ) == before
+
+
+def test_the_environment_is_as_before_wherever_an_interrupt_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FIRST, raising=False)
+    monkeypatch.setenv(SECOND, "0")
+    before, own = dict(os.environ), (module.__file__, os.__file__, contextlib.__file__)
+    lines = left = 0
+
+    def interrupt(frame: Any, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename in own and event == "line":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return interrupt
+
+    while left <= 0:  # else no line is left to interrupt
+        lines += 1
+        left = lines
+        tracer = sys.gettrace()  # that of a debugger, or of a measurement of coverage
+        sys.settrace(interrupt)
+        try:
+            with gloo_environment(SMALL + 1):
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(tracer)
+        assert dict(os.environ) == before, f"interrupted at line {lines} of those that it runs"
+    assert lines > 20
 
 
 def test_a_variable_that_was_deleted_meanwhile_stays_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
