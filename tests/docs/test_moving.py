@@ -18,11 +18,20 @@ PACKAGES = {
     "From DeepSpeed's mpu": "torch",
     "From InternLM's gpc": None,  # the wheel of InternEvo does not import without what it lacks
     "From accelerate": "accelerate",
+    "From transformers": "transformers",
     "From Lightning": "lightning",
 }
 
 
-def ranks_of(sources: list[str]) -> list[Any]:
+def save_model(folder: Path) -> None:
+    """Save a small model, as the scripts for transformers load one."""
+    from transformers import LlamaConfig, LlamaForCausalLM  # type: ignore[import-not-found, unused-ignore]
+
+    sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    LlamaForCausalLM(LlamaConfig(num_attention_heads=4, num_key_value_heads=2, **sizes)).save_pretrained(folder)
+
+
+def ranks_of(sources: list[str], folder: Path | None = None) -> list[Any]:
     """Run several scripts in this process and return the `ranks` of each."""
     import os
     import warnings
@@ -34,7 +43,7 @@ def ranks_of(sources: list[str]) -> list[Any]:
     os.environ["DS_ACCELERATOR"] = "cpu"
     found = []
     for source in sources:
-        names: dict[str, Any] = {"__name__": "__main__"}
+        names: dict[str, Any] = {"__name__": "__main__", "folder": folder}
         exec(compile(source, "script.py", "exec"), names)
         found.append(names["ranks"])
     return found
@@ -58,9 +67,11 @@ def test_ranks_stay_where_they_were(title: str, tmp_path: Path, monkeypatch: pyt
     if package is None:
         expected = [([0, 1], 0), ([0, 1], 0), ([2, 3], 1), ([2, 3], 1)]
         assert [found for (found,) in run_ranks(4, ranks_of, [scripts["after.py"]], world=False)] == expected
-    elif package == "lightning":  # it keeps its world to the end of the process
-        before = run_ranks(4, ranks_of, [scripts["before.py"]], world=False, timeout=100)
-        assert run_ranks(4, ranks_of, [scripts["after.py"]], world=False, timeout=100) == before
+    elif package in ("lightning", "transformers"):  # they keep their world to the end of the process
+        if package == "transformers":
+            save_model(tmp_path / "model")
+        before = run_ranks(4, ranks_of, [scripts["before.py"]], tmp_path / "model", world=False, timeout=100)
+        assert run_ranks(4, ranks_of, [scripts["after.py"]], tmp_path / "model", world=False, timeout=100) == before
     else:
         for before, after in run_ranks(
             4, ranks_of, [scripts["before.py"], scripts["after.py"]], world=False, timeout=100

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import subprocess
 import sys
-import sysconfig
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
 from environment import set_by_launchers
+from environments import install
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-HERE: Final = Path(__file__).parent
-JOBS: Final = HERE / "jobs"
+JOBS: Final = Path(__file__).with_name("jobs")
 HOST: Final = os.uname().nodename
 #: What the workers of Ray Train may take to start on a busy machine, in seconds, and no word home.
 RAY: Final = {
@@ -27,22 +24,6 @@ RAY: Final = {
     "RAY_DISABLE_METRICS_COLLECTION": "1",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
 }
-
-
-def install(name: str, folder: Path) -> Path:
-    """Return the programs of a new environment with one engine, beside the torch of this one; skip if there is none."""
-    (wanted,) = (line for line in (HERE / "engines.txt").read_text().splitlines() if line.startswith(name))
-    venv.create(folder, with_pip=True)
-    purelib = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    here = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
-    (purelib / "this_torch.pth").write_text(here, encoding="utf-8")
-    (folder / "constraints.txt").write_text(f"torch=={importlib.metadata.version('torch')}\n", encoding="utf-8")
-    pip = (folder / "bin" / "python", "-m", "pip", "install", "-q", "-c", folder / "constraints.txt", wanted)
-    environ = {name: value for name, value in os.environ.items() if name != "RES_OPTIONS"}  # pip looks up names
-    done = subprocess.run(pip, env=environ, capture_output=True, text=True, timeout=600)
-    if done.returncode:
-        pytest.skip(f"pip cannot install {wanted}: {done.stderr.strip().splitlines()[-1:]}")
-    return folder / "bin"
 
 
 def said(command: Sequence[object], folder: Path, **more: str) -> list[str]:
@@ -57,14 +38,14 @@ def said(command: Sequence[object], folder: Path, **more: str) -> list[str]:
 
 
 def test_accelerate_launch(tmp_path: Path) -> None:
-    programs = install("accelerate", tmp_path / "venv")
+    programs = install(tmp_path / "venv", "accelerate")
     options = ("--multi_gpu", "--num_processes", 2, "--num_machines", 1, "--mixed_precision", "no")
     ranks = said([programs / "accelerate", "launch", *options, JOBS / "engine.py", "host"], tmp_path)
     assert ranks == [f"{rank} of 2 on {HOST}, sum 2, near (0, 1)" for rank in range(2)]
 
 
 def test_lightning_fabric(tmp_path: Path) -> None:
-    programs = install("lightning", tmp_path / "venv")
+    programs = install(tmp_path / "venv", "lightning")
     command = [programs / "python", JOBS / "lightning_fabric.py"]
     assert said(command, tmp_path) == [f"{rank} of 2 on {HOST}, sum 2, near None" for rank in range(2)]
     with_hosts = said([*command, "host"], tmp_path, PGREGISTRY_RANKS_PER_HOST="2")
@@ -72,6 +53,6 @@ def test_lightning_fabric(tmp_path: Path) -> None:
 
 
 def test_ray_train_with_four_workers(tmp_path: Path) -> None:
-    programs = install("ray", tmp_path / "venv")
+    programs = install(tmp_path / "venv", "ray")
     ranks = said([programs / "python", JOBS / "ray_train.py", tmp_path], tmp_path, **RAY)
     assert ranks == [f"{rank} of 4 on {HOST}, sum 4, near (0, 1, 2, 3)" for rank in range(4)]
