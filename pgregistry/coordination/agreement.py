@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
 from pgregistry.coordination.decision import Decision, Reason, Value, did_not_come, smallest_unused
-from pgregistry.coordination.places import Arrivals, Place, unequal_hosts
+from pgregistry.coordination.places.arrivals import Arrivals
+from pgregistry.coordination.places.misplaced import unequal_hosts
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of
 from pgregistry.coordination.roster import BITS, Tally
 from pgregistry.coordination.store.connections import LostError
@@ -54,7 +56,7 @@ class Agreement:
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._decision = Decision(scope, "agreement")
-        self._arrivals = arrivals or Arrivals(scope, Place(""))
+        self._arrivals = arrivals or Arrivals(scope)
         self._differs = False
         self.settled = False
         self.number = 0
@@ -174,8 +176,7 @@ class Agreement:
             until = min(self._until, time.monotonic() + GRACE)
             return self._decision.wait(until) or self._decision.take("differ")
         self._conflicts.note()
-        first_look = min(self._until, time.monotonic() + MOMENT)
-        if value := self._decision.wait(first_look):
+        if value := self._decision.wait(min(self._until, time.monotonic() + MOMENT)):
             return value
         self._look_around(log_missing=False)
         return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
@@ -199,7 +200,7 @@ class Agreement:
     def _expected(self) -> int:
         """Return how many ranks can come: if world sizes differ, those that all sides count."""
         known = min(one.world_size for one in (self._reference, self._mine) if one is not None)
-        return sum(rank < known for rank in self._scope.ranks)
+        return bisect_left(self._scope.ranks, known)
 
     def _look_around(self, *, log_missing: bool = True) -> None:
         """Find out, on one of the ranks that wait, which ranks are missing, and whether they wait elsewhere."""
@@ -238,9 +239,8 @@ class Agreement:
         missing = [rank for rank in scope.ranks if rank not in here and rank < known]
         most = next(iter(sides))
         at_fault = [rank for rank, digest in here.items() if digest != most]
-        text = disagreement(sides, proposals, missing) + unequal_hosts(
-            {rank: one.place for rank, one in signed.items()}
-        )
+        places = {rank: one.place for rank, one in signed.items()}
+        text = disagreement(sides, proposals, missing) + unequal_hosts(places)
         return Reason(text, (*at_fault, *missing), mismatch=True)
 
     def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:

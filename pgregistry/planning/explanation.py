@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from pgregistry.layouts.hosts import Hosts
+from pgregistry.layouts.placement import reach as reach_of
 from pgregistry.planning.declarations import Declarations
 from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.settings.merge import Order, Sizes
@@ -46,12 +48,29 @@ def log_axes(order: Iterable[str], sizes: Sizes, declarations: Declarations, giv
     log.debug("%s", "\n  ".join(lines))
 
 
-def log_reach(plan: PlanContents) -> None:
-    """Log how many groups of each mode cross hosts, and how many of these cross domains too, if that is known."""
+def log_reach(plan: PlanContents, domains: Callable[[], Sequence[Sequence[int]]] = tuple) -> None:
+    """Log how many groups of each mode cross hosts, and how many of these cross domains too, if that is known.
+
+    Args:
+        plan: The plan.
+        domains: Returns the ranks of each domain, as far as ranks know it. Called if this is logged at all.
+    """
     if plan.hosts is None or not _about_runs.isEnabledFor(logging.INFO):
         return
     known = [(mode, reach) for mode in plan.planned if (reach := plan.reach(mode.name))]
     counts = ", ".join(f"{mode.name} {len(mode.groups) - reach.host} of {len(mode.groups)}" for mode, reach in known)
-    domains = ", ".join(f"{mode.name} {reach.across}" for mode, reach in known if reach.domain is not None)
-    across = f"; across domains: {domains}" if domains else ""
-    _about_runs.info("pgregistry: groups across hosts: %s%s", counts, across)
+    across = [(mode.name, reach.across) for mode, reach in known if reach.domain is not None]
+    if not across and (found := domains()):
+        units = _units(plan, found)
+        across = [(mode.name, one.across) for mode in plan.planned if (one := reach_of(mode.groups, units))]
+    _about_runs.info(
+        *("pgregistry: groups across hosts: %s%s", counts),
+        f"; across domains: {', '.join(f'{name} {number}' for name, number in across)}" if across else "",
+    )
+
+
+def _units(plan: PlanContents, domains: Sequence[Sequence[int]]) -> Hosts:
+    """Return domains as the hosts of a plan; ranks that do not know theirs are one of their own."""
+    known = {rank for ranks in domains for rank in ranks}
+    rest = tuple(rank for rank in range(plan.world_size) if rank not in known)
+    return Hosts(plan.world_size, hosts=(*map(tuple, domains), *([rest] if rest else [])), within=plan.ranks)

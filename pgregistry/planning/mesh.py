@@ -17,7 +17,7 @@ from pgregistry.planning.sizes.cuts import Cuts
 from pgregistry.registry.plugin import plugin_error
 from pgregistry.settings.merge import ConfigValue
 from pgregistry.values import shown, whole_number
-from pgregistry.vocabulary import WORLD, Axis, Mode, OneOrMore, Part, Reference
+from pgregistry.vocabulary import HOST, WORLD, Axis, Mode, OneOrMore, Part, Reference, Special
 
 
 class Mesh:
@@ -44,15 +44,15 @@ class Mesh:
         self.settings: Mapping[str, Any] = MappingProxyType({name: one.value for name, one in settings.items()})
         self._cuts = cuts
         self._declarations = declarations
-        self._asked = False
+        self._asked = frozenset[Special]()
 
     def fresh(self) -> Mesh:
-        """Return the same mesh for one mode, to find out whether that mode needs hosts."""
+        """Return the same mesh for one mode, to find out whether that mode needs hosts or domains."""
         return copy(self)
 
-    def needs_hosts(self, mode: Mode) -> bool:
-        """Return whether the groups of a mode, which were made from this mesh, depend on which ranks share a host."""
-        return self._asked or any(map(self._cuts.needs_hosts, (*(mode.over or ()), *mode.where)))
+    def levels(self, mode: Mode) -> frozenset[Special]:
+        """Return the levels, HOST and DOMAIN, on which the groups of a mode depend, which were made from this mesh."""
+        return self._asked.union(*map(self._cuts.levels, (*(mode.over or ()), *mode.where)))
 
     @property
     def ranks_per_host(self) -> int:
@@ -61,7 +61,7 @@ class Mesh:
         Raises:
             ConfigError: if hosts are not known, or differ.
         """
-        self._asked = True
+        self._asked |= {HOST}
         known = self._cuts.hosts
         if known.within is None and known.hosts is None and known.ranks_per_host:
             return known.ranks_per_host
@@ -84,7 +84,7 @@ class Mesh:
         Raises:
             ConfigError: if hosts are not known.
         """
-        self._asked = True
+        self._asked |= {HOST}
         hosts = self._cuts.hosts.positions
         if self._cuts.hosts.world_size == 1:
             return ((0,),)
@@ -119,7 +119,7 @@ class Mesh:
         mode = Mode("groups", over=over)
         references = mode.over or ()
         self._check_declared(references)
-        self._asked = self._asked or self.needs_hosts(mode)
+        self._asked = self.levels(mode)
         for one, other in combinations(references, 2):
             if not self._declarations.independent(one, other):
                 both = f"{label(one)!r} and {label(other)!r}"

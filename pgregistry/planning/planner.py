@@ -30,6 +30,7 @@ from pgregistry.settings.merge import Settings
 from pgregistry.settings.named import MODE_SETTINGS, OPTION, DeclaredNames, read_named
 from pgregistry.settings.options import RESERVED
 from pgregistry.values import LARGEST, is_plain_option, shown, whole_number
+from pgregistry.vocabulary import DOMAIN
 
 #: The plugin of the modes in `extra=`.
 EXTRA = Plugin("extra")
@@ -87,12 +88,10 @@ class Planner:
             ConfigError: if `world_size` is not the size of a world.
         """
         problems = problems or Problems()
-        number = whole_number(world_size)
-        if number is None or not 1 <= number <= LARGEST:
+        if not 1 <= (number := whole_number(world_size) or 0) <= LARGEST:
             rule = f"must be a whole number from 1 to {LARGEST}"
             problems.add(ConfigError(f"world_size = {shown(world_size)} {rule}."))
             problems.raise_any()
-        number = number or 1
         log_launch(os.environ if environ is None else environ)
         sources = {"keywords": keywords, "command_line": command_line, "environ": environ, "origin": origin}
         registry = Registry.read(problems, installed, settings, world_size=number, **sources)
@@ -233,8 +232,9 @@ class Planner:
         groups = checked_groups(one, mesh) if layout is None else laid_out(layout)
         over = tuple(label(reference) for reference in mode.over or ())
         settings = {key: given[key].value if key in given else getattr(mode, key) for key in MODE_SETTINGS}
+        settings |= {"where": mode.where, "options": mode.options}
         settings["origins"] = {key: value.origin for key, value in given.items()}
-        settings |= {"where": mode.where, "options": mode.options, "needs_hosts": mesh.needs_hosts(mode)}
+        settings |= {"needs_hosts": bool(levels := mesh.levels(mode)), "needs_domains": DOMAIN in levels}
         return PlannedMode(mode.name, one.plugin, over, layout, place(groups, self._ranks), **settings)
 
     def _with_options(self, mode: PlannedMode) -> PlannedMode:

@@ -145,7 +145,7 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
         else:
             watch_outcome(run.scope(), options.build_timeout)
         if process.rank == attempt.ranks[0]:
-            log_reach(plan)
+            log_reach(plan, arrivals.domains)
         if takes_part and not process.owns_world:  # the store lives on
             run.groups.farewells.append(partial(delete_keys, run.scope()))
     return context

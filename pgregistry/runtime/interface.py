@@ -7,7 +7,7 @@ import os
 from typing import Final
 
 from pgregistry.coordination.meeting.route import interface_of, is_loopback, own_address
-from pgregistry.coordination.places import Arrivals
+from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.runtime.process import ProcessInfo
 from pgregistry.values import shown
 

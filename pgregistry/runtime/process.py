@@ -17,12 +17,13 @@ from pgregistry.building.backend import FAKE, accelerator
 from pgregistry.coordination.meeting.claim import START
 from pgregistry.coordination.meeting.rendezvous import connect
 from pgregistry.coordination.meeting.route import is_loopback
-from pgregistry.coordination.places import Arrivals, Place
+from pgregistry.coordination.places.arrivals import Arrivals
+from pgregistry.coordination.places.place import Place
 from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, PlanMismatch, Problems, did_you_mean, text_of
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.settings.launchers import launcher
+from pgregistry.settings.launchers import launcher, slurm
 from pgregistry.settings.launchers.launcher import Launch
 from pgregistry.settings.merge import ConfigValue, Settings, read_settings
 from pgregistry.values import shown
@@ -143,7 +144,9 @@ class ProcessInfo:
         """Return the ranks that come to the agreement in a scope, where this one is to sign."""
         launch, address = self.launch, self.own_address
         node, local_rank = (launch.node, launch.local_rank) if launch else ("", None)
-        place = Place(os.uname().nodename, node, local_rank, "" if is_loopback(address) else address)
+        host = os.uname().nodename
+        domain = slurm.domain(os.environ, "" if launch and launch.launcher == "Slurm" else host)
+        place = Place(host, node, local_rank, "" if is_loopback(address) else address, domain)
         numbered = bool(launch and launch.launcher == "torchrun" and launch.node and not launch.one_host)
         return Arrivals(scope, place, plan, numbered=numbered)
 

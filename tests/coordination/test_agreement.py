@@ -21,7 +21,7 @@ import pgregistry
 from pgregistry import ConfigError, PlanMismatch
 from pgregistry.coordination import agreement
 from pgregistry.coordination.agreement import Agreement
-from pgregistry.coordination.places import Arrivals, Place
+from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.coordination.proposal import Proposal, propose, propose_failure
 from pgregistry.planning.planner import Planner
 from pgregistry.registry.discovery import discover
@@ -290,7 +290,7 @@ def test_a_rank_that_dies_while_it_composes_the_text_is_replaced(monkeypatch: py
     monkeypatch.setattr("pgregistry.coordination.decision.COMPOSE", 0.5)
     shared = dist.HashStore()
     dead = scope_of(Counting(shared), 2, 3)
-    Arrivals(dead, Place("")).sign("")
+    Arrivals(dead).sign("")
     dead.count("tally", 1, int)
     dead.count("agreement/composing", 1, int)
 

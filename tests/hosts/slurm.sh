@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real Slurm on hosts of its own: network namespaces n1, n2, … at 10.77.0.1, …, each of which knows its own name as 127.0.1.1.
+# A real Slurm on hosts of its own: network namespaces n1, n2, … at 10.77.0.1, …, each of which knows its own name as 127.0.1.1,
+# on switches s1, s2, … of two hosts each below the switch top.
 #   slurm.sh start FOLDER HOSTS    prints the path for SLURM_CONF        slurm.sh stop FOLDER
 # It needs root, iproute2, util-linux, and Debian's slurmctld, slurmd and slurm-client.
 set -eu
@@ -19,11 +20,15 @@ start)
       SlurmdUser=root "StateSaveLocation=$dir/state" "SlurmdSpoolDir=$dir/spool.%n" "SlurmdPidFile=$dir/slurmd.%n.pid" \
       "SlurmdLogFile=$dir/log/slurmd.%n.log" "SlurmctldPidFile=$dir/slurmctld.pid" "SlurmctldLogFile=$dir/log/ctld.log" \
       ProctrackType=proctrack/linuxproc TaskPlugin=task/none SelectType=select/linear SwitchType=switch/none \
-      MpiDefault=none ReturnToService=2 SchedulerType=sched/builtin AccountingStorageType=accounting_storage/none \
+      MpiDefault=none ReturnToService=2 SchedulerType=sched/builtin TopologyPlugin=topology/tree AccountingStorageType=accounting_storage/none \
       JobAcctGatherType=jobacct_gather/none SlurmdParameters=config_overrides
     for i in $(seq "$n"); do mkdir -p "$dir/spool.n$i"; echo "NodeName=n$i NodeHostname=n$i NodeAddr=$net.$i CPUs=4"; done
     echo "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE"
   } >"$conf"
+  {
+    for i in $(seq 1 2 "$n"); do echo "SwitchName=s$(((i + 1) / 2)) Nodes=n[$i-$((i < n ? i + 1 : n))]"; done
+    echo "SwitchName=top Switches=s[1-$(((n + 1) / 2))]"
+  } >"$dir/topology.conf"
   setsid slurmctld -f "$conf" -D >"$dir/log/ctld.out" 2>&1 & echo $! >"$dir/pids"
   sleep 1
   for i in $(seq "$n"); do

@@ -31,14 +31,14 @@ def need(*programs: str) -> None:
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Slurm of two hosts, and return the path of its configuration."""
+    """Start a Slurm of four hosts on two switches, and return the path of its configuration."""
     need("slurmctld", "slurmd", "srun", "ip", "nsenter")
     if os.geteuid():
-        pytest.skip("a Slurm of two hosts needs root")
+        pytest.skip("a Slurm of several hosts needs root")
     folder = str(tmp_path_factory.mktemp("slurm"))
     lock = (Path(tempfile.gettempdir()) / "pgregistry-slurm.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)  # another worker of pytest-xdist may have one
-    started = subprocess.run([HERE / "slurm.sh", "start", folder, "2"], capture_output=True, text=True, timeout=60)
+    started = subprocess.run([HERE / "slurm.sh", "start", folder, "4"], capture_output=True, text=True, timeout=60)
     try:
         if started.returncode:
             pytest.skip(f"no network namespaces here: {started.stderr}")
@@ -74,6 +74,33 @@ def test_srun_that_deals_ranks_out_in_turn_is_refused_where_hosts_are_needed(slu
     within = said(f"PGREGISTRY_WITHIN=0,2,1,3 srun -N2 -n4 -m cyclic {ENGINE} host", slurm)
     assert within == [f"{one} {(0, 2) if rank % 2 == 0 else (1, 3)}" for rank, one in enumerate(dealt)]
     assert said(f"srun -N2 -n4 -m cyclic {ENGINE}", slurm) == [f"{one} None" for one in dealt]
+
+
+DOMAINS: Final = "PGREGISTRY_HOSTS_PER_DOMAIN=2"
+
+
+def test_order_reads_the_topology_of_the_hosts_of_a_job(slurm: str) -> None:
+    order = "python -m pgregistry order 4 tensor=2 --only data,tensor --domains -"
+    shown = f"scontrol show topology | {order} | sed 's/^/> /'"
+    near = said(f'salloc -w n1,n2 -n4 sh -c "{shown}"', slurm)
+    assert "* 0 data,tensor 2/0 2/0".split() in [line.replace("/0/0", "/0").split() for line in near], near
+    apart = said(f'salloc -w n1,n3 -n4 sh -c "{shown}"', slurm)
+    assert near != apart
+
+
+def test_ranks_know_their_domains_and_those_that_are_interleaved_are_refused(slurm: str, tmp_path: Path) -> None:
+    near = said(f"{DOMAINS} srun -N4 -n4 {ENGINE} domain", slurm)
+    assert [line.partition("near ")[2] for line in near] == ["(0, 1)", "(0, 1)", "(2, 3)", "(2, 3)"]
+    (tmp_path / "hosts").write_text("n1\nn3\nn2\nn4\n")
+    dealt = f"SLURM_HOSTFILE={tmp_path / 'hosts'} srun -m arbitrary -n4 {ENGINE} domain"
+    texts = set(said(f"{DOMAINS} {dealt}", slurm))
+    assert len(texts) == 1
+    text = texts.pop()
+    assert "Mode 'near' needs ranks 0-1 in one domain, but rank 0 is in s1 and rank 1 in s2" in text
+    assert "within=[0, 2, 1, 3], hosts=[[0], [2], [1], [3]], hosts_per_domain=2" in text
+    pasted = "PGREGISTRY_WITHIN=0,2,1,3 PGREGISTRY_HOSTS='0;2;1;3'"
+    together = said(f"{DOMAINS} {pasted} {dealt}", slurm)
+    assert [line.partition("near ")[2] for line in together] == ["(0, 2)", "(1, 3)", "(0, 2)", "(1, 3)"]
 
 
 def test_unequal_hosts(slurm: str) -> None:

@@ -9,10 +9,11 @@ from math import prod
 import pytest
 
 import pgregistry
-from pgregistry import Axis, ConfigError, Mode, Split
+from pgregistry import WORLD, Axis, ConfigError, Mode, Split
 from pgregistry.layouts.placement import Reach
 from pgregistry.planning.orders import NestingOrder, nesting_orders
 from pgregistry.planning.planner import Planner
+from pgregistry.planning.plans.view import REACH, PlanView
 
 
 def orders(world_size: int, weights: dict[str, float] | None = None, **given: object) -> list[NestingOrder]:
@@ -49,6 +50,50 @@ def test_every_order_has_what_its_plan_has_and_the_cheapest_is_first(seed: int) 
         )
         assert one.cost == pytest.approx(cost)
     assert [one.cost for one in found] == sorted(one.cost for one in found)
+
+
+def reached(plan: pgregistry.Plan, name: str) -> Reach:
+    """Return the same on hosts of any ranks."""
+    host = {rank: index for index, ranks in enumerate(plan.hosts or ()) for rank in ranks}
+    groups = [{host[rank] for rank in group} for group in plan[name].groups]
+    inside = sum(len(hosts) == 1 for hosts in groups)
+    if plan.hosts_per_domain is None:
+        return Reach(inside, None, len(groups) - inside)
+    near = sum(len({one // plan.hosts_per_domain for one in hosts}) == 1 for hosts in groups)
+    return Reach(inside, near - inside, len(groups) - near)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_row_and_every_column_is_what_ranks_on_any_hosts_have(seed: int) -> None:
+    chance = random.Random(seed)
+    sizes = {name: chance.choice([2, 2, 3, 4]) for name in ("ring", "lane", "stage")}
+    modes = [Mode(name, over=Axis(name, size)) for name, size in sizes.items()]
+    modes += [
+        Mode("half", over=Split("ring", inner="half", size=sizes["ring"])),
+        Mode("ends", over="lane", at=(0, -1)),
+        Mode("last", over="ring", where={"stage": -1}),
+        Mode("few", over=Split(WORLD, inner="few", size=5, ragged=True)),
+        Mode("listed", groups=lambda mesh: [[1, 0], [mesh.world_size - 1]]),
+    ]
+    number = prod(sizes.values())
+    world_size = number + chance.randint(0, 3)
+    ranks = chance.sample(range(world_size), world_size)
+    cuts = sorted(chance.sample(range(1, world_size), chance.randint(1, 4)))
+    hosts = [ranks[low:high] for low, high in zip([0, *cuts], [*cuts, world_size], strict=True)]
+    known = {"hosts": hosts, "hosts_per_domain": chance.choice([None, 1, 2, 3])}
+    known = {name: value for name, value in known.items() if value is not None}
+    if world_size > number or chance.random() < 0.5:
+        known["within"] = chance.sample(range(world_size), number)
+    for one in orders(world_size, extra=modes, **known):
+        plan = pgregistry.plan_modes(world_size, modes, order=one.axes, **known)
+        found = {name: reached(plan, name) for name in plan}
+        assert one.reach == found
+        assert {name: plan.reach(name) for name in plan} == found
+        view = PlanView(plan)
+        for cells in view.rows():
+            shown = dict(zip(view.columns(), cells, strict=True))
+            columns = [shown[head] for head in REACH if head in shown]
+            assert columns == [str(count) for count in found[cells[0]] if count is not None]
 
 
 def test_what_cannot_be_planned_in_an_order_is_refused_in_that_order_alone() -> None:

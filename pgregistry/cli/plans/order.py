@@ -74,7 +74,9 @@ def order_command(
         }
         click.echo(json.dumps(document, indent=1))
     else:
-        click.echo(_text(found, within))
+        click.echo(_text(found))
+        if within is not None:
+            click.echo(f"The hosts of a domain are not neighbours. To bring them together: {_placed(planner, found)}")
     if found[0].refusal:
         raise click.exceptions.Exit(1)
 
@@ -121,7 +123,17 @@ def _as_json(one: NestingOrder) -> dict[str, object]:
     return {**document, "cost": one.cost, "modes": modes}
 
 
-def _text(found: Sequence[NestingOrder], within: Sequence[int] | None) -> str:
+def _placed(planner: Planner, found: Sequence[NestingOrder]) -> str:
+    """Return the options that bring the hosts of each domain together; modes that use DOMAIN need all of them."""
+    world = planner.world()
+    within, hosts, number = world.hosts.within or (), world.hosts.hosts or (), world.hosts.hosts_per_domain
+    options = f"--within {as_text(within)}"
+    if any(mode.needs_domains for mode in planner.modes_in(found[0].axes, world)):
+        options += f" --hosts '{';'.join(map(as_text, hosts))}' --hosts-per-domain {number}"
+    return options
+
+
+def _text(found: Sequence[NestingOrder]) -> str:
     """Return the table of orders, and what to paste for the best."""
     good = [one for one in found if not one.refusal]
     if not good:
@@ -145,8 +157,6 @@ def _text(found: Sequence[NestingOrder], within: Sequence[int] | None) -> str:
         lines.append(f"{refused} order{'s' * (refused > 1)} cannot be planned, as: {_refused(found)}")
     if good[0].axes:
         lines += ["", f"The best, to paste: --order {','.join(good[0].axes)}"]
-    if within is not None:
-        lines.append(f"The hosts of a domain are not neighbours. To bring them together: --within {as_text(within)}")
     return "\n".join(lines)
 
 

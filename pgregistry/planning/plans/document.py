@@ -27,7 +27,7 @@ LISTED: Final = 4096
 #: The way out of a document that cannot be read.
 AGAIN: Final = "Write it again: pgregistry plan --json, or plan.to_json()."
 #: The keys that a mode has only if they are set.
-ONLY_IF_SET: Final = ("dedicated", "backend", "timeout", "cpu", "options", "origins", "needs_hosts")
+ONLY_IF_SET: Final = ("dedicated", "backend", "timeout", "cpu", "options", "origins", "needs_hosts", "needs_domains")
 
 
 def of_plan(

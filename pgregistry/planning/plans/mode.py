@@ -32,6 +32,7 @@ class PlannedMode:
         backend, timeout, cpu: As the mode or the run sets them; None for the run's default.
         options: Backend options: the run's over those of `pgregistry_process_group_options` over the mode's own.
         needs_hosts: Whether its groups were made from which ranks share a host.
+        needs_domains: Whether they were also made from which hosts share a domain.
         said_options: Those that the mode and the run say, which the fingerprint covers. None if there are no others.
         origins: Where the run says backend, timeout, cpu, dedicated and options (as `options.NAME`).
     """
@@ -48,6 +49,7 @@ class PlannedMode:
     options: Mapping[str, object] = field(default_factory=dict)
     said_options: Mapping[str, object] | None = None
     needs_hosts: bool = False
+    needs_domains: bool = False
     where: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -75,12 +75,13 @@ class Cuts:
             self._cut(found.split)
         return self._parts[found]
 
-    def needs_hosts(self, reference: Reference) -> bool:
-        """Return whether which ranks share a host decides the factors of an axis or a part."""
+    def levels(self, reference: Reference) -> frozenset[Special]:
+        """Return the levels, HOST and DOMAIN, that decide the factors of an axis or a part."""
         found = self._declarations.find(reference)
         if not isinstance(found, Part):
-            return False
-        return bool(self._resolver.level(found.split)) or any(map(self.needs_hosts, found.split.of))
+            return frozenset()
+        level = self._resolver.level(found.split, ragged=True)
+        return frozenset([level] if level else []).union(*map(self.levels, found.split.of))
 
     def _whole(self, part: Part) -> int:
         return whole(self.factors(part)[0])

@@ -77,12 +77,17 @@ class Resolver:
                 self._pending.pop()
         return self._known[name]
 
-    def level(self, split: Split) -> Special | None:
-        """Return HOST or DOMAIN if a split is cut there, and at no number."""
+    def level(self, split: Split, *, ragged: bool = False) -> Special | None:
+        """Return HOST or DOMAIN if a split is cut there, and at no number; a ragged one is cut at a number from there.
+
+        Args:
+            split: The split.
+            ragged: Whether to return the level of a ragged split too.
+        """
         size, names = self._declarations.default_size(split), {split.inner.name, split.outer.name}
-        if not isinstance(size, Special) or size is FULL or split.ragged or names & self._settings.sizes.keys():
+        if not isinstance(size, Special) or size is FULL or names & self._settings.sizes.keys():
             return None
-        return size
+        return size if ragged or not split.ragged else None
 
     def _cycle(self, name: str) -> PluginError:
         rest = [name for name, axis in self._declarations.axes.items() if axis.size is REST]

@@ -107,6 +107,26 @@ def job(environ: Mapping[str, str], *, step: bool) -> str:
     return f"Slurm job {number}{part}" if number else ""
 
 
+def domain(environ: Mapping[str, str], host: str) -> str:
+    """Return the lowest switch, or the block, that a host is on; empty if Slurm does not say, or says it of another.
+
+    Programs inherit these variables, so what mpirun starts on other hosts may have those of its own host.
+
+    >>> domain({"SLURM_TOPOLOGY_ADDR": "top.s1.n2", "SLURM_TOPOLOGY_ADDR_PATTERN": "switch.switch.node"}, "n2")
+    's1'
+
+    Args:
+        environ: Environment variables.
+        host: The name of this host, which must be the one of the variables; empty if srun started this process.
+    """
+    kinds = environ.get("SLURM_TOPOLOGY_ADDR_PATTERN", "").split(".")
+    names = environ.get("SLURM_TOPOLOGY_ADDR", "").split(".", len(kinds) - 1)
+    if len(kinds) < 2 or kinds[-1] != "node" or len(names) != len(kinds):
+        return ""
+    same = not host or names[-1].partition(".")[0] == host.partition(".")[0]
+    return names[-2] if same else ""
+
+
 def check_started_by_srun(world_size: int, environ: Mapping[str, str]) -> None:
     """Raise ConfigError if these are the variables of a batch script or a shell, of which there is one, not a rank.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,24 @@ def test_domains_that_are_not_neighbours_are_brought_together(
     assert capsys.readouterr().out.endswith("To bring them together: --within 0-3,8-11,4-7,12-15\n")
 
 
+def test_what_is_pasted_is_what_a_mode_that_uses_domains_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "domains").write_text("n1 a\nn2 b\nn3 a\nn4 b\n")
+    (tmp_path / "lab.py").write_text(
+        "from pgregistry import DOMAIN, WORLD, Mode, Split, hookimpl\n"
+        "@hookimpl\ndef pgregistry_modes():\n    yield Mode('rack', over=Split(WORLD, inner='rack', size=DOMAIN))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["8", "tensor=2", "--only", "data,tensor,lab", "--plugin", "lab"]
+    assert run(["order", *words, "--domains", str(tmp_path / "domains")]) == 0
+    pasted = shlex.split(capsys.readouterr().out.rpartition("together: ")[2])
+    assert pasted == ["--within", "0-1,4-5,2-3,6-7", "--hosts", "0-1;4-5;2-3;6-7", "--hosts-per-domain", "2"]
+    assert run(["plan", *words, *pasted, "--json"]) == 0
+    (rack,) = [mode for mode in json.loads(capsys.readouterr().out)["modes"] if mode["name"] == "rack"]
+    assert rack["groups"] == [[0, 1, 4, 5], [2, 3, 6, 7]]
+
+
 def test_domains_of_neighbours_are_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "domains"
     file.write_text("n1 a\nn2 a\nn3 b\nn4 b\n")
@@ -84,14 +103,28 @@ def test_domains_of_neighbours_are_numbers(tmp_path: Path, capsys: pytest.Captur
         ([*WORDS, *LEVELS, "--domains", "FILE"], 1, "--domains FILE and --hosts-per-domain must not both be given."),
         ([*WORDS, "--domains", "FILE", "--ranks-per-host", "2"], 1, "every host of the 16 ranks, 2 on each (command"),
         (["order", "10", "--domains", "FILE"], 1, "every host of the 10 ranks, but it names 4: n1, n2, n3, …"),
+        ([*WORDS, "--domains", "TWICE"], 1, "TWICE: host 'n1' must be named once, but it is in a and in b."),
+        ([*WORDS, "--domains", "UNEQUAL"], 1, "UNEQUAL: domains must have equally many hosts, but a has 3, b has 1."),
+        ([*WORDS, "--domains", "SLURM"], 1, "SLURM must have every host of the job, but n4 (SLURM_JOB_NODELIST) is on"),
     ],
 )
 def test_what_is_wrong_is_one_line(
-    words: list[str], status: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    status: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "domains"
     file.write_text("n1 a\nn2 a\nn3 b\nn4 b\n")
+    (tmp_path / "TWICE").write_text("n1 a\nn2 a\nn1 b\nn4 b\n")
+    (tmp_path / "UNEQUAL").write_text("n1 a\nn2 a\nn3 a\nn4 b\n")
+    (tmp_path / "SLURM").write_text("SwitchName=s1 Level=0 Nodes=n[1-3]\n")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "n[1-4]")
+    monkeypatch.chdir(tmp_path)
     assert run([str(file) if word == "FILE" else word for word in words]) == status
     printed = capsys.readouterr()
     assert said.replace("FILE", str(file)) in printed.err
+    assert len(printed.err.splitlines()) == 1 or status == 2  # click shows its usage
     assert printed.out == ""

@@ -1,4 +1,4 @@
-"""One rank that some engine started: what it knows of its place, and the sum over its host."""
+"""One rank that some engine started: what it knows of its place, and the sum over all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 import torch.distributed as dist
 
 import pgregistry
-from pgregistry import HOST, WORLD, Mode, Split
+from pgregistry import DOMAIN, HOST, WORLD, Mode, Split
+from pgregistry.vocabulary import Special
 
 
-def said(*, host: bool) -> str:
-    """Return what this rank knows of its place, or why it cannot be built."""
-    modes = [Mode("near", over=Split(WORLD, inner="near", size=HOST))] if host else []
+def said(*levels: Special) -> str:
+    """Return what this rank knows of its place, with a mode at a level or without, or why it cannot be built."""
+    modes = [Mode("near", over=Split(WORLD, inner="near", size=level)) for level in levels]
     try:
         with pgregistry.init(only=["data"], extra=modes, backend="gloo", agree_timeout=60) as context:
             total = torch.ones(1)
@@ -27,4 +28,4 @@ def said(*, host: bool) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"> {said(host='host' in sys.argv)}\n")
+    sys.stdout.write(f"> {said(*[{'host': HOST, 'domain': DOMAIN}[word] for word in sys.argv[1:]])}\n")

@@ -1,0 +1,99 @@
+"""Ranks that come to an agreement, each with its place."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from pgregistry.coordination.decision import Reason
+from pgregistry.coordination.places.misplaced import misplaced
+from pgregistry.coordination.places.place import Place, domains_of, out_of_order
+from pgregistry.coordination.roster import Roster
+from pgregistry.coordination.store.codec import read_numbers
+from pgregistry.coordination.store.connections import LostError
+from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.errors import PlanMismatch
+from pgregistry.planning.plans.plan import Plan
+
+log = logging.getLogger("pgregistry")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A rank that has come to an agreement.
+
+    Attributes:
+        digest: That of its proposal; empty if it is that of the reference.
+        in_use: The numbers that it has in use, as bits; 0 if they are those of the reference.
+        place: Where it is.
+    """
+
+    digest: str
+    in_use: int
+    place: Place
+
+    @staticmethod
+    def read(note: str) -> Arrival:
+        """Return what a rank has signed with; raise ValueError if it is not that."""
+        digest, in_use, place = note.split("/", 2)
+        return Arrival(digest, read_numbers(in_use), Place.read(place))
+
+
+class Arrivals:
+    """The ranks that have come to an agreement.
+
+    Args:
+        scope: The scope of this `init`.
+        place: Where this rank is.
+        plan: The plan of this rank, if it has one.
+        numbered: Whether torchrun numbered several hosts.
+    """
+
+    def __init__(
+        self, scope: ScopedStore, place: Place | None = None, plan: Plan | None = None, *, numbered: bool = False
+    ) -> None:
+        self._roster = Roster(scope, "roster")
+        self._place, self._plan = place or Place(""), plan
+        self._numbered = numbered and plan is not None and plan.ranks is None
+
+    def sign(self, digest: str = "", in_use: int = 0) -> None:
+        """Sign for this rank, with the digest and the numbers in use if they are not those of the reference."""
+        self._roster.sign(f"{digest}/{in_use:x}/{self._place.note()}")
+
+    def read(self) -> dict[int, Arrival]:
+        """Return the ranks that have come."""
+        return self._roster.read(Arrival.read)
+
+    def missing(self) -> list[int]:
+        """Return the ranks that have not come."""
+        return self._roster.missing()
+
+    def places(self) -> dict[int, Place]:
+        """Return where the ranks are that have come."""
+        return {rank: one.place for rank, one in self.read().items()}
+
+    def domains(self) -> list[list[int]]:
+        """Return the ranks of each domain that Slurm knows; none where it knows none, or where the user gave them.
+
+        For the log alone: a store that is gone is not an error any more.
+        """
+        if not self._place.domain or self._plan is None or self._plan.hosts_per_domain is not None:
+            return []
+        try:
+            return [*domains_of(self.places()).values()]
+        except (LostError, PlanMismatch) as error:
+            log.debug("domains could not be read: %s", error)
+            return []
+
+    def problem(self) -> Reason | None:
+        """Return why the plan cannot be built on the hosts that ranks are on; warn if their order may be wrong.
+
+        The places of the others are read only if a mode needs hosts, or torchrun numbered several.
+        """
+        plan = self._plan
+        if plan is None or not (self._numbered or any(mode.needs_hosts for mode in plan.planned)):
+            return None
+        places = self.places()
+        if self._numbered and (warning := out_of_order(places)):
+            log.warning("pgregistry: %s", warning)
+        return misplaced(plan, places)
