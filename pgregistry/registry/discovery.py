@@ -103,10 +103,10 @@ def plugins_of(one: InstalledDistribution, *, leftovers: bool = False) -> Iterat
         yield from _unreadable(one, error)
         return
     if data is None:
-        if "pgregistry" in one.info_name and os.path.islink(f"{one.info}/{ENTRY_POINTS}"):
+        if "pgregistry" in one.info and "pgregistry" in one.info_name and os.path.islink(f"{one.info}/{ENTRY_POINTS}"):
             yield _broken(one, one.name, f"{one.info}/{ENTRY_POINTS} is a link to nothing")
         return
-    if _WORD not in data and _WORD not in data.replace(b"\0", b""):
+    if _WORD not in data and (b"\0" not in data or _WORD not in data.replace(b"\0", b"")):
         return  # parsing the entry points of all distributions would take longest
     if one.leftover and not leftovers:
         log.debug("%s is not read: pip left it behind", one.info)

@@ -173,14 +173,25 @@ def _in_folder(entry: str) -> Iterator[InstalledDistribution]:
         return
     before = os.path.join(entry, "")
     by_name: dict[str, list[InstalledDistribution]] = {}
-    for child in children:
-        if child[-5:].lower() == "-info" and child[-10:].lower().endswith((".dist-info", ".egg-info")):
-            base = child.rpartition(".")[0]
-            stem = base.partition("-")[0]
-            name = normalized(stem) if "." in stem or "__" in stem else stem.lower()
-            # In these cases importlib takes the name in the metadata instead.
-            usual = child.endswith((".dist-info", ".egg-info")) and stem and base.strip(".")
-            by_name.setdefault(name, []).append(InstalledDistribution(before + child, name if usual else None))
+    for child in children:  # of thousands, so each step counts
+        tail = child[-10:]
+        if tail == ".dist-info":
+            base, usual = child[:-10], True
+        elif tail[-9:] == ".egg-info":
+            base, usual = child[:-9], True
+        elif tail.lower().endswith((".dist-info", ".egg-info")):
+            base, usual = child.rpartition(".")[0], False
+        else:
+            continue
+        stem = base.partition("-")[0]
+        name = normalized(stem) if "." in stem or "__" in stem else stem.lower()
+        # In these cases importlib takes the name in the metadata instead.
+        key = name if usual and stem and base.strip(".") else None
+        one = InstalledDistribution(before + child, key)
+        if name in by_name:
+            by_name[name].append(one)
+        else:
+            by_name[name] = [one]
     yield from chain.from_iterable(by_name.values())
 
 
