@@ -12,6 +12,8 @@ from typing import Final
 
 #: `listing` shows this many items of a longer list.
 LISTED: Final = 128
+#: `format_ranks` shows this many ranges.
+MOST_RUNS: Final = 32
 #: Characters of a text above which its middle is left out.
 LONGEST_TEXT: Final = 20_000
 
@@ -178,11 +180,14 @@ def format_ranks(ranks: Iterable[int]) -> str:
 
     >>> format_ranks([0, 1, 2, 5]), format_ranks([3])
     ('ranks 0-2, 5', 'rank 3')
+
+    Of more than `MOST_RUNS` ranges the first are shown, and how many ranks there are.
     """
     ascending = sorted(ranks)
     runs = [[rank for _, rank in run] for _, run in groupby(enumerate(ascending), lambda one: one[1] - one[0])]
-    shown = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-    return f"rank{'s' * (len(ascending) != 1)} {shown}"
+    shown = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs[:MOST_RUNS])
+    more = f", … ({len(ascending):,} in all)" if len(runs) > MOST_RUNS else ""
+    return f"rank{'s' * (len(ascending) != 1)} {shown}{more}"
 
 
 def clean(text: str, limit: int = LONGEST_TEXT) -> str:

@@ -16,8 +16,9 @@ from pgregistry.errors import BuildError, PgregistryError, PlanMismatch, format_
 #: `failed`: they do not, and the reason is there already.
 Value: TypeAlias = Literal["go", "differ", "missing", "failed"]
 
-#: Seconds for the rank that composes the reason. After that each other rank offers a reason of its own.
+#: Seconds for the rank that composes the reason, and how many try in turn. After that each rank offers one of its own.
 COMPOSE: Final = 10.0
+TURNS: Final = 3
 #: No rank chooses a number above this one.
 MOST: Final = 10**6
 
@@ -103,10 +104,14 @@ class Decision:
             compose: Returns the reason, if this is the rank that composes it.
             elect: Whether this rank may be the one. If not, it composes only if no other rank has.
         """
-        if elect and value != "failed" and self._scope.count_ranks(f"{self._key}/composing") == 1:
-            return self._offer(compose())
-        text = self._scope.wait_for(f"{self._key}/reason", time.monotonic() + COMPOSE)
-        return self._offer(compose()) if text is None else self._reason(text)
+        there = value == "failed"
+        for turn, key in enumerate(composers_of_decision(self._key)[: 1 if there else TURNS]):
+            if (elect or turn) and not there and self._scope.count_ranks(key) == 1:
+                return self._offer(compose())
+            text = self._scope.wait_for(f"{self._key}/reason", time.monotonic() + COMPOSE)
+            if text is not None:
+                return self._reason(text)
+        return self._offer(compose())
 
     def _offer(self, reason: Reason) -> Reason:
         return self._reason(self._scope.set_if_absent(f"{self._key}/reason", reason.encode()))
@@ -160,6 +165,11 @@ def smallest_unused(in_use: int) -> int:
     return (~in_use & (in_use + 1)).bit_length() - 1
 
 
+def composers_of_decision(name: str) -> list[str]:
+    """Return the keys in which ranks are counted that could compose the reason, the next if one does not."""
+    return [f"{name}/composing{turn or ''}" for turn in range(TURNS)]
+
+
 def keys_of_decision(name: str) -> tuple[str, ...]:
     """Return the keys that a decision may leave in the store."""
-    return name, f"{name}/composing", f"{name}/reason"
+    return name, *composers_of_decision(name), f"{name}/reason"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
+from pgregistry.coordination.store.connections import ANSWER
 from pgregistry.coordination.store.scoped_store import ScopedStore
 
 Meaning = TypeVar("Meaning")
@@ -58,7 +59,10 @@ class Roster:
 
     def read(self, meaning: Callable[[str], Meaning]) -> dict[int, Meaning]:
         """Return the ranks that have signed, each with the meaning of its note; see `ScopedStore.parse`."""
-        text = (self._scope.read([self._key], ROLL_CALL) or [""])[0]
+        texts = self._scope.read([self._key], ROLL_CALL)
+        if texts is None and self._scope.has(self._key):  # the store is busy
+            texts = self._scope.read([self._key], ANSWER)
+        text = (texts or [""])[0]
         return self._scope.parse(self._key, text, partial(self._entries, meaning))
 
     def _entries(self, meaning: Callable[[str], Meaning], text: str) -> dict[int, Meaning]:

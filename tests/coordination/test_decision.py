@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -63,6 +64,36 @@ def test_a_rank_that_may_not_compose_does_only_if_no_other_has(monkeypatch: pyte
     assert first.reason("missing", lambda: Reason("late"), elect=False).text == "late"
     assert time.monotonic() - begun >= 0.3
     assert second.reason("missing", lambda: Reason("mine")).text == "late"
+
+
+def test_one_rank_replaces_another_that_died_while_it_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "COMPOSE", 0.5)
+    decisions, composed = of_ranks(8), list[int]()
+
+    def reason(rank: int) -> Reason | None:
+        def compose() -> Reason:
+            composed.append(rank)
+            if len(composed) == 1:
+                raise KeyboardInterrupt
+            time.sleep(0.2)
+            return Reason("composed")
+
+        with suppress(KeyboardInterrupt):
+            return decisions[rank].reason("differ", compose)
+        return None
+
+    outcome = as_ranks(reason, range(8))
+    assert len(composed) == 2
+    assert [one for one in outcome.values() if one] == [Reason("composed")] * 7
+
+
+def test_if_all_that_compose_die_each_rank_composes_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "COMPOSE", 0.1)
+    store = dist.HashStore()
+    scope = scope_of(store, 0, 4)
+    for key in decision.composers_of_decision("plan"):
+        scope.count(key, 1, int)
+    assert Decision(scope, "plan").reason("differ", lambda: Reason("mine")).text == "mine"
 
 
 @pytest.mark.parametrize("mismatch", [True, False])

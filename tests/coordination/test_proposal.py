@@ -366,6 +366,7 @@ def test_an_error_of_several_lines_stays_below_the_rank_that_has_it() -> None:
         ([7, 0, 1, 2, 5], "ranks 0-2, 5, 7"),
         (range(1024), "ranks 0-1023"),
         ({2, 1}, "ranks 1-2"),
+        (range(0, 128, 2), f"ranks {', '.join(map(str, range(0, 64, 2)))}, … (64 in all)"),
     ],
 )
 def test_ranks_are_shown_as_runs(ranks: Any, text: str) -> None:

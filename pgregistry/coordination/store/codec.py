@@ -11,6 +11,8 @@ from typing import Any, Final
 #: Bytes of one value, as it stands in the store and decompressed, above which no rank has written it.
 LARGEST: Final = 16 << 20
 LARGEST_DECODED: Final = 64 << 20
+#: Bytes below which a window of 2 KiB compresses as well as one of 32 KiB.
+SHORT: Final = 2048
 #: What Python raises when data is not as expected.
 WRONG_DATA: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -21,7 +23,10 @@ def encode(data: Any) -> str:
     >>> decode(encode({"tensor": [0, 1]}))
     {'tensor': [0, 1]}
     """
-    return base64.b64encode(zlib.compress(json.dumps(data).encode())).decode()
+    text = json.dumps(data).encode()
+    # For a short text, zlib's own tables of 256 KiB would take longer than all the rest.
+    deflate = zlib.compressobj(wbits=11, memLevel=3) if len(text) < SHORT else zlib.compressobj()
+    return base64.b64encode(deflate.compress(text) + deflate.flush()).decode()
 
 
 def decode(text: str) -> Any:
