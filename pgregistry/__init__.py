@@ -27,6 +27,7 @@ from pgregistry.vocabulary import DOMAIN, FULL, HOST, REST, WORLD, Axis, Mode, S
 
 if TYPE_CHECKING:
     from pgregistry.diagnosis.api import diagnose
+    from pgregistry.diagnosis.page import debug_handler
     from pgregistry.diagnosis.report import Diagnosis
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Split",
     "__version__",
     "current",
+    "debug_handler",
     "diagnose",
     "hookimpl",
     "init",
@@ -62,7 +64,7 @@ __all__ = [
 
 
 #: Names that few runs use, each with its module, which is imported when the name is used.
-_LATER = {"Diagnosis": "diagnosis.report", "diagnose": "diagnosis.api"}
+_LATER = {"Diagnosis": "diagnosis.report", "debug_handler": "diagnosis.page", "diagnose": "diagnosis.api"}
 
 
 def __getattr__(name: str) -> Any:

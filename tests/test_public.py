@@ -17,7 +17,7 @@ NAMES = {
     *("DOMAIN", "FULL", "HOST", "REST", "WORLD", "Axis", "Mode", "Setting", "Split"),
     *("BuildError", "ConfigError", "PgregistryError", "PlanMismatch", "PluginError"),
     *("Diagnosis", "GroupHandle", "Groups", "Mesh", "ParallelContext", "Plan", "PlannedMode"),
-    *("__version__", "current", "diagnose", "hookimpl", "init", "plan", "plan_modes"),
+    *("__version__", "current", "debug_handler", "diagnose", "hookimpl", "init", "plan", "plan_modes"),
 }
 
 

@@ -66,7 +66,7 @@ class Roster:
         return self._scope.parse(self._key, text, partial(self._entries, meaning))
 
     def _entries(self, meaning: Callable[[str], Meaning], text: str) -> dict[int, Meaning]:
-        signed = {int(rank): meaning(note) for rank, _, note in (entry.partition(":") for entry in text.split())}
+        signed = entries(meaning, text)
         if not signed.keys() <= set(self._scope.ranks):
             raise ValueError("ranks that do not take part")
         return signed
@@ -75,6 +75,15 @@ class Roster:
         """Return the ranks of the scope that have not signed."""
         signed = self.signed()
         return [rank for rank in self._scope.ranks if rank not in signed]
+
+
+def entries(meaning: Callable[[str], Meaning], text: str) -> dict[int, Meaning]:
+    """Return the ranks in the text of a list, each with the meaning of its note.
+
+    >>> entries(str.upper, "0:a 3:b ")
+    {0: 'A', 3: 'B'}
+    """
+    return {int(rank): meaning(note) for rank, _, note in (entry.partition(":") for entry in text.split())}
 
 
 class RollCall:

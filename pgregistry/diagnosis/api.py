@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from pgregistry.diagnosis.groups import Groups, contradictions
 from pgregistry.diagnosis.records.event import Malformed
 from pgregistry.diagnosis.records.folder import read_folder
 from pgregistry.diagnosis.records.job import one_job
-from pgregistry.diagnosis.records.record import Found, Record, read_record
+from pgregistry.diagnosis.records.record import MOST_RANKS, Found, Record, read_record
 from pgregistry.diagnosis.report import Diagnosis, Guilty, Wait, ranks_of, time_of
 from pgregistry.diagnosis.verdict import ABSENT, DEADLOCK, DEVICE, MISMATCH, Verdict, judge
 from pgregistry.diagnosis.waits import Job, Place
@@ -60,7 +61,7 @@ def diagnose(records: str | os.PathLike[str] | Mapping[int, object], plan: Plan 
 def _given(records: Mapping[int, object]) -> Found:
     found = Found()
     for rank, data in records.items():
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 0:
+        if isinstance(rank, bool) or not isinstance(rank, int) or not 0 <= rank < MOST_RANKS:
             raise ConfigError(f"records has the key {shown(rank)}; it must be a rank, a whole number from 0 on.")
         try:
             found.records.append(read_record(data, rank))
@@ -72,7 +73,15 @@ def _given(records: Mapping[int, object]) -> Found:
     return found
 
 
-def report(job: Job, verdict: Verdict, plan: Plan | None, problems: Iterable[str], *, asked: bool = False) -> Diagnosis:
+def report(
+    job: Job,
+    verdict: Verdict,
+    plan: Plan | None,
+    problems: Iterable[str],
+    *,
+    hosts: Mapping[int, str] = MappingProxyType({}),
+    asked: bool = False,
+) -> Diagnosis:
     """Return a verdict as a diagnosis.
 
     Args:
@@ -80,6 +89,7 @@ def report(job: Job, verdict: Verdict, plan: Plan | None, problems: Iterable[str
         verdict: What `judge` returns of them.
         plan: The plan of the run, if it is known.
         problems: What is wrong with the records, a sentence each.
+        hosts: The names of the hosts of ranks without a record, as far as they are known.
         asked: Whether they are answers to a roll call.
     """
     held: dict[Place, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
@@ -102,7 +112,7 @@ def report(job: Job, verdict: Verdict, plan: Plan | None, problems: Iterable[str
                 evidence=_evidence(job, verdict, rank, kind, place, len(near), asked=asked),
                 waiting=ranks_of(near),
                 behind=ranks_of(verdict.behind(rank)),
-                host=_host(rank, record, plan),
+                host=hosts.get(rank) or _host(rank, record, plan),
                 last=_last(job, rank),
                 now=_now(job, rank),
             )
@@ -142,6 +152,12 @@ def _evidence(job: Job, verdict: Verdict, rank: int, kind: str, place: Place, ne
         return f"it {'does not answer' if asked else 'left no record'}, and {wait_for_it}"
     if kind == DEVICE:
         done = job.standing(place).done - {rank}
+        if place.ends and event and not done:
+            peer = format_ranks(one for one in place.ends if one != rank)
+            return (
+                f"its {event.operation} does not end, and {peer}, which may have finished, waits for it in something "
+                "else; its device or its link is stuck"
+            )
         what = f"{format_ranks(done)} finished" if done else "the other ranks began" if event else "others finished"
         return f"it is in an operation that {what}; its device or its link is stuck"
     if kind == MISMATCH and event is not None:

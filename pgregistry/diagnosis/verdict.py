@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pgregistry.diagnosis.records.event import Event
+from pgregistry.diagnosis.records.event import DEVICES, Event
 from pgregistry.diagnosis.waits import Job, Place
 
 ABSENT: Final = "absent"
@@ -42,6 +42,10 @@ class Verdict:
     def waiting_for(self, rank: int) -> list[int]:
         """Return the ranks that wait for a rank themselves, ascending."""
         return sorted(one for one, held in self.waits.items() if rank in held)
+
+    def first_wait(self, rank: int) -> Place:
+        """Return the first operation in which a rank waits for another one."""
+        return next(iter(self.waits[rank].values()))
 
     def behind(self, rank: int) -> list[int]:
         """Return the ranks that wait for those that wait for a rank, ascending."""
@@ -82,9 +86,11 @@ def judge(job: Job, patience: float = 0) -> Verdict:
     held_up = {one for held in verdict.waits.values() for one in held}
     stalled = {one for ranks in verdict.stalled.values() for one in ranks}
     for ring in ends_of(edges):
-        if len(ring) > 1:
+        if len(ring) > 1 and (devices := _perhaps_finished_by_their_peers(job, ring, verdict)):
+            verdict.guilty |= {one: (DEVICE, verdict.first_wait(one)) for one in devices}
+        elif len(ring) > 1:
             for one in _out_of_order(job, ring, verdict) or ring:
-                verdict.guilty[one] = (DEADLOCK, next(iter(verdict.waits[one].values())))
+                verdict.guilty[one] = (DEADLOCK, verdict.first_wait(one))
         elif ring[0] in held_up - stalled - set(verdict.guilty):
             places = Counter(held[ring[0]] for held in verdict.waits.values() if ring[0] in held)
             kind = PROCESS if ring[0] in job.records else ABSENT
@@ -148,12 +154,31 @@ def _out_of_order(job: Job, ring: Iterable[int], verdict: Verdict) -> set[int]:
     """
     ring, found = set(ring), set()
     for rank in ring:
-        mine, order = next(iter(verdict.waits[rank].values())), job.orders[rank]
+        mine, order = verdict.first_wait(rank), job.orders[rank]
         for theirs in {verdict.waits[one][rank] for one in ring if rank in verdict.waits[one]} - {mine}:
             later = order.get(theirs.step, sys.maxsize) > order[mine.step]
             if later and _usually_first(job, theirs.step, mine.step):
                 found.add(rank)
     return found if found != ring else set()
+
+
+def _perhaps_finished_by_their_peers(job: Job, ring: Iterable[int], verdict: Verdict) -> list[int]:
+    """Return the ranks of a ring whose devices are stuck in a send or recv that its peer may have finished.
+
+    Where a record holds only what is pending, a peer that has finished looks as if it had not come. It waits for the
+    rank in something else, and that wait is sure. So the ring is none if it has such a link, and ends at that rank.
+    """
+    members, unsure = set(ring), set()
+    for rank in members:
+        place = verdict.first_wait(rank)
+        backend = job.events[rank, place].backend
+        if backend in DEVICES and any(one != rank and job.may_have_finished(one, place) for one in place.ends):
+            unsure.add(rank)
+    sure = {one: () if one in unsure else members.intersection(verdict.waits[one]) for one in members}
+    ends = ends_of(sure) if unsure != members else []
+    return [
+        one for (one, *others) in ends if one in unsure and not others and any(one in held for held in sure.values())
+    ]
 
 
 def _usually_first(job: Job, step: Hashable, other: Hashable) -> bool:

@@ -137,6 +137,11 @@ class Job:
         number = next((number for name, number in record.numbers.items() if name[0] == group.name), None)
         return (-1, -1) if number is None or group.name in self._both else record.counters.get(number, (-1, -1))
 
+    def may_have_finished(self, rank: int, place: Place) -> bool:
+        """Return True if a rank may have finished a send or recv that its record would no longer have."""
+        record = self.records.get(rank)
+        return record is not None and not record.whole and (rank, place) not in self.events
+
     def candidates(self, place: Place) -> frozenset[int]:
         """Return the ranks that an operation may need beside those that are known to be needed."""
         if place.ends:

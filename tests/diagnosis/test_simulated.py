@@ -102,6 +102,24 @@ def test_records_of_what_is_pending_alone_show_a_process_that_stands(step: int) 
     assert [(one.rank, one.kind) for one in diagnosis.guilty] == [(6, "process")]
 
 
+@pytest.mark.parametrize("rank", range(8))
+def test_records_of_what_is_pending_alone_show_a_device_in_a_blocking_send_or_recv(rank: int) -> None:
+    """Its peer has finished, and waits for the rank in something else: that is no ring."""
+    program = training(PLAN, 3, sends=True)
+    for step in [at for at, one in enumerate(program[rank]) if one.peer is not None]:
+        job = SimulatedJob(PLAN, program, 1, device={rank: step})
+        diagnosis = pgregistry.diagnose(job.records(active=True), PLAN)
+        assert [(one.rank, one.kind) for one in diagnosis.guilty] == [(rank, "device")], step
+        assert "its device or its link is stuck" in diagnosis.guilty[0].evidence
+
+
+def test_records_of_what_is_pending_alone_show_two_sends_that_wait_for_one_another() -> None:
+    plan = pgregistry.plan(2, pipe=2)
+    program = {rank: [Step("pipe", "send", 1 - rank), Step("pipe", "recv", 1 - rank)] for rank in range(2)}
+    diagnosis = pgregistry.diagnose(SimulatedJob(plan, program).records(active=True), plan)
+    assert [(one.rank, one.kind) for one in diagnosis.guilty] == [(0, "deadlock"), (1, "deadlock")]
+
+
 def test_a_job_that_has_ended_or_is_fine_has_no_culprit() -> None:
     job = SimulatedJob(PLAN, training(PLAN, 3, sends=True), 4)
     diagnosis = pgregistry.diagnose(job.records(), PLAN)

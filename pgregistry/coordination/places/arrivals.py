@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Final
 
 from pgregistry.coordination.decision import Reason
 from pgregistry.coordination.places.misplaced import misplaced
 from pgregistry.coordination.places.place import Place, domains_of, out_of_order
-from pgregistry.coordination.roster import Roster
+from pgregistry.coordination.roster import Roster, entries
 from pgregistry.coordination.store.codec import read_numbers
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
@@ -16,6 +17,9 @@ from pgregistry.errors import PlanMismatch
 from pgregistry.planning.plans.plan import Plan
 
 log = logging.getLogger("pgregistry")
+
+#: The key of the list that ranks sign.
+ROSTER: Final = "roster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,15 @@ class Arrival:
         return Arrival(digest, read_numbers(in_use), Place.read(place))
 
 
+def names_of_hosts(text: str) -> dict[int, str]:
+    """Return the name of the host of each rank, by the list that ranks sign when they come to an agreement.
+
+    >>> names_of_hosts("0:/0/" + Place("node1").note() + " 1:/0/" + Place("node2").note() + " ")
+    {0: 'node1', 1: 'node2'}
+    """
+    return {rank: one.place.host for rank, one in entries(Arrival.read, text).items()}
+
+
 class Arrivals:
     """The ranks that have come to an agreement.
 
@@ -52,7 +65,7 @@ class Arrivals:
     def __init__(
         self, scope: ScopedStore, place: Place | None = None, plan: Plan | None = None, *, numbered: bool = False
     ) -> None:
-        self._roster = Roster(scope, "roster")
+        self._roster = Roster(scope, ROSTER)
         self._place, self._plan = place or Place(""), plan
         self._numbered = numbered and plan is not None and plan.ranks is None
 

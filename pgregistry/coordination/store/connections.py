@@ -167,6 +167,12 @@ def _give_up(seconds: float) -> None:
     raise LostError(f"no answer for {seconds:g} s")
 
 
+def address_of(store: Any) -> str:
+    """Return the address and port of the host of a store; empty for a store that has none, such as one in a file."""
+    server = _innermost(store)
+    return f"{server.host}:{server.port}" if isinstance(server, TCPStore) else ""
+
+
 def without_libuv(store: Any) -> bool:
     """Return whether a store has torch's older server, where compare-and-set does not wake ranks that wait."""
     return getattr(_innermost(store), "libuvBackend", True) is False

@@ -16,6 +16,7 @@ from pgregistry.coordination.store.connections import (
     ANSWER,
     LostError,
     StoreClient,
+    address_of,
     read_together,
     without_libuv,
 )
@@ -102,6 +103,11 @@ class ScopedStore:
     def second_connection(self) -> Any:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""
         return PrefixStore(self.name, self._client.second_connection())
+
+    @property
+    def address(self) -> str:
+        """Return the address and port of the process that hosts the store; empty if it has none."""
+        return address_of(self._client.store)
 
     @property
     def everybody(self) -> bool:

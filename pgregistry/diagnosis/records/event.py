@@ -17,7 +17,9 @@ UNEQUAL_IN: Final = re.compile(r"all_?to_?all|scatter(?!_)|_v\b|coalesced|send|r
 UNEQUAL_OUT: Final = re.compile(r"all_?to_?all|^gather|^reduce$|_v\b|coalesced|send|recv", re.IGNORECASE)
 
 #: Backends of which torch records when the device begins and ends.
-DEVICES: Final = frozenset({"nccl", "ncclx", "rccl", "rcclx", "xccl", "mccl", "hccl"})
+DEVICES: Final = frozenset(
+    {"nccl", "nccl2", "nccl-legacy", "nccl-lazy", "ncclx", "rccl", "rcclx", "xccl", "mccl", "hccl"}
+)
 
 Sizes: TypeAlias = tuple[int, ...]
 
@@ -127,7 +129,7 @@ def read_event(entry: Any, place: int, stated: Set[str] = DEVICES) -> Event:
     if not isinstance(entry, dict):
         raise Malformed("an entry is not a table")
     name, group = entry.get("profiling_name"), entry.get("process_group")
-    if not isinstance(name, str) or not isinstance(group, tuple | list) or len(group) != 2:
+    if not isinstance(name, str) or not isinstance(group, tuple | list) or [*map(type, group)] != [str, str]:
         raise Malformed("an entry lacks profiling_name or process_group")
     backend = backend_of(name)
     operation, _, path = name.removeprefix(f"{backend}:").partition(" ")
@@ -146,7 +148,7 @@ def read_event(entry: Any, place: int, stated: Set[str] = DEVICES) -> Event:
             started=entry.get("state") == "started",
             inputs=_elements(entry.get("input_sizes")),
             outputs=_elements(entry.get("output_sizes")),
-            dtypes=(*map(str, entry.get("input_dtypes") or ()), *map(str, entry.get("output_dtypes") or ())),
+            dtypes=(*_texts(entry.get("input_dtypes")), *_texts(entry.get("output_dtypes"))),
             created=int(entry.get("time_created_ns") or 0),
             timeout=int(entry.get("timeout_ms") or 0) / 1000,
             frames=_frames(entry.get("frames")),
@@ -157,6 +159,11 @@ def read_event(entry: Any, place: int, stated: Set[str] = DEVICES) -> Event:
         raise Malformed(f"an entry has an unknown form: {type(error).__name__} {str(error)[:80]}") from error
 
 
+def _texts(given: Any) -> Iterable[str]:
+    """Return the texts of a list; a pickle may hold a value whose text is longer than the memory."""
+    return (one if isinstance(one, str) else "?" for one in given or ())
+
+
 def _elements(sizes: Any) -> Sizes:
     return tuple(math.prod(map(int, one)) for one in sizes or ())
 
@@ -165,6 +172,8 @@ def _frames(frames: Any) -> tuple[str, ...]:
     """Return the innermost frames that are not torch's own."""
     found = []
     for frame in frames or ():
+        if not all(isinstance(value, str | int) for value in (*map(frame.__getitem__, ("filename", "name", "line")),)):
+            raise TypeError("a frame is no frame")
         if "torch/distributed" not in str(frame["filename"]):
             found.append(f"{frame['name']}, {frame['filename']}:{frame['line']}")
             if len(found) == 3:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pgregistry.diagnosis.records.event import Malformed
-from pgregistry.diagnosis.records.record import Found, read_record
+from pgregistry.diagnosis.records.record import MOST_RANKS, Found, read_record
 from pgregistry.errors import ConfigError, clean
 
 #: The end of a file's name.
@@ -92,5 +92,5 @@ def _files(folder: str | os.PathLike[str], problems: list[str]) -> Iterator[tupl
         folders.sort()
         for name in sorted(names):
             number = RANK.search(name)
-            if number and Path(base, name).is_file():
+            if number and int(number[1]) < MOST_RANKS and Path(base, name).is_file():
                 yield Path(base, name), int(number[1])

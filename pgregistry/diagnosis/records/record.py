@@ -20,12 +20,13 @@ from pgregistry.diagnosis.records.event import (
 )
 from pgregistry.diagnosis.records.unpickling import UnsafePickle, unpickle
 from pgregistry.errors import clean, describe
-from pgregistry.values import LARGEST
 
 #: The format whose fields are known; a larger first number means that fields have changed.
 FORMAT: Final = 2
 #: So many of the latest finished operations of each process group are kept.
 KEPT: Final = 32
+#: Ranks are below it. A larger number is none, but a date in the name of a file, or damage.
+MOST_RANKS: Final = 1 << 22
 
 GroupName = tuple[str, str]
 
@@ -122,9 +123,9 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
         Malformed: if it cannot be read, or is not a flight record.
     """
     tables = parse(data)
-    if not isinstance(tables, Mapping) or not {"version", "pg_config", "entries"} & set(tables):
+    if not isinstance(tables, Mapping) or not ("pg_config" in tables or "entries" in tables):
         raise Malformed("it is not a flight record")
-    version, entries = str(tables.get("version", "")), tables.get("entries") or []
+    version, entries = _text(tables.get("version")), tables.get("entries") or []
     if not isinstance(entries, list | tuple):
         raise Malformed("its entries are not a list")
     notes: list[str] = []
@@ -139,6 +140,8 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
         try:
             group = entry["process_group"][0]
             life = entry.get("pg_id")
+            if not isinstance(group, str):
+                raise TypeError
             if isinstance(life, int):
                 key = group, entry["profiling_name"]
                 of_name = known.get(key) or known.setdefault(
@@ -175,19 +178,24 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
         lives={name: len(of_name) for name, of_name in lives.items()},
         from_first=contiguous,
         origin=origin,
-        host=clean(str(tables.get("host_name", "")), 200),
-        stack=tuple(clean(str(one), 500) for one in stack[:20]) if isinstance(stack, list | tuple) else (),
+        host=clean(_text(tables.get("host_name")), 200),
+        stack=tuple(clean(_text(one), 500) for one in stack[:20]) if isinstance(stack, list | tuple) else (),
         notes=tuple(notes),
     )
+
+
+def _text(value: Any) -> str:
+    """Return a value as text if it is one, or a number: that of a list in a pickle may be larger than the memory."""
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def _members(config: Any, notes: list[str]) -> dict[GroupName, tuple[int, ...]]:
     found = {}
     for name, one in config.items() if isinstance(config, Mapping) else ():
-        if isinstance(one, Mapping) and re.fullmatch(r"\[[\d, ]+\]", text := str(one.get("ranks", ""))):
+        if isinstance(one, Mapping) and re.fullmatch(r"\[[\d, ]+\]", text := _text(one.get("ranks"))):
             ranks = tuple(int(rank[:19]) for rank in re.findall(r"\d+", text))
-            if max(ranks) < LARGEST:
-                found[str(name), str(one.get("desc", ""))] = ranks
+            if max(ranks) < MOST_RANKS:
+                found[_text(name), _text(one.get("desc"))] = ranks
         elif not isinstance(one, Mapping):
             notes.append("has a pg_config of an unknown form")
     return found

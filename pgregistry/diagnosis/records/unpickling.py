@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+
+#: Bytes that the C code of pickle takes at once. Without a buffer it asks Python for each few of them.
+BUFFER: Final = 1 << 17
 
 
 class UnsafePickle(pickle.UnpicklingError):
@@ -33,4 +36,4 @@ def unpickle(data: bytes) -> Any:
         UnsafePickle: if it wants a class or a function, which is not looked up.
         Exception: of many classes, if it is damaged.
     """
-    return _Plain(io.BytesIO(data)).load()
+    return _Plain(io.BufferedReader(io.BytesIO(data), BUFFER)).load()

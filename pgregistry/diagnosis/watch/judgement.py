@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ from pgregistry.diagnosis.api import report
 from pgregistry.diagnosis.groups import Groups
 from pgregistry.diagnosis.records.event import Malformed
 from pgregistry.diagnosis.records.record import Record, read_record
-from pgregistry.diagnosis.verdict import ABSENT, judge
+from pgregistry.diagnosis.verdict import ABSENT, Verdict, judge
 from pgregistry.diagnosis.waits import Job
 from pgregistry.errors import clean, format_ranks
 from pgregistry.planning.plans.plan import Plan
@@ -54,6 +55,7 @@ def pass_judgement(
     before: Judgement,
     *,
     left: Mapping[int, Any] = MappingProxyType({}),
+    hosts: Mapping[int, str] = MappingProxyType({}),
 ) -> Judgement:
     """Return the judgement on answers to a roll call, the tables of each rank that answered.
 
@@ -81,6 +83,7 @@ def pass_judgement(
         patience: The seconds after which a wait is too long.
         before: The judgement before this one.
         left: The error of each rank that left its context with one, and whether that followed from another rank's end.
+        hosts: The names of the hosts of ranks that did not answer, as far as they are known.
     """
     records, problems = dict[int, Record](), list[str]()
     for rank, tables in sorted(answers.items()):
@@ -95,10 +98,12 @@ def pass_judgement(
             del verdict.guilty[rank]
         problems.append(f"Rank {rank} left with {text}")
     guilty = {rank: kind for rank, (kind, _) in verdict.guilty.items()}
-    return Judgement(text=_text(job, verdict, plan, problems, before), guilty=guilty, stuck=bool(verdict.too_long))
+    said = partial(report, job, verdict, plan, (), hosts=hosts, asked=True)
+    text = _text(job, verdict, said, problems, before)
+    return Judgement(text=text, guilty=guilty, stuck=bool(verdict.too_long))
 
 
-def _text(job: Job, verdict: Any, plan: Plan, problems: list[str], before: Judgement) -> str:
+def _text(job: Job, verdict: Verdict, said: Callable[[], object], problems: list[str], before: Judgement) -> str:
     lines = []
     if back := before.guilty.keys() - verdict.guilty.keys():
         who, goes = format_ranks(back), "" if verdict.too_long else ", which goes on"
@@ -109,7 +114,7 @@ def _text(job: Job, verdict: Any, plan: Plan, problems: list[str], before: Judge
     if new or (verdict.too_long and not before.stuck):
         waits = (event.waited for rank in verdict.too_long for _, event in job.pending(rank))
         lines.append(f"Ranks have waited for {max(waits):.0f} s.")
-        lines += [str(report(job, verdict, plan, (), asked=True)), *problems]
+        lines += [str(said()), *problems]
     return "\n".join(lines)
 
 
@@ -125,9 +130,9 @@ def report_alone(answer: Any, scope: ScopedStore, plan: Plan, seconds: float) ->
     record = read_record(answer, scope.rank)
     job = Job({scope.rank: record}, Groups({scope.rank: record}, plan))
     places = [f" in {event.called()} of {place.group}" for place, event in job.pending(scope.rank)]
-    store = (
-        f"The store does not answer, which {scope.host} hosts: that process is stopped or gone, or its host is cut off."
-    )
+    where = f"hosts at {scope.address}" if scope.address else "hosts"
+    gone = "that process is stopped or gone, or its host is cut off."
+    store = f"The store does not answer, which {scope.host} {where}: {gone}"
     wait = f"Rank {scope.rank} (host {record.host}) has waited for {seconds:.0f} s{''.join(places[:1])}."
     rest = "Who holds it up, if not that process, is not known."
     return "\n".join([store, f"{wait} {rest}", *(f"  {line}" for line in record.stack)])

@@ -1,7 +1,7 @@
 """The roll call in the store: one rank calls, all answer, one judges, all read the judgement.
 
-Each rank waits for a key of its own, `wake/RANK/NUMBER`, so that `close()` can end the wait of one rank. Answers are
-lines of few keys, so that one call reads them all.
+Each rank waits for a key of its own, `watch/wake/RANK/NUMBER`, so that `close()` can end the wait of one rank. Answers
+are lines of few keys, so that one call reads them all.
 """
 
 from __future__ import annotations
@@ -12,29 +12,30 @@ from typing import Any, Final
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]
 
+from pgregistry.coordination.places.arrivals import ROSTER, names_of_hosts
 from pgregistry.coordination.store.codec import WRONG_DATA, decode, encode, received
 from pgregistry.coordination.store.connections import read_together
 from pgregistry.errors import clean, describe
 
 #: Keys in one request, and ranks whose answers are lines of one key.
-CHUNK: Final = 4096
+CHUNK: Final = 8192
 SHARED: Final = 64
 #: The value that ends the wait of a rank whose context is closed.
 CLOSED: Final = "closed"
 #: The key in which ranks that leave with an error write it.
-LEFT: Final = "left"
+LEFT: Final = "watch/left"
 
 
 def wake_key(rank: int, number: int) -> str:
     """Return the key that a rank waits for until a roll call."""
-    return f"wake/{rank}/{number}"
+    return f"watch/wake/{rank}/{number}"
 
 
 class RollCall:
     """One roll call, on one connection to the store.
 
     Args:
-        store: The store below the prefix of the watch, over a connection of its own.
+        store: The store below the prefix of this `init`, over a connection of its own.
         rank: This rank.
         ranks: The ranks of the context.
         number: The number of the roll call, from 0.
@@ -45,19 +46,21 @@ class RollCall:
         self._keys = [self._key(f"answers/{part}") for part in range((len(ranks) + SHARED - 1) // SHARED)]
 
     def _key(self, name: str) -> str:
-        return f"{name}/{self._number}"
+        return f"watch/{name}/{self._number}"
 
     def call(self) -> None:
         """Call the roll, unless another rank has; if one has begun and has not come far, go on in its place."""
         me = str(self._rank)
         first = received(self._store.compare_set(self._key("call"), "", me)) == me
         wakes = [wake_key(rank, self._number) for rank in self._ranks]
-        if first:
-            self._store.multi_set(self._keys, [""] * len(self._keys))
-        elif not self._store.check(self._keys[-1:]):
+        values = dict.fromkeys(self._keys, "") if first else {}
+        if not first and not self._store.check(self._keys[-1:]):
             return  # the next call finds it
-        for start in range(0, len(wakes), CHUNK):
-            self._store.multi_set(wakes[start : start + CHUNK], [me] * len(wakes[start : start + CHUNK]))
+        values |= dict.fromkeys(wakes, me)  # behind the keys that the ranks that wake write
+        keys = [*values]
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
+            self._store.multi_set(chunk, [values[key] for key in chunk])
 
     def wait(self, seconds: float) -> str | None:
         """Return who calls this roll, or CLOSED; None if nobody has within `seconds`."""
@@ -87,6 +90,10 @@ class RollCall:
         """Return the error of each rank that left its context with one."""
         text = received(self._store.compare_set(LEFT, "", ""))
         return dict(_lines(text, frozenset(self._ranks)))
+
+    def host_names(self) -> dict[int, str]:
+        """Return the name of the host of each rank, as it signed the agreement."""
+        return names_of_hosts(received(self._store.compare_set(ROSTER, "", "")))
 
     def decide(self, data: Any) -> Any:
         """Write the judgement unless there is one; return the one that counts."""

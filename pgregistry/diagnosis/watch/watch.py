@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final
 
+from torch.distributed import DistError
+
 from pgregistry.coordination.abandonable import AbandonableThread, give_up, run_abandonable
-from pgregistry.coordination.store.codec import WRONG_DATA
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.diagnosis.verdict import counted
 from pgregistry.diagnosis.watch.files import Folder
 from pgregistry.diagnosis.watch.judgement import Judgement, pass_judgement, report_alone
 from pgregistry.diagnosis.watch.rank.myself import Myself
@@ -36,6 +38,9 @@ MOMENT: Final = 1.0
 DEPUTIES: Final = 2
 #: Seconds after which a standing wait is begun anew, so that nothing on the way takes its connection for forgotten.
 STANDING: Final = 600.0
+#: Connections to the store that a rank makes, one after another, and what shows that one is lost.
+CONNECTIONS: Final = 10
+LOST: Final = (LostError, DistError, OSError)
 #: Calls of the roll without an answer after which a rank reports alone.
 CALLS: Final = 2
 
@@ -54,14 +59,14 @@ class Watch:
     def __init__(
         self, scope: ScopedStore, plan: Plan, seconds: float, names: Collection[str], folder: str | None = None
     ) -> None:
-        self._scope, self._plan = scope.beside(f"{scope.name}/watch"), plan
+        self._scope, self._plan = scope, plan
         self._myself = Myself(seconds, names, scope.ranks)
         self._folder = Folder(folder, plan, log) if folder else None
         self._closing = threading.Event()
         self._number = 0  # of the next roll call
         self._unanswered = 0
         self._alone = False
-        self._busy: float | None = None  # since when this rank takes part in a roll call
+        self._busy: float | None = None  # when the store must have answered, in a roll call
         self._judgement = Judgement()
         self._threads: list[AbandonableThread] = []
 
@@ -120,8 +125,11 @@ class Watch:
     def _look(self) -> None:
         me = self._myself
         me.look()
+        if self._alone and me.longest() < counted(me.seconds):
+            self._alone, self._unanswered = False, 0
+            log.warning("Taken back: rank %d waits no longer.", self._scope.rank)
         if self._busy is not None:
-            if time.monotonic() > self._busy + ANSWERS + (DEPUTIES + 1) * JUDGE:
+            if time.monotonic() > self._busy:
                 self._report_alone()
             return
         if not me.should_call():
@@ -143,39 +151,61 @@ class Watch:
         RollCall(store, self._scope.rank, self._scope.ranks, number).call()
 
     def _report_alone(self) -> None:
-        if not self._alone:
+        seconds = self._myself.longest()
+        if not self._alone and seconds >= counted(self._myself.seconds):
             self._alone = True
             answer, _ = self._myself.answer()
-            log.error("%s", report_alone(answer, self._scope, self._plan, self._myself.longest()))
+            log.error("%s", report_alone(answer, self._scope, self._plan, seconds))
 
     # The thread that waits.
 
     def _wait_for_roll_calls(self) -> None:
+        if self._folder is not None:
+            self._write(partial(self._folder.prepare, self._scope.rank))
+        for _ in range(CONNECTIONS):
+            try:
+                store = self._scope.second_connection()
+            except (LostError, RuntimeError, OSError) as error:
+                log.debug("rank %d waits for roll calls no longer: %s", self._scope.rank, error)
+                return
+            try:
+                self._answer_roll_calls(store)
+                return
+            except Exception as error:  # its host is gone, or something on the way forgot the connection
+                log.debug("rank %d connects to the store anew: %s", self._scope.rank, error)
+            if self._closing.wait(LOOK):
+                return
+
+    def _answer_roll_calls(self, store: Any) -> None:
+        standing = waits_in_server(store)
+        while not self._closing.is_set():
+            roll_call = RollCall(store, self._scope.rank, self._scope.ranks, self._number)
+            caller = roll_call.wait(STANDING) if standing else self._poll(roll_call)
+            if caller == CLOSED:
+                return
+            if caller is not None:
+                self._number += 1
+                self._take_part(roll_call, caller)
+
+    def _write(self, job: Callable[[], None]) -> None:
         try:
-            store = self._scope.second_connection()
-            standing = waits_in_server(store)
-            while not self._closing.is_set():
-                roll_call = RollCall(store, self._scope.rank, self._scope.ranks, self._number)
-                caller = roll_call.wait(STANDING) if standing else self._poll(roll_call)
-                if caller == CLOSED:
-                    return
-                if caller is not None:
-                    self._number += 1
-                    self._take_part(roll_call, caller)
-        except (LostError, RuntimeError, OSError, *WRONG_DATA) as error:
-            log.debug("rank %d waits for roll calls no longer: %s", self._scope.rank, error)
+            run_abandonable(job, _late, STORE)
+        except LostError:
+            log.warning("rank %d cannot keep its record: watch_dir does not answer for %g s", self._scope.rank, STORE)
 
     def _poll(self, roll_call: RollCall) -> str | None:
         self._closing.wait(min(LOOK, self._myself.seconds / 10))
         return None if self._closing.is_set() else roll_call.look()
 
     def _take_part(self, roll_call: RollCall, caller: str) -> None:
-        self._busy, self._unanswered, self._alone = time.monotonic(), 0, False
+        self._unanswered, self._alone = 0, False
+        self._asks()
         try:
             answer, record = self._myself.answer(whole=self._folder is not None)
             roll_call.answer(answer)
             if self._folder is not None:
-                self._folder.keep(self._scope.rank, record)
+                self._asks(STORE)
+                self._write(partial(self._folder.keep, self._scope.rank, record))
             found = self._find_judgement(roll_call, caller)
             if found is None:
                 self._report_alone()
@@ -184,19 +214,35 @@ class Watch:
             if found.text:
                 log.log(logging.ERROR if found.stuck else logging.WARNING, "%s", found.text)
             roll_call.forget(caller)
+        except LOST:
+            self._report_alone()
+            raise
+        except Exception as error:  # whatever it is must not keep this rank from the next roll call
+            log.debug("rank %d fails in a roll call: %r", self._scope.rank, error)
         finally:
             self._busy = None
+
+    def _asks(self, seconds: float = 0) -> None:
+        """Note that the store is asked something, which may take `seconds`: a host that is stopped never answers."""
+        self._busy = time.monotonic() + seconds + STORE
 
     def _find_judgement(self, roll_call: RollCall, caller: str) -> Judgement | None:
         """Return the judgement of all ranks: the caller judges, else a deputy, else nobody."""
         turn = [caller, *[str(rank) for rank in self._scope.ranks[: DEPUTIES + 1] if str(rank) != caller]]
         for judge in turn[: DEPUTIES + 1]:
             if judge == str(self._scope.rank):
+                self._asks(ANSWERS)
                 answers = roll_call.answers(ANSWERS)
-                left = roll_call.left() if len(answers) < len(self._scope.ranks) else {}
-                mine = pass_judgement(answers, self._plan, self._myself.seconds, self._judgement, left=left)
+                left, hosts = {}, dict[int, str]()
+                if len(answers) < len(self._scope.ranks):
+                    left, hosts = roll_call.left(), roll_call.host_names()
+                self._asks(JUDGE)
+                patience, before = self._myself.seconds, self._judgement
+                mine = pass_judgement(answers, self._plan, patience, before, left=left, hosts=hosts)
                 return Judgement.from_data(roll_call.decide(mine.to_data()))
-            found = roll_call.decision(ANSWERS * (judge == caller) + JUDGE)
+            seconds = ANSWERS * (judge == caller) + JUDGE
+            self._asks(seconds)
+            found = roll_call.decision(seconds)
             if found is not None:
                 return Judgement.from_data(found)
         return None

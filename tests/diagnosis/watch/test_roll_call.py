@@ -52,7 +52,7 @@ def test_a_verdict_takes_ten_calls_at_most_however_many_ranks_there_are(world: i
         one.forget("7")
     assert found.guilty == {world - 1: "process" if whole else "absent"}
     assert max(len(one.calls) for one in counting.values()) <= 10
-    assert not store.check(["answers/0/0"])
+    assert not store.check(["watch/answers/0/0"])
 
 
 def test_one_of_several_ranks_calls_and_the_others_find_the_roll_called() -> None:
@@ -83,7 +83,7 @@ def test_lines_of_nobody_are_no_answers() -> None:
     store = dist.HashStore()
     roll_call = RollCall(store, 0, range(2), 0)
     roll_call.call()
-    store.append("answers/0/0", "what\n9 x\n1 AAAA\n")
+    store.append("watch/answers/0/0", "what\n9 x\n1 AAAA\n")
     roll_call.answer({"entries": []})
     assert roll_call.answers(0.01) == {0: {"entries": []}}
 

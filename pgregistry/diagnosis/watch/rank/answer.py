@@ -25,6 +25,8 @@ Tables = dict[str, Any]
 class Membership:
     """Which process groups of this process are watched: those of the context, and others among its ranks alone.
 
+    Those of another context, which has a watch of its own, are no reason to call the roll, but are in the answer.
+
     Args:
         names: The process groups of the context.
         ranks: The ranks of the context.
@@ -41,13 +43,16 @@ class Membership:
         """Return the ranks of a process group, empty where the plan has them; None if it is not watched here."""
         if name in self._names:
             return ()
-        if description.startswith("pgregistry:"):
-            return None  # of another context, which has a watch of its own
         key = name, description
         if key not in self._found:
             ranks = self._members(name)
             self._found[key] = ranks if ranks and self._ranks.issuperset(ranks) else None
         return self._found[key]
+
+    def calls(self, name: str, description: str) -> bool:
+        """Return True if what is pending in a process group is a reason to call the roll."""
+        other = description.startswith("pgregistry:") and name not in self._names
+        return not other and self.of(name, description) is not None
 
 
 def watched(tables: Mapping[str, Tables], membership: Membership, begun: int) -> list[tuple[str, Tables]]:

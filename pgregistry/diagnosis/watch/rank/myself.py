@@ -89,9 +89,13 @@ class Myself:
         entries = watched(flight_records.records(), self._membership, self._begun)
         stated = with_states(entry for _, entry in entries)
         names: list[Hashable] = [
-            (source, entry.get("pg_id")) for source, entry in entries if not is_finished(entry, stated)
+            (source, entry.get("pg_id"))
+            for source, entry in entries
+            if not is_finished(entry, stated) and self._membership.calls(*entry["process_group"])
         ]
-        return [*dict.fromkeys(names), *([standing["standing"]] if standing else [])]
+        if standing is not None and self._membership.calls(*standing["process_group"]):
+            names.append(standing["standing"])
+        return [*dict.fromkeys(names)]
 
     def answer(self, *, whole: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the answer of this rank to a roll call, and its record for a file if it is wanted."""
