@@ -39,6 +39,14 @@ FIELDS: Final = {
     "intra_expt_dp": ("HIERARCHICAL_EXPERT_DATA_PARALLEL_GROUP_L0", "EXPERT_DATA_PARALLEL_GROUP"),
     "intra_dist_opt": ("INTRA_DISTRIBUTED_OPTIMIZER_INSTANCE_GROUP",),
 }
+#: Fields of versions after 0.16.1. Those of gtp_remat are other groups only if its size is above 1.
+NEWER_FIELDS: Final = {
+    "tp_ep_pp_with_egtp_remat": ("EXPERT_TENSOR_MODEL_PIPELINE_PARALLEL_GROUP_WITH_EGTP", *FIELDS["tp_ep_pp"]),
+    "dp_cp_gtp_remat": ("DATA_PARALLEL_GROUP_WITH_CP_WITH_GTP_REMAT", *FIELDS["dp_cp"]),
+    "gtp_remat": ("GTP_WEIGHT_REMAT_GROUP",),
+    "expt_gtp_remat": ("EXPERT_GTP_WEIGHT_REMAT_GROUP",),
+    "expt_dp_gtp_remat": ("EXPERT_DATA_PARALLEL_GROUP_WITH_GTP_REMAT", *FIELDS["expt_dp"]),
+}
 #: The lists of ranks in `parallel_state`, each with its mode.
 RANKS: Final = {
     "_TENSOR_MODEL_PARALLEL_GLOBAL_RANKS": "TENSOR_MODEL_PARALLEL_GROUP",
@@ -53,6 +61,21 @@ RANKS: Final = {
 SAME: Final = {
     "_INTRA_PARTIAL_EXPERT_DATA_PARALLEL_GROUP": "intra_expt_dp",
     "_INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP": "intra_dp_cp",
+}
+#: The same of versions after 0.16.1, which have gtp_remat only without instances.
+NEWER_RANKS: Final = {
+    "_GTP_WEIGHT_REMAT_GLOBAL_RANKS": "GTP_WEIGHT_REMAT_GROUP",
+    "_EXPERT_GTP_WEIGHT_REMAT_GLOBAL_RANKS": "EXPERT_GTP_WEIGHT_REMAT_GROUP",
+}
+NEWER_SAME: Final = {
+    "_INTRA_PARTIAL_DATA_PARALLEL_GROUP_WITH_CP_WITH_GTP_REMAT": (
+        "DATA_PARALLEL_GROUP_WITH_CP_WITH_GTP_REMAT",
+        *FIELDS["intra_dp_cp"],
+    ),
+    "_INTRA_PARTIAL_EXPERT_DATA_PARALLEL_GROUP_WITH_GTP_REMAT": (
+        "EXPERT_DATA_PARALLEL_GROUP_WITH_GTP_REMAT",
+        *FIELDS["intra_expt_dp"],
+    ),
 }
 GLOO: Final = ("DATA_PARALLEL_GROUP", "DATA_PARALLEL_GROUP_WITH_CP", "EXPERT_DATA_PARALLEL_GROUP")
 BUFFER: Final = "_GLOBAL_MEMORY_BUFFER"
@@ -69,8 +92,9 @@ def collection(context: ParallelContext) -> Any:
     _theirs("megatron.core.process_groups_config.ProcessGroupCollection", FIELDS, theirs.__dataclass_fields__)
     instances = f"{_prefix(context)}HIERARCHICAL_EXPERT_DATA_PARALLEL_GROUP_L1"
     levels = [mode for mode in context if "HIERARCHICAL_CONTEXT_PARALLEL_GROUP_L" in mode]
+    newer = {name: modes for name, modes in NEWER_FIELDS.items() if name in theirs.__dataclass_fields__}
     return theirs(
-        **{name: context.group(_mode(context, modes), default=None) for name, modes in FIELDS.items()},
+        **{name: context.group(_mode(context, modes), default=None) for name, modes in {**FIELDS, **newer}.items()},
         inter_dist_opt=context.group(instances, default=None) if instances in context.plan else None,
         hcp=[context[mode].group for mode in sorted(levels)] or None,
     )
@@ -97,10 +121,13 @@ def fill(context: ParallelContext) -> tuple[str, ...]:
             setattr(state, name, context.group(mode, default=None))
         elif mode.startswith(prefix):
             unknown.append(mode)
-    for name, mode in RANKS.items():
+    newer = {name: mode for name, mode in NEWER_RANKS.items() if hasattr(state, name)}
+    for name, mode in {**RANKS, **newer}.items():
         setattr(state, name, list(context[_mode(context, (mode,))].ranks))
-    for name, field in SAME.items():
-        setattr(state, name, context.group(_mode(context, FIELDS[field]), default=None))
+    same = {name: FIELDS[field] for name, field in SAME.items()}
+    same |= {name: modes for name, modes in NEWER_SAME.items() if hasattr(state, name)}
+    for name, modes in same.items():
+        setattr(state, name, context.group(_mode(context, modes), default=None))
     stages = context[f"{prefix}PIPELINE_MODEL_PARALLEL_GROUP"].ranks
     state._EMBEDDING_GLOBAL_RANKS = sorted({stages[0], stages[-1]})  # known on the stages between, too
     state._POSITION_EMBEDDING_GLOBAL_RANKS = [stages[0]]
