@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all soak lint coverage docs pages bench bench-all clean
+.PHONY: demo test test-all torch gpu soak lint coverage docs pages bench bench-all clean
 
 demo: $(READY)
 	$(BIN)/pgregistry smoke --nproc 8 pipe=2 tensor=2 zero1=2 nettest=3
@@ -16,6 +16,15 @@ test: $(READY) lint
 test-all: $(READY)
 	@sh tests/hosts/packages.sh
 	$(BIN)/pytest -q -rs -n 2 -m slow tests
+
+# The fast tests with another torch, in build/torch-VERSION: make torch VERSION=2.15.0. Its row in docs/compatibility.md
+# is written anew. The builds that PyPI has for Linux take about 5 GB each.
+torch:
+	$(PYTHON) tests/versions/run_suite.py "$(VERSION)"
+
+# On GPUs, one or several, within 5 minutes: make gpu PYTHON=/path/to/a/python/with/torch. It installs nothing.
+gpu:
+	@$(PYTHON) tests/gpu/run.py
 
 # Thousands of runs with faults at random moments, and every answer of the store wrong in every way: hours.
 soak: $(READY)

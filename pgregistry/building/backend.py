@@ -1,18 +1,16 @@
-"""Backends and devices: which backend serves which device, backend options, and gloo's environment."""
+"""Backends and devices: which backend serves which device, and gloo's environment."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.specs import GroupSpec
-from pgregistry.errors import ConfigError, did_you_mean, listing
-from pgregistry.values import shown
+from pgregistry.torch_private.binding import bound_device
 
 #: torch's backend whose process groups communicate with nobody, for dry runs.
 FAKE: Final = "fake"
@@ -21,10 +19,6 @@ ONE_READ: Final = "GLOO_ENABLE_STORE_V2_API"
 #: With this an address does not grow with the group. Both sides of a connection must have it, or one of them crashes,
 #: also in a process group that a thread of the user makes just now. So small worlds do without it.
 SHORT_ADDRESSES: Final = "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER"
-#: Backends that torch makes without options.
-WITHOUT_OPTIONS: Final = frozenset({"gloo", "mpi", "ucc", "xccl", "fake"})
-#: Attributes of NCCL's options that torch sets itself.
-OF_TORCH: Final = frozenset({"config", "global_ranks_in_group", "group_name", "split_color", "split_from"})
 #: The most ranks in a world whose addresses may grow with the group.
 SMALL: Final = 64
 
@@ -58,8 +52,25 @@ def accelerator_backend() -> str:
     return dist.get_default_backend_for_device(device) if device else "gloo"
 
 
+def world_backend(backend: str | None) -> str:
+    """Return the backend of a default process group that `init` starts.
+
+    It is the one asked for, else torch's own default: gloo, and the accelerator's backend beside it.
+
+    Args:
+        backend: The backend that the run names; None if it names none.
+    """
+    device = accelerator()
+    if backend is not None or device is None:
+        return backend or "gloo"
+    return f"cpu:gloo,{device}:{dist.get_default_backend_for_device(device)}"
+
+
 def rank_device(asked: torch.device | str | int | None, local_rank: int | None) -> torch.device:
-    """Return the device of a rank: the one asked for, else the current accelerator, else the CPU.
+    """Return the device of a rank: the one asked for, else its accelerator, else the CPU.
+
+    The accelerator is that to which the default process group is bound, else the current one. While that is the first,
+    which it is before anything chooses one, it is the one of the local rank.
 
     Args:
         asked: The device that `init` was given; without an index it is that of the local rank.
@@ -69,7 +80,21 @@ def rank_device(asked: torch.device | str | int | None, local_rank: int | None) 
         asked = torch.device(asked)
         return asked if asked.index is not None else torch.device(asked.type, local_rank or 0)
     device = accelerator()
-    return torch.device(device, torch.accelerator.current_device_index()) if device else torch.device("cpu")
+    if device is None:
+        return torch.device("cpu")
+    bound = bound_device()
+    if bound is not None and bound.type == device:
+        return torch.device(bound)
+    index = torch.accelerator.current_device_index()
+    if index == 0 and local_rank is not None and local_rank < torch.accelerator.device_count():
+        index = local_rank
+    return torch.device(device, index)
+
+
+def make_current(device: torch.device) -> None:
+    """Make the accelerator of a rank the current device, unless something chose another one before."""
+    if device.type == accelerator() and torch.accelerator.current_device_index() == 0 != device.index:
+        torch.accelerator.set_device_index(device)
 
 
 def tensor_device(group: dist.ProcessGroup) -> torch.device:
@@ -88,46 +113,7 @@ def mesh_device_type(group: dist.ProcessGroup) -> str:
 
 def default_group_is_bound() -> bool:
     """Return True if the default process group exists and is bound to a device (torch's `device_id`)."""
-    return getattr(dist.group.WORLD, "bound_device_id", None) is not None
-
-
-def torch_options(spec: GroupSpec, origins: Mapping[str, str] | None = None) -> Any:
-    """Return the backend options of a process group as torch takes them; None if there are none.
-
-    Args:
-        spec: The process group.
-        origins: The origin of each option, for errors.
-
-    Raises:
-        ConfigError: if the backend takes no options, or not one of these.
-    """
-    if not spec.options:
-        return None
-    said = {key: f"{key} = {shown(value)} ({(origins or {}).get(key, 'plan')})" for key, value in spec.options}
-    backends = {pair.rpartition(":")[2] for pair in spec.backend.split(",")}
-    if backends <= WITHOUT_OPTIONS:
-        raise ConfigError(
-            f"Mode {spec.mode!r} has options {listing(said.values())}, but backend {spec.backend!r} takes none. Leave "
-            "them out, or let the hook pgregistry_process_group_options return them for backends that take them."
-        )
-    if "nccl" not in backends:
-        return dict(spec.options)  # a third-party backend reads the mapping itself
-    if not hasattr(dist, "ProcessGroupNCCL"):
-        raise ConfigError(f"Mode {spec.mode!r} has options {listing(said.values())}, but this torch has no NCCL.")
-    converted: Any = dist.ProcessGroupNCCL.Options()
-    own, config = ([key for key in dir(one) if not key.startswith("_")] for one in (converted, converted.config))
-    known = {*own, *config} - OF_TORCH
-    for key, value in spec.options:
-        if key not in known:
-            raise ConfigError(
-                f"Mode {spec.mode!r} has option {said[key]}, which must be an attribute of ProcessGroupNCCL.Options or "
-                f"of its config. {did_you_mean(key, known)}"
-            )
-        try:
-            setattr(converted if key in own else converted.config, key, value)
-        except Exception as error:
-            raise ConfigError(f"Mode {spec.mode!r} has option {said[key]}, which NCCL must take: {error}.") from error
-    return converted
+    return bound_device() is not None
 
 
 @contextmanager

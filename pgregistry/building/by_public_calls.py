@@ -1,9 +1,10 @@
-"""Process groups by public torch calls alone: the fallback, and the way for device-bound communicators."""
+"""Process groups by public torch calls alone: the fallback."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -11,7 +12,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from pgregistry.building.backend import FAKE, default_group_is_bound, torch_options
+from pgregistry.building.backend import FAKE
+from pgregistry.building.communicators.options import torch_options
+from pgregistry.building.communicators.splits import gloo_can_be_split, split, split_backend, to_split
 from pgregistry.building.process_groups import GroupBuilder, ProcessGroups
 from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, new_specs, specs_of_rank
 from pgregistry.coordination.abandonable import MOMENT, check_given_up
@@ -20,26 +23,26 @@ from pgregistry.coordination.store.scoped_store import SLICE
 from pgregistry.errors import BuildError, format_ranks
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import counter
+from pgregistry.torch_private.binding import unbound
 
 log = logging.getLogger(__name__)
 
 
 def create_by_public_calls(builder: GroupBuilder) -> None:
-    """Make all process groups of the plan with `new_group`, on all ranks in one order.
+    """Make all process groups of the plan with `split_group` and `new_group`, on all ranks in one order.
 
     torch names process groups by counting the calls of a rank. A user may have made some on some
     ranks only. A rank that is behind therefore first calls `new_group` for groups that it is not
     in, which makes nothing.
 
     Raises:
-        BuildError: if `within` leaves out a rank, for `new_group` must be called on all of them.
+        BuildError: if `within` leaves out a rank, for all of them must make these calls.
     """
     scope, watchdog, size = builder.scope, builder.watchdog, dist.get_world_size()
     if left_out := set(range(size)).difference(scope.ranks):
         raise BuildError(
             f"within leaves out {format_ranks(left_out)}, but new_group must be called on all {size} ranks of the "
-            "world. Unset PGREGISTRY_BUILD, start the world without device_id (device=), or use a torch whose process "
-            "groups can be named.",
+            "world. Unset PGREGISTRY_BUILD, or use a torch whose process groups can be named.",
             ranks=left_out,
         )
     scope.set(f"made/{scope.rank}", str(dist.get_pg_count()))
@@ -71,48 +74,55 @@ def _skip_names(builder: GroupBuilder, keys: Sequence[str]) -> None:
 
 
 def _create_all(builder: GroupBuilder, count: int) -> None:
-    rank, size, bound = builder.scope.rank, dist.get_world_size(), default_group_is_bound()
+    rank, size = builder.scope.rank, dist.get_world_size()
     for _ in range(count - dist.get_pg_count()):
         check_given_up()
-        dist.new_group([(rank + 1) % size])
+        with unbound():  # else torch splits the communicator of the world, on the ranks that are behind alone
+            dist.new_group([(rank + 1) % size])
+    backend = "gloo" if gloo_can_be_split() else split_backend()
     for specs in new_specs(builder.plan, builder.defaults, builder.default_spec).values():
-        backends = {spec.backend for spec in specs}
-        whole = sum(len(spec.ranks) for spec in specs) == size and all(spec.ascends for spec in specs)
-        if bound and backends == {builder.defaults.backend} and whole:  # split_group sorts ranks
-            _split(builder, specs)
-        else:
-            for spec in specs:
+        partition = to_split(specs, backend)
+        if partition:
+            check_given_up()
+            _split(builder, partition)
+        for spec in specs:
+            if spec not in partition:
                 _new(builder, spec)
 
 
 def _split(builder: GroupBuilder, specs: Sequence[GroupSpec]) -> None:
-    """Split the communicators of a partition from that of the default group, in one collective."""
-    first = specs[0]
-    with builder.naming(first):
-        group: Any = dist.split_group(
-            split_ranks=[list(spec.ranks) for spec in specs],
-            timeout=_duration(first),
-            pg_options=torch_options(first),
-            group_desc=f"pgregistry:{first.mode}",
-        )
-    (mine,) = (spec for spec in specs if builder.scope.rank in spec.ranks)
-    builder.add(mine, group)
+    """Make the process groups of a mode in one call on all ranks."""
+    given, brief = _timeouts(builder, specs[0])
+    mine = split(builder, specs, seconds=None if brief is None else brief.total_seconds())
+    if mine is not None and brief is not None:
+        builder.groups.created[mine].set_timeout(given)  # type: ignore[union-attr]
+
+
+def _timeouts(builder: GroupBuilder, spec: GroupSpec) -> tuple[timedelta, timedelta | None]:
+    """Return the timeout of a process group, and that with which it is made, if it must be another one.
+
+    gloo waits for members as long as for collectives, which is too long if this rank gives up.
+    """
+    given = _duration(spec) or dist.default_pg_timeout
+    if spec.backend == "gloo" and hasattr(dist.ProcessGroup, "set_timeout"):
+        return given, timedelta(seconds=builder.watchdog.after(given.total_seconds()))
+    return given, None
 
 
 def _new(builder: GroupBuilder, spec: GroupSpec) -> None:
-    with builder.naming(spec):
+    # A communicator that is split is there at once, on all ranks, and gloo has none.
+    alone = spec.backend == "gloo" or len(spec.ranks) == 1
+    with builder.naming(spec), unbound() if alone else nullcontext():
         if builder.scope.rank in spec.ranks:
             builder.waits = str(dist.get_pg_count()), spec, _world().get_group_store()
         arguments = _arguments(spec)
-        timeout = arguments["timeout"] or dist.default_pg_timeout
-        # gloo waits for members as long as for collectives, which is too long if this rank gives up.
-        brief = spec.backend == "gloo" and hasattr(dist.ProcessGroup, "set_timeout")
-        if brief:
-            arguments["timeout"] = timedelta(seconds=builder.watchdog.after(timeout.total_seconds()))
+        given, brief = _timeouts(builder, spec)
+        if brief is not None:
+            arguments["timeout"] = brief
         group: Any = dist.new_group(**arguments)
     if builder.scope.rank in spec.ranks:
-        if brief:
-            group.set_timeout(timeout)
+        if brief is not None:
+            group.set_timeout(given)
         builder.add(spec, group)
 
 

@@ -183,11 +183,11 @@ class GroupBuilder:
     ) -> None:
         self.plan = plan
         self.scope = scope
-        self.defaults = defaults
+        self.defaults = defaults.beside(default_group_backend())
         self.groups = groups
         self.number = number
         self.default_spec = default_group_spec(plan, replace(defaults, backend=default_group_backend()))
-        self._specs = specs_of_rank(plan, scope.rank, defaults)
+        self._specs = specs_of_rank(plan, scope.rank, self.defaults)
         wanted = dict.fromkeys(spec for specs in self._specs.values() for spec in specs)
         groups.created.update((spec, None) for spec in wanted if spec != self.default_spec)
         self.watchdog = Watchdog(scope, groups.created, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from pgregistry.planning.plans.mode import PlannedMode
@@ -12,11 +12,30 @@ from pgregistry.planning.plans.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The run's settings for modes that have none: backend, timeout (seconds), gloo companions."""
+    """The run's settings for modes that have none.
+
+    Attributes:
+        backend: The torch backend.
+        timeout: In seconds; None for torch's default.
+        cpu: Whether modes have gloo companions.
+        world: The backend of the default process group, if that has this backend for an accelerator, and gloo beside
+            it. The default process group then serves all that is over all ranks.
+    """
 
     backend: str
     timeout: float | None = None
     cpu: bool = False
+    world: str | None = None
+
+    def beside(self, world: str) -> Defaults:
+        """Return these settings in a world whose default process group has a certain backend.
+
+        >>> Defaults("nccl").beside("cpu:gloo,cuda:nccl").world, Defaults("nccl").beside("nccl").world
+        ('cpu:gloo,cuda:nccl', None)
+        """
+        backends = dict(pair.split(":") for pair in world.split(",") if ":" in pair)
+        gloo = backends.pop("cpu", None) == "gloo"
+        return replace(self, world=world if gloo and set(backends.values()) == {self.backend} else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +112,7 @@ def specs_of_rank(plan: Plan, rank: int, defaults: Defaults) -> dict[str, list[G
     for mode in plan.planned:
         ranks, index = mode.groups.group_of(rank), mode.groups.index_of(rank)
         if ranks is not None and index is not None:
-            specs[mode.name] = specs_of_group(mode, index, ranks, defaults)
+            specs[mode.name] = _in_world(plan, defaults, specs_of_group(mode, index, ranks, defaults))
     return specs
 
 
@@ -101,7 +120,14 @@ def specs_of_world(plan: Plan, defaults: Defaults) -> Iterator[GroupSpec]:
     """Yield the specs of all ranks in plan order; a shared one comes once for each mode that shares it."""
     for mode in plan.planned:
         for index, ranks in enumerate(mode.groups):
-            yield from specs_of_group(mode, index, ranks, defaults)
+            yield from _in_world(plan, defaults, specs_of_group(mode, index, ranks, defaults))
+
+
+def _in_world(plan: Plan, defaults: Defaults, specs: list[GroupSpec]) -> list[GroupSpec]:
+    """Return the specs of one group; what the default process group serves is that, with gloo for CPU tensors."""
+    if defaults.world is not None and specs[0] == default_group_spec(plan, defaults):
+        return [replace(specs[0], backend=defaults.world)]
+    return specs
 
 
 def new_specs(plan: Plan, defaults: Defaults, default_group: GroupSpec) -> dict[str, list[GroupSpec]]:

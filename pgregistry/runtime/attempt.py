@@ -10,9 +10,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.backend import accelerator_backend, default_group_backend, default_group_is_bound, rank_device
-from pgregistry.building.build import Strategy, build_strategy, check_buildable
+from pgregistry.building.backend import accelerator_backend, default_group_backend, rank_device
+from pgregistry.building.build import build_strategy, check_buildable
 from pgregistry.building.by_name import numbers_in_use
+from pgregistry.building.communicators.availability import check_torch
 from pgregistry.building.process_groups import ProcessGroups
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.abandonable import wait_for_given_up
@@ -62,6 +63,7 @@ class Attempt:
         ranks: Sequence[int] = range(process.world_size)
         outcome: tuple[Plan, Registry] | BaseException
         try:
+            check_torch()
             backend = accelerator_backend()
             options = InitOptions.before_reading(keywords, command_line)
             _check_nothing_goes_on()
@@ -82,7 +84,15 @@ class Attempt:
                 outcome = plan, load_plugins(plan, settings, problems)
             check_expected(outcome[0], settings.run.get("expect"))
             if not process.fake:
-                check_buildable(outcome[0], _strategy(process, options), _defaults(backend, options))
+                named = settings.run.get("backend")
+                check_buildable(
+                    outcome[0],
+                    build_strategy(),
+                    _defaults(backend, options),
+                    backend_origin=named.origin if named else "default process group",
+                    device=None if options.device is None else torch.device(options.device),
+                    local_rank=process.local_rank,
+                )
         except BaseException as error:
             outcome = error
         return Attempt(outcome, ranks, options, backend, _defaults(backend, options))
@@ -117,7 +127,7 @@ class Attempt:
             "watch": _exact(self.options.watch) if self.options.watch else "off",
             "device": "not bound" if device is None else torch.device(device).type,
             "world": "started by init" if process.owns_world else "there before init",
-            "building": {"by_name": "name", "by_public_calls": "public"}[_strategy(process, self.options)],
+            "building": {"by_name": "name", "by_public_calls": "public"}[build_strategy()],
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
         wire = {name: os.environ[name] for name in WIRE if name in os.environ}
@@ -154,10 +164,6 @@ def _check_nothing_goes_on() -> None:
 
 def _defaults(backend: str, options: InitOptions) -> Defaults:
     return Defaults(backend, options.timeout, options.cpu)
-
-
-def _strategy(process: ProcessInfo, options: InitOptions) -> Strategy:
-    return build_strategy(bound=options.device is not None if process.owns_world else default_group_is_bound())
 
 
 def _exact(seconds: float | None) -> str:

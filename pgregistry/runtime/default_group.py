@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from pgregistry.building.backend import gloo_environment, rank_device
+from pgregistry.building.communicators.options import lazy_device
 from pgregistry.building.process_groups import ProcessGroups, end_wait
 from pgregistry.coordination.abandonable import check_given_up, run_abandonable
 from pgregistry.coordination.barrier import LEAVE, check_failure, give_up, lost
@@ -47,7 +48,7 @@ def start_default_group(
     Raises:
         BuildError: on every rank, if one cannot join or does not come within `build_timeout`.
     """
-    device = None if options.device is None else rank_device(options.device, process.local_rank)
+    device = lazy_device(backend) if options.device is None else rank_device(options.device, process.local_rank)
 
     store = PrefixStore(f"{scope.name}/world", process.store)
     timeout = None if options.timeout is None else timedelta(seconds=options.timeout)

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import torch.distributed as dist
 
+from pgregistry.building.backend import make_current, rank_device, world_backend
 from pgregistry.building.build import build
 from pgregistry.building.by_public_calls import create_fake
 from pgregistry.building.process_groups import ProcessGroups, release_frames
@@ -131,9 +132,10 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
         run.stage = "planned"
         plan = attempt.plan()
         run.stage = "building"
+        make_current(rank_device(options.device, process.local_rank))
         if process.owns_world:
             choose_interface(process, arrivals)
-            run.start_world(options, attempt.backend)
+            run.start_world(options)
         if takes_part:
             number, seconds = run.agreement.number, options.build_timeout
             build(plan, run.scope(), attempt.defaults, run.groups, seconds=seconds, number=number)
@@ -193,10 +195,10 @@ class _Run:
             self._scopes[everyone] = self.process.scope(range(self.process.world_size) if everyone else self.ranks)
         return self._scopes[everyone]
 
-    def start_world(self, options: InitOptions, backend: str) -> None:
+    def start_world(self, options: InitOptions) -> None:
         """Start the default process group, with the ranks outside of `within` too."""
         everyone = self.scope(everyone=True)
-        start_default_group(self.process, options, everyone, backend, self.groups)
+        start_default_group(self.process, options, everyone, world_backend(options.backend), self.groups)
         self.groups.farewells.append(partial(leave_world, everyone, hosts=self.process.hosts))
 
     def start_watch(self, plan: Plan, options: InitOptions, defaults: Defaults) -> None:

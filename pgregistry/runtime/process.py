@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from pgregistry.building.backend import FAKE, accelerator
+from pgregistry.building.communicators.availability import check_known
 from pgregistry.coordination.meeting.claim import START
 from pgregistry.coordination.meeting.rendezvous import connect
 from pgregistry.coordination.meeting.route import is_loopback
@@ -21,7 +22,7 @@ from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.coordination.places.place import Place
 from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import ConfigError, PlanMismatch, Problems, did_you_mean, text_of
+from pgregistry.errors import ConfigError, PlanMismatch, Problems, text_of
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings.launchers import launcher, slurm
 from pgregistry.settings.launchers.launcher import Launch
@@ -55,7 +56,7 @@ class InitOptions:
         if device := settings.run.get("device"):
             given["device"] = _device(device)
         if backend := settings.run.get("backend"):
-            _check_backend(backend)
+            check_known(backend.value, f"backend = {shown(backend.value)} ({backend.origin})")
         return InitOptions(**given)
 
     @staticmethod
@@ -92,17 +93,6 @@ def _device(given: ConfigValue[Any]) -> torch.device | None:
             f"{found}.\n  Leave device out to bind the process groups to none."
         )
     return device
-
-
-def _check_backend(given: ConfigValue[str]) -> None:
-    """Raise ConfigError if torch knows no such backend, or not one for a device."""
-    known = [name for name in dist.Backend.backend_list if name != "undefined"]
-    for name in (pair.rpartition(":")[2] for pair in given.value.split(",")):
-        if name not in known:
-            raise ConfigError(
-                f"backend = {shown(given.value)} ({given.origin}) must be a backend that torch knows. "
-                f"{did_you_mean(name, known)} Import the module of another one before init()."
-            )
 
 
 @dataclass(frozen=True, slots=True)

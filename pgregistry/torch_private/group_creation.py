@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 
@@ -21,15 +22,16 @@ from pgregistry.torch_private import group_names
 
 #: The parameters of torch's helper that `create_group` passes by position and by name (their names since torch 2.6).
 _POSITIONAL = ("group_size", "group_rank", "global_ranks_in_group", "backend", "store", "group_name")
-_BY_NAME = frozenset({"backend_options", "timeout", "group_desc"})
+_BY_NAME = frozenset({"backend_options", "timeout", "device_id", "group_desc"})
 
 
 def available() -> bool:
     """Return True if this torch has all that `create_group` calls, with the parameters that it passes."""
-    helper = getattr(c10d, "_new_process_group_helper", None)
+    calls = ("_new_process_group_helper", "_get_default_timeout")
     world = getattr(c10d, "_world", None)
-    needed = (helper, getattr(c10d, "_get_default_timeout", None), getattr(c10d, "GroupName", None))
-    if not all(map(callable, needed)) or not isinstance(getattr(world, "pg_group_ranks", None), dict):
+    if not all(callable(getattr(c10d, call, None)) for call in calls):
+        return False
+    if not isinstance(getattr(world, "pg_group_ranks", None), dict):
         return False
     parameters = list(inspect.signature(c10d._new_process_group_helper).parameters)
     return tuple(parameters[: len(_POSITIONAL)]) == _POSITIONAL and set(parameters) >= _BY_NAME
@@ -55,6 +57,7 @@ def create_group(
     store: Any,
     options: Any = None,
     timeout: float | None = None,
+    device: torch.device | None = None,
     description: str = "",
 ) -> dist.ProcessGroup:
     """Create a process group that only its members make, and return it when they are connected.
@@ -67,6 +70,7 @@ def create_group(
         store: The store in which members find each other.
         options: Backend options as torch takes them.
         timeout: In seconds; None for torch's default.
+        device: Bind it to this device.
         description: Shown in torch's logs and flight records.
     """
     group_names.free(name)
@@ -78,9 +82,10 @@ def create_group(
         list(ranks),
         torch_backend,
         store,
-        c10d.GroupName(name),
+        group_names.name_of(name),
         backend_options=options,
         timeout=c10d._get_default_timeout(torch_backend) if timeout is None else timedelta(seconds=timeout),
+        device_id=device,
         group_desc=description,
     )
     c10d._world.pg_group_ranks[group] = {member: index for index, member in enumerate(ranks)}

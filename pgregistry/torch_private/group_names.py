@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
@@ -31,10 +32,15 @@ class NamedGroup:
 def available() -> bool:
     """Return True if this torch has all that is called here."""
     world = getattr(c10d, "_world", None)
-    calls = ("_register_process_group", "_unregister_process_group", "GroupName")
+    calls = ("_register_process_group", "_unregister_process_group")
     return all(callable(getattr(c10d, call, None)) for call in calls) and isinstance(
         getattr(world, "pg_names", None), dict
     )
+
+
+def name_of(text: str) -> Any:
+    """Return the name of a process group as torch takes it; torch 2.9 takes the text itself."""
+    return getattr(c10d, "GroupName", str)(text)
 
 
 def living() -> list[str]:
@@ -55,10 +61,10 @@ def hand_over(left: NamedGroup) -> None:
         heir = next(filter(left.fits, living), None)
         if heir is not None:
             free(left.name)
-            c10d._register_process_group(c10d.GroupName(left.name), heir)  # type: ignore[attr-defined]
+            c10d._register_process_group(name_of(left.name), heir)  # type: ignore[attr-defined]
 
 
 def free(name: str) -> None:
     """Take a name back that was handed over, so that a new process group can have it."""
     if available() and name not in c10d._world.pg_names.values():
-        c10d._unregister_process_group(c10d.GroupName(name))  # type: ignore[attr-defined]
+        c10d._unregister_process_group(name_of(name))  # type: ignore[attr-defined]

@@ -6,12 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from statistics import median
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from pgregistry_nettest.analysis.measurements import Sample, count
 from pgregistry_nettest.options import Options
+
+#: Their names since torch 2.13, or the older ones.
+_gather: Any = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_scatter: Any = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 
 
 def time_collective(op: str, size: int, group: dist.ProcessGroup, ranks: Sequence[int], options: Options) -> Sample:
@@ -23,8 +28,8 @@ def time_collective(op: str, size: int, group: dist.ProcessGroup, ranks: Sequenc
     following, previous = ranks[(position + 1) % members], ranks[position - 1]
     calls: dict[str, Callable[[], object]] = {
         "all_reduce": lambda: dist.all_reduce(sent, group=group),
-        "all_gather": lambda: dist.all_gather_single(received, sent, group=group),
-        "reduce_scatter": lambda: dist.reduce_scatter_single(received, sent, group=group),
+        "all_gather": lambda: _gather(received, sent, group=group),
+        "reduce_scatter": lambda: _scatter(received, sent, group=group),
         "broadcast": lambda: dist.broadcast(sent, src=ranks[0], group=group),
         "all_to_all": lambda: dist.all_to_all_single(received, sent, group=group),
         "send_recv": lambda: _exchange(sent, received, following, previous, group, options.timeout),

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
 from ranks import run_ranks
 
-from pgregistry import ConfigError
 from pgregistry.building import backend as module
 from pgregistry.building.backend import (
     ONE_READ,
@@ -20,11 +19,12 @@ from pgregistry.building.backend import (
     default_group_is_bound,
     device_backends,
     gloo_environment,
+    make_current,
     mesh_device_type,
+    rank_device,
     tensor_device,
-    torch_options,
+    world_backend,
 )
-from pgregistry.building.specs import GroupSpec
 
 FIRST, SECOND = ONE_READ, SHORT_ADDRESSES
 
@@ -90,94 +90,6 @@ def test_a_variable_that_was_deleted_meanwhile_stays_deleted(monkeypatch: pytest
     assert FIRST not in os.environ
 
 
-def spec(backend: str, **options: object) -> GroupSpec:
-    return GroupSpec((0, 1), backend, tuple(options.items()), mode="tensor")
-
-
-@pytest.mark.parametrize("backend", ["gloo", "nccl", "lab"])
-def test_a_mode_without_options_has_none(backend: str) -> None:
-    assert torch_options(spec(backend)) is None
-
-
-def test_a_backend_of_a_third_party_takes_the_options_as_they_are() -> None:
-    assert torch_options(spec("lab", depth=3)) == {"depth": 3}
-
-
-def test_options_of_nccl_are_attributes_of_its_options_or_of_their_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dist, "ProcessGroupNCCL", SimpleNamespace(Options=Options), raising=False)
-    for backend in ("nccl", "cpu:gloo,cuda:nccl"):
-        converted = torch_options(spec(backend, is_high_priority_stream=True, max_ctas=8))
-        assert (converted.is_high_priority_stream, converted.config.max_ctas) == (True, 8)
-
-
-class Config:
-    """NCCL's configuration, as torch binds it: a value of another type is a TypeError."""
-
-    @property
-    def max_ctas(self) -> int:
-        return self._max_ctas
-
-    @max_ctas.setter
-    def max_ctas(self, value: int) -> None:
-        if not isinstance(value, int):
-            raise TypeError("incompatible function arguments")
-        self._max_ctas = value
-
-
-class Options:
-    def __init__(self) -> None:
-        self.config, self.is_high_priority_stream, self.group_name = Config(), False, ""
-
-
-@pytest.mark.parametrize(
-    ("backend", "options", "text"),
-    [
-        (
-            "nccl",
-            {"max_cta": 8},
-            (
-                "option max_cta = 8 (keyword), which must be an attribute of ProcessGroupNCCL.Options or of its "
-                "config. Did you mean 'max_ctas'?"
-            ),
-        ),
-        (
-            "nccl",
-            {"group_name": "mine"},
-            (
-                "option group_name = 'mine' (plan), which must be an attribute of ProcessGroupNCCL.Options or of its "
-                "config. There are is_high_priority_stream and max_ctas."
-            ),
-        ),
-        (
-            "nccl",
-            {"max_ctas": "8"},
-            "option max_ctas = '8' (plan), which NCCL must take: incompatible function arguments.",
-        ),
-        (
-            "gloo",
-            {"max_cta": 8, "fast": True},
-            (
-                "options max_cta = 8 (keyword) and fast = True (plan), but backend 'gloo' takes none. Leave them "
-                "out, or let the hook pgregistry_process_group_options return them for backends that take them."
-            ),
-        ),
-    ],
-)
-def test_options_that_a_backend_does_not_take_are_refused(
-    backend: str, options: dict[str, object], text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dist, "ProcessGroupNCCL", SimpleNamespace(Options=Options), raising=False)
-    with pytest.raises(ConfigError) as raised:
-        torch_options(spec(backend, **options), {"max_cta": "keyword"})
-    assert str(raised.value) == f"Mode 'tensor' has {text}"
-
-
-def test_options_of_nccl_are_refused_where_torch_has_no_nccl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(dist, "ProcessGroupNCCL", raising=False)
-    with pytest.raises(ConfigError, match=r"max_ctas = 8 \(plan\), but this torch has no NCCL\.$"):
-        torch_options(spec("nccl", max_ctas=8))
-
-
 def seen_of(backend: str) -> Any:
     from torch.testing._internal.distributed import fake_pg  # noqa: F401 - registers the backend "fake"
 
@@ -198,3 +110,52 @@ def seen_of(backend: str) -> Any:
 @pytest.mark.parametrize("backend", ["gloo", "cpu:gloo,cuda:fake"])
 def test_a_default_group_is_known_by_the_name_that_new_group_takes(backend: str) -> None:
     assert run_ranks(1, seen_of, backend, world=False) == [(backend, "gloo", "cpu", "cpu", False)]
+
+
+class Accelerators:
+    """A machine with some accelerators, as torch shows it: this one has none."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int, current: int = 0) -> None:
+        self.current = current
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+        monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+        monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: self.current)
+        monkeypatch.setattr(torch.accelerator, "set_device_index", self.set)
+
+    def set(self, device: torch.device) -> None:
+        self.current = device.index
+
+
+@pytest.mark.parametrize(
+    ("count", "current", "asked", "local_rank", "expected"),
+    [
+        (4, 0, None, 2, 2),  # nothing has chosen a device
+        (4, 0, None, None, 0),  # nobody knows the local rank
+        (4, 3, None, 2, 3),  # the script has chosen one
+        (1, 0, None, 2, 0),  # a launcher shows each process one device
+        (4, 0, "cuda", 1, 1),
+        (4, 0, "cuda:3", 1, 3),
+    ],
+)
+def test_the_accelerator_of_the_local_rank_becomes_the_current_device_if_nothing_chose_one(
+    count: int, current: int, asked: Any, local_rank: Any, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Accelerators(monkeypatch, count, current)
+    device = rank_device(asked, local_rank)
+    make_current(device)
+    assert (str(device), machine.current) == (f"cuda:{expected}", expected)
+    assert rank_device(asked, local_rank) == device
+
+
+def test_the_world_of_a_machine_with_accelerators_is_torchs_own_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    Accelerators(monkeypatch, 2)
+    assert world_backend(None) == "cpu:gloo,cuda:nccl"
+    assert world_backend("nccl") == "nccl"
+
+
+def test_without_an_accelerator_there_is_gloo_and_the_cpu() -> None:
+    if torch.accelerator.is_available():
+        pytest.skip("this machine has accelerators")
+    make_current(rank_device(None, 3))
+    assert (world_backend(None), str(rank_device(None, 3))) == ("gloo", "cpu")

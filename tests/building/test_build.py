@@ -91,7 +91,7 @@ def refused_order() -> tuple[str, bool]:
 def test_an_order_that_torch_cannot_keep_is_refused_on_all_ranks_before_anything_is_made() -> None:
     text = (
         "Mode 'global' has group (0, 1, 3, 2), but new_group of this torch sorts ranks, so they must ascend. Unset "
-        "PGREGISTRY_BUILD, start the world without device_id (device=), or use torch 2.13 or later."
+        "PGREGISTRY_BUILD, or use torch 2.13 or later."
     )
     answers = run_ranks(4, refused_order, env={"PGREGISTRY_BUILD": "public"})
     assert answers == [(text, True)] * 4
@@ -166,3 +166,26 @@ def test_options_a_backend_does_not_take_are_refused_and_leave_nothing_behind(di
         f"- Mode 'tensor' has options is_high_priority_stream = True (pgregistry_process_group_options), {way_out}"
     )
     assert run_ranks(2, options_gloo_does_not_take) == [(refused, True)] * 2
+
+
+def built_without_private_calls() -> Any:
+    import logging
+
+    from pgregistry.torch_private import group_creation
+
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("pgregistry").addHandler(handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group_creation, "_BY_NAME", frozenset({"a parameter that torch does not have"}))
+        modes = init_and_verify({"tensor": 2})
+    return modes, [line for line in lines if "public calls" in line]
+
+
+def test_a_torch_whose_private_calls_have_changed_builds_by_public_calls_and_one_rank_says_so() -> None:
+    (modes, lines), *others = run_ranks(4, built_without_private_calls)
+    assert modes == list(pgregistry.plan(4, tensor=2).modes)
+    (line,) = lines
+    assert "lacks the private calls that name them, or has changed them. within= cannot leave out ranks then." in line
+    assert others == [(modes, [])] * 3
