@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from packaging.version import Version
 from ranks import alive, init_and_verify, run_ranks
 
 import pgregistry
 from pgregistry import BuildError
-from pgregistry.building import specs
+from pgregistry.building import by_public_calls, specs
+from pgregistry.building.communicators.splits import SPLITS_GLOO
 
 PUBLIC = {"PGREGISTRY_BUILD": "public"}
 
@@ -39,6 +41,45 @@ def test_a_build_walks_all_groups_once_and_those_of_the_rank_once_more() -> None
     for calls, groups, modes in run_ranks(4, counted, env=PUBLIC):
         assert modes == 8
         assert calls == groups + modes
+
+
+def calls_of_torch(sizes: dict[str, Any], split: bool) -> tuple[int, int, list[str]]:
+    """Return how often `split_group` and `new_group` are called for a plan, and the modes that were proved."""
+    counts = {"split_group": 0, "new_group": 0}
+
+    def counting(name: str) -> Any:
+        call = getattr(dist, name)
+
+        def counted(*args: Any, **keywords: Any) -> Any:
+            counts[name] += 1
+            return call(*args, **keywords)
+
+        return counted
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not split:
+            patch.setattr(by_public_calls, "gloo_can_be_split", lambda: False)
+        for name in counts:
+            patch.setattr(dist, name, counting(name))
+        modes = init_and_verify(sizes)
+    return counts["split_group"], counts["new_group"], modes
+
+
+SIZES = {"tensor": 2, "only": ["data", "dummy", "global", "tensor"]}
+
+
+def test_without_a_split_of_gloo_each_group_is_made_by_a_call_of_new_group() -> None:
+    modes = list(pgregistry.plan(4, **SIZES).modes)
+    assert run_ranks(4, calls_of_torch, SIZES, False, env=PUBLIC) == [(0, 8, modes)] * 4
+
+
+@pytest.mark.skipif(Version(torch.__version__) < SPLITS_GLOO, reason="needs torch 2.15: split_group of gloo")
+@pytest.mark.parametrize("within", [None, (3, 2, 1, 0)])
+def test_a_split_of_gloo_makes_all_groups_of_a_mode_in_one_call(within: Any) -> None:
+    sizes = {**SIZES, "within": within}
+    modes = list(pgregistry.plan(4, **sizes).modes)
+    splits = 3 + (within is not None)  # `global` in another order than the world's
+    assert run_ranks(4, calls_of_torch, sizes, True, env=PUBLIC) == [(splits, 0, modes)] * 4
 
 
 def behind() -> list[str]:

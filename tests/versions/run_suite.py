@@ -54,13 +54,16 @@ def main(version: str) -> int:
         install(version, folder, python)
     begun = time.monotonic()
     report = folder / "junit.xml"
-    tests = ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    tests = ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "--timeout=600", f"--junitxml={report}"]
     status = subprocess.run([python, *tests], cwd=ROOT).returncode
     if not report.exists():
         return status or 1
     outcome, minutes = read_report(report), (time.monotonic() - begun) / 60
     built = json.loads(subprocess.run([python, "-c", BUILD], check=True, capture_output=True, text=True).stdout)
     row = to_row(version, built, outcome, minutes)
+    if status > 1:  # pytest itself did not end well
+        print(f"The run was cut short, so {PAGE.relative_to(ROOT)} stays as it is. {row}")
+        return status
     PAGE.write_text(with_row(PAGE.read_text(encoding="utf-8"), row), encoding="utf-8")
     print(f"\n{row}\nThe row is in {PAGE.relative_to(ROOT)}.")
     for name in outcome.failed:

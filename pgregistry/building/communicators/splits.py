@@ -41,7 +41,8 @@ def gloo_can_be_split() -> bool:
 def to_split(specs: Sequence[GroupSpec], backend: str | None) -> list[GroupSpec]:
     """Return those of a mode's process groups that one call of `split_group` makes.
 
-    A group of one rank needs no communicator before it is used. torch sorts the ranks of a split.
+    A group of one rank needs no communicator before it is used, and torch before 2.14 sorts the ranks of a split. Where
+    gloo can be split, neither counts.
 
     Args:
         specs: The process groups of a mode that all ranks together must make.
@@ -49,7 +50,8 @@ def to_split(specs: Sequence[GroupSpec], backend: str | None) -> list[GroupSpec]
     """
     if backend is None or not selects():
         return []
-    return [spec for spec in specs if spec.backend == backend and len(spec.ranks) > 1 and spec.ascends]
+    fitting = [spec for spec in specs if spec.backend == backend]
+    return fitting if backend == "gloo" else [spec for spec in fitting if len(spec.ranks) > 1 and spec.ascends]
 
 
 def selects() -> bool:
