@@ -142,9 +142,9 @@ FAULTS: Final = (
     ),
     Fault(
         "backend",
-        differ("backend", "gloo", "ucc"),
-        ("{odd}", "backend", "ucc"),
-        odd={"backend": "ucc"},
+        differ("backend", "gloo", "fake"),
+        ("{odd}", "backend", "fake"),
+        odd={"backend": "fake"},
     ),
     Fault(
         "dedicated",

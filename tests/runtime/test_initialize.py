@@ -264,13 +264,15 @@ def keys_of_rounds(kind: str) -> list[int]:
     store = dist.TCPStore(address, port, size, is_master=rank == 0)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     found = []
+    if kind == "failed":
+        dist.Backend.register_backend("broken", lambda *_: 1 / 0, devices=["cpu"])
     for round_ in range(12):
         if kind == "refused":
             with pytest.raises(PlanMismatch):
                 pgregistry.init(tensor=2 if rank == 1 else 1)
         elif kind == "failed":
-            with pytest.raises(pgregistry.PgregistryError):
-                pgregistry.init(extra=[pgregistry.Mode("wrong", over="tensor", backend="mpi")])
+            with pytest.raises(pgregistry.BuildError):
+                pgregistry.init(extra=[pgregistry.Mode("wrong", over="tensor", backend="broken")])
         with pgregistry.init(tensor=2):
             pass
         dist.barrier()
