@@ -10,7 +10,7 @@ from typing import Final
 import torch
 import torch.distributed as dist
 
-from pgregistry.torch_private.binding import bound_device
+from pgregistry.torch_private.group_creation import bound_device
 
 #: torch's backend whose process groups communicate with nobody, for dry runs.
 FAKE: Final = "fake"

@@ -23,7 +23,7 @@ from pgregistry.coordination.abandonable import check_given_up
 from pgregistry.coordination.store.connections import waiting
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import group_creation, group_names
-from pgregistry.torch_private.binding import unbound
+from pgregistry.torch_private.group_creation import unbound
 
 
 def create_by_name(builder: GroupBuilder) -> None:

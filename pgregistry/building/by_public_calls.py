@@ -23,7 +23,7 @@ from pgregistry.coordination.store.scoped_store import SLICE
 from pgregistry.errors import BuildError, format_ranks
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import counter
-from pgregistry.torch_private.binding import unbound
+from pgregistry.torch_private.group_creation import unbound
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from pgregistry.building.backend import rank_device
 from pgregistry.building.specs import GroupSpec
 from pgregistry.errors import ConfigError, did_you_mean, listing
-from pgregistry.torch_private.binding import bound_device
+from pgregistry.torch_private.group_creation import bound_device
 from pgregistry.values import shown
 
 #: torch's names for NCCL; all of them take ProcessGroupNCCL.Options.

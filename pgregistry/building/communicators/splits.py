@@ -18,7 +18,7 @@ from pgregistry.building.backend import device_backends
 from pgregistry.building.communicators.options import torch_options
 from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec
-from pgregistry.torch_private.binding import bound_device, can_split
+from pgregistry.torch_private.group_creation import bound_device, can_split
 
 #: The first torch whose `split_group` also makes process groups of gloo, in a world that is bound to nothing.
 SPLITS_GLOO: Final = Version("2.15.dev0")

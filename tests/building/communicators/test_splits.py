@@ -14,7 +14,7 @@ from pgregistry.building import by_name, by_public_calls
 from pgregistry.building.communicators import splits
 from pgregistry.building.communicators.splits import to_split
 from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, new_specs
-from pgregistry.torch_private import binding, group_creation
+from pgregistry.torch_private import group_creation
 
 DEVICE = torch.device("cuda", 0)
 
@@ -23,7 +23,7 @@ def start_lab(seen: list[Any]) -> None:
     """Start a world of a backend that notes what the world is bound to when a process group is made."""
 
     def create(options: Any, _: Any) -> Any:
-        seen.append((len(options.global_ranks_in_group), binding.bound_device()))
+        seen.append((len(options.global_ranks_in_group), group_creation.bound_device()))
         return dist.ProcessGroupGloo(options.store, options.group_rank, options.group_size, timeout=options.timeout)
 
     dist.Backend.register_backend("lab", create, extended_api=True, devices=["cpu", "cuda"])
@@ -44,7 +44,7 @@ def fake_split(calls: list[Any]) -> Any:
         if not mine:
             return None
         world: Any = dist.group.WORLD
-        with binding.unbound():
+        with group_creation.unbound():
             return group_creation.create_group(
                 mine[0],
                 dist.get_rank(),
@@ -73,7 +73,7 @@ def built(sizes: dict[str, Any], splits_are_there: bool) -> Any:
             alone = sorted({len(group.ranks) for group in context.values()})
             description = context["tensor"].group.group_desc
     assert alive() == before
-    assert binding.bound_device() == DEVICE
+    assert group_creation.bound_device() == DEVICE
     return modes, calls, seen, alone, description
 
 
@@ -128,9 +128,9 @@ def gloo_in_a_bound_world() -> Any:
     """Build where torch lets a rank that is no member split the world's communicator: gloo has no such call."""
     binding_of_world(DEVICE)
     if dist.get_rank() == 1:
-        with binding.unbound():
+        with group_creation.unbound():
             dist.new_group([0])  # the others are behind, and catch up
-    return init_and_verify({"tensor": 2}), str(binding.bound_device())
+    return init_and_verify({"tensor": 2}), str(group_creation.bound_device())
 
 
 @pytest.mark.parametrize("build", ["name", "public"])
