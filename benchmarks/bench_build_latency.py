@@ -60,7 +60,7 @@ def main() -> None:
             answers[name].append(worlds.run_ranks(RANKS, job, environ=environ).answers)
     times = {name: [seconds(one, "began", "ended") for one in each] for name, each in answers.items()}
     six, _, three, barrier, plain, small, large = (median(one) for one in times.values())
-    aims = {barrier: "≥ 15 ×", plain: "≥ 2.2 ×", small: "≥ 2 ×", large: "≥ 2 ×"}
+    aims = {barrier: "≥ 25 ×", plain: "≥ 2.2 ×", small: "≥ 1.6 ×", large: "≥ 3.2 ×"}
     rows = []
     for name, taken in times.items():
         middle = median(taken)

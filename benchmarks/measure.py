@@ -104,6 +104,7 @@ def show(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], 
     for note in notes:
         console.print(note, markup=False)
     console.print(
-        f"(Python {platform.python_version()}, torch {version('torch')}, {os.cpu_count()} cores; medians)\n",
+        f"(Python {platform.python_version()}, torch {version('torch')}, {os.cpu_count()} cores at load average "
+        f"{os.getloadavg()[0]:.1f}; medians)\n",
         style="dim",
     )

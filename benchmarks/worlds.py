@@ -28,6 +28,7 @@ SIX = ("data", "model", "tensor", "zero1", "nettest", "pipe")
 THREE = ("data", "pipe", "tensor")
 BARRIER = {"TORCH_DIST_INIT_BARRIER": "1"}
 FEW_CALLS = {"GLOO_ENABLE_STORE_V2_API": "1", "GLOO_ENABLE_RANK_AS_SEQUENCE_NUMBER": "1"}
+WHEN_USED = {"TORCH_GLOO_LAZY_INIT": "1"}
 #: What the fork server imports, so that no rank does; what is not installed is left out.
 IMPORTED = (
     *("torch", "measure", "worlds", "megatron.core.parallel_state", "pgregistry.runtime.initialize"),

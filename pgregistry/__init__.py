@@ -5,7 +5,7 @@
     with pgregistry.init(tensor=2, pipe=2) as context:
         tensor = context["tensor"]
 
-Planning needs no torch. It is imported when `init` is called.
+Planning needs no torch. It is imported when `init` is called. A plugin imports the vocabulary alone.
 """
 
 from __future__ import annotations
@@ -15,13 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, PlanMismatch, PluginError
 from pgregistry.hookspecs import hookimpl
-from pgregistry.layouts.groups import Groups
-from pgregistry.planning.api import plan, plan_modes
-from pgregistry.planning.mesh import Mesh
-from pgregistry.planning.plans.mode import PlannedMode
-from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime.contexts.context import ParallelContext, current
-from pgregistry.runtime.contexts.handle import GroupHandle
 from pgregistry.runtime.entry import init
 from pgregistry.vocabulary import DOMAIN, FULL, HOST, REST, WORLD, Axis, Mode, Setting, Split
 
@@ -29,6 +22,13 @@ if TYPE_CHECKING:
     from pgregistry.diagnosis.api import diagnose
     from pgregistry.diagnosis.page import debug_handler
     from pgregistry.diagnosis.report import Diagnosis
+    from pgregistry.layouts.groups import Groups
+    from pgregistry.planning.api import plan, plan_modes
+    from pgregistry.planning.mesh import Mesh
+    from pgregistry.planning.plans.mode import PlannedMode
+    from pgregistry.planning.plans.plan import Plan
+    from pgregistry.runtime.contexts.context import ParallelContext, current
+    from pgregistry.runtime.contexts.handle import GroupHandle
 
 __all__ = [
     "DOMAIN",
@@ -63,8 +63,21 @@ __all__ = [
 ]
 
 
-#: Names that few runs use, each with its module, which is imported when the name is used.
-_LATER = {"Diagnosis": "diagnosis.report", "debug_handler": "diagnosis.page", "diagnose": "diagnosis.api"}
+#: Names whose module is imported when the name is used: plugins use none of them, and scripts often `init` alone.
+_LATER = {
+    "Diagnosis": "diagnosis.report",
+    "GroupHandle": "runtime.contexts.handle",
+    "Groups": "layouts.groups",
+    "Mesh": "planning.mesh",
+    "ParallelContext": "runtime.contexts.context",
+    "Plan": "planning.plans.plan",
+    "PlannedMode": "planning.plans.mode",
+    "current": "runtime.contexts.context",
+    "debug_handler": "diagnosis.page",
+    "diagnose": "diagnosis.api",
+    "plan": "planning.api",
+    "plan_modes": "planning.api",
+}
 
 
 def __getattr__(name: str) -> Any:

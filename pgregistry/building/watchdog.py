@@ -54,7 +54,7 @@ class Watchdog:
         """Return what this rank waited for, given the ranks that did not answer a roll call."""
         waited = f"Rank {self._scope.rank} waited {self.seconds:g} s."
         left = [spec for spec, group in self._groups.items() if group is None]
-        for spec in left:
+        for spec in left or self._groups:  # all are made before an address comes if gloo connects when it is used
             if absent := set(spec.ranks).intersection(missing):
                 verb = "is" if len(absent) == 1 else "are"
                 return f"{waited} {format_ranks(absent).capitalize()} {verb} missing from {spec}."

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgregistry.errors import need
-from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.settings.options import keywords
 from pgregistry.vocabulary import Mode
 
 if TYPE_CHECKING:
     import torch
+
+    from pgregistry.planning.plans.plan import Plan
+    from pgregistry.runtime.contexts.context import ParallelContext
 
 
 def init(

@@ -38,6 +38,14 @@ def test_a_missing_rank_is_named_with_the_group_that_waits_for_it_and_the_same_o
     assert {error.ranks for error in answers.values()} == {(2,)}
 
 
+def test_a_missing_rank_is_named_with_a_group_if_all_are_made_before_its_address_comes() -> None:
+    store = dist.HashStore()
+    groups: dict[GroupSpec, object] = {spec("tensor", 0, 1): "made", spec("data", 0, 1, 2): "made"}
+    answers = as_ranks(lambda rank: watch(store, rank, dict(groups), 3), [0, 1])
+    (text,) = {str(error) for error in answers.values()}
+    assert "Rank 2 is missing from the process group of mode 'data', group 0 (0, 1, 2), backend gloo." in text
+
+
 def test_ranks_that_are_all_there_name_the_groups_that_are_not_connected() -> None:
     store = dist.HashStore()
     groups: dict[GroupSpec, object] = {spec("tensor", 0, 1): None}

@@ -77,6 +77,7 @@ class Run:
         build: The value of PGREGISTRY_BUILD.
         hook: Seconds for which the hook `pgregistry_ready` sleeps; None if there is no such hook.
         retry: Whether all ranks (the living ones) call `init` again.
+        when_used: Whether gloo connects two ranks when they first use a process group (TORCH_GLOO_LAZY_INIT).
     """
 
     size: int
@@ -88,6 +89,7 @@ class Run:
     build: str
     hook: float | None
     retry: bool
+    when_used: bool
 
     @staticmethod
     def draw(chance: random.Random) -> Run:
@@ -103,6 +105,7 @@ class Run:
             build=chance.choice(("name", "name", "public")),
             hook=chance.choice((None, None, 0.0, 0.1)),
             retry=chance.random() < 0.5,
+            when_used=chance.random() < 0.5,
         )
 
     @property
@@ -197,6 +200,8 @@ def live(rank: int, run: Run, port: int, pipe: Connection) -> None:
     environ = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": run.size, "LOCAL_WORLD_SIZE": run.size}
     environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PGREGISTRY_BUILD": run.build}
     os.environ.update({name: str(value) for name, value in environ.items()})
+    if run.when_used:
+        os.environ["TORCH_GLOO_LAZY_INIT"] = "1"
     if run.hook is not None:
         os.environ["SOAK_HOOK"] = str(run.hook)
         sys.path.insert(0, os.environ["SOAK_FOLDER"])

@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,24 @@ def test_a_killed_rank_ends_the_wait_of_all_others(
     world = "launcher" not in fault.tried
     answers = survivors(size, odd, killed, fault, moment, folder, folder=tmp_path, world=world)
     check(fault, size, odd, answers)
+
+
+#: What all others raise if gloo connects when it is used: no connection fails before the last confirmation.
+LATER = {"killed in build, its addresses published": "{Odd}", "killed with all its process groups made": "{Odd}"}
+
+
+@pytest.mark.parametrize("odd", [0, 7])
+@pytest.mark.parametrize("kind", [kind for kind in KILLED if "killed" in kind and "build" in kind])
+def test_a_killed_rank_is_named_where_gloo_connects_when_it_is_used(
+    kind: str, odd: int, folder: Path, tmp_path: Path
+) -> None:
+    (fault,) = [fault for fault in FAULTS if fault.kind == kind]
+    moment = fault.tried.partition("killed in ")[2].partition(",")[0]
+    world = "launcher" not in fault.tried
+    if not world and odd == 0:
+        pytest.skip("it hosts the store")
+    if says := LATER.get(kind):
+        fault = replace(fault, says=says, named=(says,))
+    fault = replace(fault, env_all={**fault.env_all, "TORCH_GLOO_LAZY_INIT": "1"})
+    answers = survivors(8, odd, killed, fault, moment, folder, folder=tmp_path, world=world)
+    check(fault, 8, odd, answers)
