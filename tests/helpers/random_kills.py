@@ -200,8 +200,6 @@ def live(rank: int, run: Run, port: int, pipe: Connection) -> None:
     environ = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": run.size, "LOCAL_WORLD_SIZE": run.size}
     environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PGREGISTRY_BUILD": run.build}
     os.environ.update({name: str(value) for name, value in environ.items()})
-    if run.when_used:
-        os.environ["TORCH_GLOO_LAZY_INIT"] = "1"
     if run.hook is not None:
         os.environ["SOAK_HOOK"] = str(run.hook)
         sys.path.insert(0, os.environ["SOAK_FOLDER"])
@@ -211,6 +209,8 @@ def live(rank: int, run: Run, port: int, pipe: Connection) -> None:
             "127.0.0.1", port, run.size, is_master=hosts, wait_for_workers=False, timeout=timedelta(seconds=STORE)
         )
         dist.init_process_group("gloo", store=store, rank=rank, world_size=run.size)
+    if run.when_used:  # not in a world that is there, whose connections would be left
+        os.environ["TORCH_GLOO_LAZY_INIT"] = "1"
     # The first server of a process opens two descriptors that stay.
     dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     before, context = resources(), None
