@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import time
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ from pgregistry.errors import PlanMismatch, describe
 from pgregistry.settings.launchers.address import rendezvous_address
 from pgregistry.settings.launchers.launcher import Launch
 
+log = logging.getLogger("pgregistry")
+
 #: The key in the store of torchrun's agent that holds the address of the store of rank 0.
 WHERE: Final = "pgregistry/where"
 #: Seconds for which a rank waits before it tries again, at least and at most.
@@ -40,6 +43,8 @@ LONGEST_PAUSE: Final = 1.0
 KNOCKS: Final = 1000
 #: Seconds after which a rank reads the address of the store again, if torch cannot connect to it.
 AGAIN_SOON: Final = 1.0
+#: Connections of one rank to the store: torch's, the one beside it, and that of the watch.
+CONNECTIONS: Final = 3
 #: Seconds for which the store of an earlier round, in which another process had this rank, may stay open.
 CLOSING: Final = 3.0
 
@@ -119,6 +124,21 @@ def _failed(launch: Launch, environ: Mapping[str, str], meeting: _Meeting, error
     )
 
 
+def warn_of_descriptors(ranks: int) -> None:
+    """Warn if this process may not have as many descriptors as a store needs that so many ranks connect to."""
+    try:
+        from resource import RLIMIT_NOFILE, getrlimit
+    except ImportError:  # of Unix alone
+        return
+    allowed, _ = getrlimit(RLIMIT_NOFILE)
+    if 0 <= allowed < CONNECTIONS * ranks:
+        log.warning(
+            "pgregistry: %d ranks have up to %d connections each to the store of rank 0, but this process may have "
+            "only %d descriptors. Ranks beyond that cannot connect: raise the limit (ulimit -n) where rank 0 starts.",
+            *(ranks, CONNECTIONS, allowed),
+        )
+
+
 def _silent() -> None:
     raise TimeoutError("the connection went silent")
 
@@ -148,6 +168,7 @@ class _Meeting:
                 with suppress(OSError, RuntimeError):  # what is there may not be a store, and torch would wait for it
                     run_abandonable(partial(self._check_port, address, port), _silent, CLOSING)
             raise
+        warn_of_descriptors(self._size)
         found = Claim.decode(store.compare_set(OPEN, "", self._claim.encode()), OPEN)
         if found.process == self._claim.process:
             store.set(OPEN, self._claim.encode())

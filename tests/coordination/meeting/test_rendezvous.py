@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from environment import set_by_launchers
 from ranks import run_ranks
 
 import pgregistry
+from pgregistry.coordination.meeting import rendezvous
 
 Outcome = tuple[str, Any]
 
@@ -164,3 +166,36 @@ def ipv6(port: int) -> Outcome:
 
 def test_ranks_meet_at_an_address_of_version_6() -> None:
     assert run_ranks(2, ipv6, free_port(), world=False) == [("sum", 2.0)] * 2
+
+
+@pytest.mark.parametrize(("ranks", "warned"), [(21, False), (22, True)])
+def test_the_host_of_the_store_warns_if_it_may_not_have_a_descriptor_for_each_connection(
+    ranks: int, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (64, 1 << 20))
+    rendezvous.warn_of_descriptors(ranks)
+    text = (
+        "pgregistry: 22 ranks have up to 3 connections each to the store of rank 0, but this process may have "
+        "only 64 descriptors. Ranks beyond that cannot connect: raise the limit (ulimit -n) where rank 0 starts."
+    )
+    assert [record.getMessage() for record in caplog.records] == [text] * warned
+
+
+def connections_to_the_store() -> int:
+    """Return how many connections of this rank lead to the store that rank 0 hosts."""
+    with pgregistry.init(only=["data"], backend="gloo"):
+        store: Any = dist.group.WORLD.get_group_store()  # type: ignore[union-attr]
+        while isinstance(store, dist.PrefixStore):
+            store = store.underlying_store
+        deadline, found = time.monotonic() + 10, 0
+        while time.monotonic() < deadline and found < rendezvous.CONNECTIONS:  # the watch connects soon
+            lines = Path("/proc/self/net/tcp").read_text() + Path("/proc/self/net/tcp6").read_text()
+            mine = {os.readlink(one.path) for one in os.scandir("/proc/self/fd") if os.path.islink(one.path)}
+            ends = [line.split() for line in lines.splitlines()]
+            found = sum(end[2].endswith(f":{store.port:04X}") and f"socket:[{end[9]}]" in mine for end in ends)
+        return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel shows connections in /proc")
+def test_a_rank_has_as_many_connections_to_the_store_as_the_warning_counts() -> None:
+    assert run_ranks(2, connections_to_the_store, world=False)[1] == rendezvous.CONNECTIONS
