@@ -17,10 +17,8 @@ def nest(declarations: Declarations, sizes: Sizes, order: Order, problems: Probl
     An axis of size 1 moves no rank, so only larger ones must be comparable. Neither the order of
     installation nor the alphabet decides between two axes.
     """
-    outside = _around(declarations)
-    default = _linear(outside)
-    for name in default:
-        outside[name] = outside[name].union(*(outside[outer] for outer in outside[name]))
+    outside = axes_outside(declarations)
+    default = tuple(outside)
     large = [name for name in default if sizes[name].value > 1]
     if order is None:
         _check_pairs(large, outside, declarations.owners, problems)
@@ -46,6 +44,15 @@ def check_order(declarations: Declarations, order: Order, problems: Problems) ->
             problems.add(ConfigError(f"order: {name!r} {kind} ({order.origin}). {hint}"))
         elif order.value.count(name) > 1:
             problems.add(ConfigError(f"order: {name!r} is named twice ({order.origin})."))
+
+
+def axes_outside(declarations: Declarations) -> dict[str, set[str]]:
+    """Return for each axis, outermost first, every axis that plugins nest it inside of, directly or not."""
+    around = _around(declarations)
+    outside = {name: around[name] for name in _linear(around)}
+    for name, direct in outside.items():
+        outside[name] = direct.union(*(outside[outer] for outer in direct))
+    return outside
 
 
 def _around(declarations: Declarations) -> dict[str, set[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 from math import factorial, isfinite
@@ -10,12 +10,18 @@ from typing import Final
 
 from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
 from pgregistry.layouts.placement import Reach, reach
-from pgregistry.planning.nesting import nest
+from pgregistry.planning.declarations import Declarations
+from pgregistry.planning.nesting import axes_outside, nest
 from pgregistry.planning.planner import Planner
+from pgregistry.planning.plans.mode import PlannedMode
+from pgregistry.planning.references import walk
 from pgregistry.values import shown
+from pgregistry.vocabulary import Axis, Reference
 
 #: As many axes can be permuted: 40,320 orders.
 MOST_AXES: Final = 8
+#: Without given weights, an axis weighs so many times as much for each axis that plugins nest it inside of.
+DEEPER: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,8 @@ def nesting_orders(planner: Planner, weights: Mapping[str, float]) -> list[Nesti
     """Return every nesting order of the axes larger than 1, the best first, and those that are refused at the end.
 
     A group inside one host costs nothing, one that leaves its host 1, and one that leaves its domain 2. The cost of a
-    mode is the mean of its groups times its weight, which is 1 unless `weights` has it. Orders of equal cost are
-    sorted by name.
+    mode is the mean of its groups times its weight: that of `mode_weights`. Modes with equal groups count once, by the
+    largest of their weights. Of orders of equal cost the current one is first, and the others are sorted by name.
 
     >>> planner = Planner.read(8, {"tensor": 2, "ranks_per_host": 2, "only": ["data", "tensor"]}, environ={})
     >>> for order in nesting_orders(planner, {"tensor": 10}):
@@ -52,7 +58,7 @@ def nesting_orders(planner: Planner, weights: Mapping[str, float]) -> list[Nesti
 
     Args:
         planner: The planner of the run. It must know the hosts.
-        weights: The weight of each mode, 0 or more.
+        weights: The weights that are given, 0 or more each; empty for default weights.
 
     Raises:
         ConfigError: if hosts are not known, a weight is not that of a mode, or there are too many axes.
@@ -76,6 +82,7 @@ def nesting_orders(planner: Planner, weights: Mapping[str, float]) -> list[Nesti
     undecided = Problems()
     now = nest(planner.declarations, world.axes, planner.settings.order, undecided)
     current = None if undecided else tuple(axis for axis in now if axis in large)
+    weighed = mode_weights(planner, weights)
     found = []
     for axes in permutations(large):
         try:
@@ -84,9 +91,65 @@ def nesting_orders(planner: Planner, weights: Mapping[str, float]) -> list[Nesti
             found.append(NestingOrder(axes, {}, float("inf"), axes == current, str(error)))
             continue
         reaches = {one.name: counted for one in planned if (counted := reach(one.groups, world.hosts))}
-        cost = sum(weights.get(name, 1) * _cost(one) for name, one in reaches.items())
+        cost = sum(weight * _cost(reaches[name]) for name, weight in _once(planned, weighed))
         found.append(NestingOrder(axes, reaches, round(cost, 9), axes == current))
-    return sorted(found, key=lambda one: (one.cost, one.axes))
+    return sorted(found, key=lambda one: (one.cost, not one.current, one.axes))
+
+
+def mode_weights(planner: Planner, given: Mapping[str, float]) -> dict[str, float]:
+    """Return the weight of each mode that an order can move; modes over the world or over nothing are left out.
+
+    With weights that are given, all other modes weigh 1. Without, an axis weighs 10 times as much for each axis larger
+    than 1 that plugins nest it inside of, because by convention the axis that communicates most is innermost. A mode
+    over several axes weighs as much as the lightest of them, and one whose groups a function lists 1.
+
+    >>> planner = Planner.read(16, {"tensor": 4, "pipe": 2}, environ={})
+    >>> mode_weights(planner, {})
+    {'data': 1, 'pipe': 10, 'tensor': 100, 'model': 10, 'zero1': 1}
+    >>> mode_weights(planner, {"tensor": 5})
+    {'data': 1, 'pipe': 1, 'tensor': 5, 'model': 1, 'zero1': 1}
+
+    Args:
+        planner: The planner of the run.
+        given: The weights that are given.
+
+    Raises:
+        ConfigError: if sizes do not fit the world.
+        PluginError: if a plugin does not load, or its declarations are invalid.
+    """
+    sizes, declarations = planner.world().axes, planner.declarations
+    large = {name for name, size in sizes.items() if size.value > 1}
+    deep = {name: DEEPER ** len(outside & large) for name, outside in axes_outside(declarations).items()}
+    weights: dict[str, float] = {}
+    for one in declarations.modes:
+        mode = one.mode
+        axes = None if mode.over is None else _axes(mode.over, declarations)
+        if axes is None or axes:
+            default = 1 if given or axes is None else min(deep[name] for name in axes & large or axes)
+            weights[mode.name] = given.get(mode.name, default)
+    return weights
+
+
+def _axes(references: Iterable[Reference], declarations: Declarations) -> set[str]:
+    """Return the axes that references are made of, through splits."""
+    found = set[str]()
+    for reference in walk(map(declarations.find, references)):
+        if isinstance(reference, Axis):
+            found.add(reference.name)
+        elif isinstance(reference, str):
+            found |= _axes([reference], declarations)
+    return found
+
+
+def _once(planned: Iterable[PlannedMode], weights: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return one mode for each distinct set of groups, with the largest weight of those that have it."""
+    found: dict[str, tuple[str, float]] = {}
+    for one in planned:
+        if one.name in weights:
+            key = str(one.groups.key() if one.layout is None else one.layout.key())
+            name, weight = found.get(key, (one.name, 0.0))
+            found[key] = (name, max(weight, weights[one.name]))
+    return list(found.values())
 
 
 def _cost(one: Reach) -> float:

@@ -11,7 +11,7 @@ import pytest
 import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, Split
 from pgregistry.layouts.placement import Reach
-from pgregistry.planning.orders import NestingOrder, nesting_orders
+from pgregistry.planning.orders import NestingOrder, mode_weights, nesting_orders
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.view import REACH, PlanView
 
@@ -44,12 +44,71 @@ def test_every_order_has_what_its_plan_has_and_the_cheapest_is_first(seed: int) 
         plan = pgregistry.plan_modes(world_size, modes, order=one.axes, **known)
         reaches = {name: counted(plan, name) for name in plan}
         assert one.reach == reaches
-        cost = sum(
-            weights.get(name, 1) * ((counts.domain or 0) + 2 * counts.across) / len(plan[name].groups)
-            for name, counts in reaches.items()
-        )
-        assert one.cost == pytest.approx(cost)
+        costs: dict[tuple[tuple[int, ...], ...], float] = {}  # equal groups count once
+        for name, counts in reaches.items():
+            mean = ((counts.domain or 0) + 2 * counts.across) / len(plan[name].groups)
+            groups = tuple(plan[name].groups)
+            costs[groups] = max(costs.get(groups, 0), weights.get(name, 1) * mean)
+        assert one.cost == pytest.approx(sum(costs.values()))
     assert [one.cost for one in found] == sorted(one.cost for one in found)
+
+
+def bundled(world_size: int, weights: dict[str, float] | None = None, **given: object) -> NestingOrder:
+    """Return the best order of the plugins that are bundled."""
+    return nesting_orders(Planner.read(world_size, {**given, "only": ["bundled"]}, environ={}), weights or {})[0]
+
+
+@pytest.mark.parametrize(
+    ("world_size", "given"),
+    [
+        (16, {"tensor": 4, "pipe": 2, "ranks_per_host": 4}),
+        (64, {"tensor": 8, "ranks_per_host": 8}),
+        (32, {"tensor": 4, "pipe": 2, "zero1": 2, "ranks_per_host": 4}),
+        (64, {"tensor": 4, "pipe": 2, "zero1": 4, "ranks_per_host": 4, "hosts_per_domain": 4}),
+        (64, {"tensor": 8, "ranks_per_host": 8, "order": ["tensor", "data"]}),
+    ],
+)
+def test_no_default_weights_put_tensor_groups_across_hosts(world_size: int, given: dict[str, object]) -> None:
+    best = bundled(world_size, **given)
+    assert (best.axes[-1], best.reach["tensor"].across) == ("tensor", 0)
+
+
+def test_modes_with_equal_groups_count_once_and_those_over_the_world_not_at_all() -> None:
+    given = {"tensor": 4, "pipe": 2, "ranks_per_host": 4}
+    alone = orders(16, extra=[Mode(name, over=Axis(name, 4)) for name in ("lane", "ring")], ranks_per_host=4)
+    modes = [Mode(name, over=Axis(name.strip("2"), 4)) for name in ("lane", "ring")]
+    modes += [Mode(f"ring{index}", over="ring") for index in range(3)]
+    modes += [Mode("world", over=WORLD), Mode("few", over=Split(WORLD, inner="few", size=8)), Mode("self", over=())]
+    assert [(one.axes, one.cost) for one in orders(16, extra=modes, ranks_per_host=4)] == [
+        (one.axes, one.cost) for one in alone
+    ]
+    assert bundled(16, **given).cost == 1 + 10 + 10  # data and zero1; pipe; model
+    assert bundled(16, {"zero1": 3, "data": 2}, **given).axes[0] == "tensor"  # 3 + 1 + 1 for data, pipe, model inside
+
+
+def test_a_mode_weighs_by_how_deep_its_lightest_axis_nests() -> None:
+    modes = [
+        Mode("ring", over=Axis("ring", 2)),
+        Mode("lane", over=Axis("lane", 2, inside="ring")),
+        Mode("void", over=Axis("void", 1, inside="lane")),
+        Mode("core", over=Axis("core", 2, inside="void")),
+        Mode("stranger", over=Axis("stranger", 2)),
+        Mode("half", over=Split(("lane", "core"), inner="half", size=2)),
+        Mode("both", over=("core", "ring")),
+        Mode("listed", groups=lambda mesh: [[0, 1]]),
+    ]
+    order = ["stranger", "ring", "lane", "core"]
+    planner = Planner.read(16, {"extra": modes, "order": order}, environ={}, installed=())
+    assert mode_weights(planner, {}) == {
+        "ring": 1, "lane": 10, "void": 100, "core": 100, "stranger": 1, "half": 10, "both": 1, "listed": 1,
+    }  # fmt: skip
+    assert set(mode_weights(planner, {"lane": 5}).values()) == {1, 5}
+
+
+def test_of_equal_orders_the_current_one_is_first() -> None:
+    modes = [Mode(name, over=Axis(name, 2)) for name in ("lane", "ring")]
+    for order in (("lane", "ring"), ("ring", "lane")):
+        assert orders(4, extra=modes, ranks_per_host=4, order=list(order))[0].axes == order
 
 
 def reached(plan: pgregistry.Plan, name: str) -> Reach:

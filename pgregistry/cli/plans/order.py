@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -14,7 +14,7 @@ from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import SizesCommand
 from pgregistry.errors import ConfigError
 from pgregistry.layouts.placement import Reach
-from pgregistry.planning.orders import NestingOrder, nesting_orders
+from pgregistry.planning.orders import NestingOrder, mode_weights, nesting_orders
 from pgregistry.planning.planner import Planner
 from pgregistry.settings.ranks import as_text
 from pgregistry.settings.topology import Topology, open_topology
@@ -39,7 +39,7 @@ LISTED: Final = 24
 @click.option(
     "--domains", metavar="FILE", help="Lines `host domain`, or what scontrol show topology prints; - for stdin."
 )
-@click.option("--weight", "weights", metavar="M=N", multiple=True, help="What a mode counts; 1 if not given.")
+@click.option("--weight", "weights", metavar="M=N", multiple=True, help="Weight of a mode; the others then weigh 1.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every order.")
 def order_command(
     words: tuple[str, ...],
@@ -49,10 +49,14 @@ def order_command(
     trace: bool | None,
     **options: Any,
 ) -> None:
-    """Show which nesting order keeps which groups inside hosts and domains, the best first.
+    """Show which nesting order keeps which groups inside hosts.
 
-    A group inside one host costs nothing, one that leaves its host 1, and one that leaves its domain 2. The cost of a
-    mode is the mean of its groups times its weight.
+    The best order is first. A group inside one host costs 0, one that leaves its host 1, and one that leaves its domain
+    2. The cost of a mode is the mean cost of its groups times its weight. Modes with equal groups count once, and modes
+    over the whole world not at all, since no order moves them.
+
+    Without --weight, an axis weighs 10 times as much for each axis that plugins nest it inside of: data 1, pipe 10,
+    tensor 100. A mode over several axes weighs as much as the lightest of them.
     """
     weighted = dict(map(_weight, weights))
     with tracing(trace), printing_to_stderr():
@@ -61,6 +65,7 @@ def order_command(
         else:
             planner, within = _on_topology(words, options, open_topology(domains))
         found = nesting_orders(planner, weighted)
+        weighed = mode_weights(planner, weighted)
     hosts = planner.world().hosts
     if as_json:
         document = {
@@ -69,12 +74,12 @@ def order_command(
             "ranks_per_host": hosts.each,
             "hosts_per_domain": hosts.hosts_per_domain,
             "within": within,
-            "weights": weighted,
+            "weights": weighed,
             "orders": [_as_json(one) for one in found],
         }
         click.echo(json.dumps(document, indent=1))
     else:
-        click.echo(_text(found))
+        click.echo(_text(found, weighed, by_default=not weighted))
         if within is not None:
             click.echo(f"The hosts of a domain are not neighbours. To bring them together: {_placed(planner, found)}")
     if found[0].refusal:
@@ -133,14 +138,19 @@ def _placed(planner: Planner, found: Sequence[NestingOrder]) -> str:
     return options
 
 
-def _text(found: Sequence[NestingOrder]) -> str:
+def _text(found: Sequence[NestingOrder], weights: Mapping[str, float], *, by_default: bool) -> str:
     """Return the table of orders, and what to paste for the best."""
     good = [one for one in found if not one.refusal]
     if not good:
         return f"No nesting order fits. {found[0].refusal}"
-    modes = [name for name in good[0].reach if any(_leaves(one.reach[name]) for one in good)]
+    modes = [name for name in good[0].reach if name in weights and any(_leaves(one.reach[name]) for one in good)]
     rows = [
-        ["*" if one.current else "", f"{one.cost:.4g}", ",".join(one.axes), *(_cell(one.reach[name]) for name in modes)]
+        [
+            "*" if one.current else "",
+            f"{one.cost:.10g}",
+            ",".join(one.axes),
+            *(_cell(one.reach[name]) for name in modes),
+        ]
         for one in good[:LISTED]
     ]
     levels = (
@@ -151,6 +161,10 @@ def _text(found: Sequence[NestingOrder]) -> str:
         "",
         f"Groups {levels}, for each mode that leaves a host in some order. * is the order at hand.",
     ]
+    if modes:
+        shown_weights = ", ".join(f"{name} {weights[name]:g}" for name in modes)
+        way_out = ", by how deep plugins nest their axes; --weight M=N gives others" if by_default else ""
+        lines.append(f"Weights: {shown_weights}{way_out}.")
     if len(good) > LISTED:
         lines.append(f"These are the best {LISTED} of {len(good)} orders; --json has all.")
     if refused := len(found) - len(good):

@@ -31,16 +31,32 @@ def test_the_table_has_each_order_the_best_first(capsys: pytest.CaptureFixture[s
         "      21   tensor,pipe,data         4/0/0   0/8/0    0/0/8",
         "",
         LEGEND,
+        "Weights: data 1, pipe 1, tensor 10.",
         "",
         "The best, to paste: --order data,pipe,tensor",
     ]
+
+
+@pytest.mark.parametrize(
+    "words", ["16 tensor=4 pipe=2 --ranks-per-host 4", "64 tensor=8 --ranks-per-host 8", "16 --ranks-per-host 4"]
+)
+def test_default_weights_are_printed_and_keep_the_innermost_axis_inside_hosts(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["order", *words.split()]) == 0
+    *_, weights, _, best = capsys.readouterr().out.splitlines()
+    assert weights.startswith("Weights: data 1, ")
+    assert weights.endswith(", by how deep plugins nest their axes; --weight M=N gives others.")
+    assert best.startswith("The best, to paste: --order data")
+    assert best.endswith("tensor") == ("tensor" in words)
 
 
 def test_json_has_the_same_and_the_order_pasted_has_these_groups(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*WORDS, *LEVELS, "--weight", "data=100", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     best = document["orders"][0]
-    assert (document["weights"], best["order"][-1], len(document["orders"])) == ({"data": 100}, "data", 6)
+    assert document["weights"] == {"data": 100, "pipe": 1, "tensor": 1}
+    assert (best["order"][-1], len(document["orders"])) == ("data", 6)
     assert run(["plan", *WORDS[1:], *LEVELS, "--order", ",".join(best["order"]), "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)
     for mode in planned["modes"]:
