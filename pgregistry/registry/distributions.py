@@ -6,6 +6,7 @@ others, is left to importlib.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import logging
 import os
@@ -221,7 +222,8 @@ def _header(data: bytes) -> dict[str, list[str]]:
     """Return the fields up to the first empty line, as the e-mail format of metadata has them."""
     fields: dict[str, list[str]] = {}
     head = data.partition(b"\n\n")[0].partition(b"\n\r\n")[0]  # what follows is longer
-    for line in re.split(r"\r\n?|\n", head.decode("utf-8-sig", "replace")):
+    text = head.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n").decode(errors="replace")
+    for line in text.split("\n"):
         if line[:1] in (" ", "\t"):
             continue  # of a field that is not needed
         name, colon, value = line.partition(":")

@@ -43,6 +43,9 @@ class Hooks:
         self._plugin = plugin
         self._options = {name: options for name, (_, options) in found.items()}
 
+    def __dir__(self) -> list[str]:
+        return list(self._options)  # pluggy asks for each of these names
+
 
 class HookManager(pluggy.PluginManager):
     """pluggy's manager with the hooks of pgregistry.
@@ -73,6 +76,8 @@ class HookManager(pluggy.PluginManager):
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         """Return the options of a hook without its warnings: pluggy repeats them in each plan, without the plugin."""
+        if not name.startswith(PREFIX):
+            return None  # pluggy asks for each name in the module
         options = super().parse_hookspec_opts(module_or_class, name)
         if options and (options["warn_on_impl"] or options["warn_on_impl_args"]):
             self.deprecated[name] = options["warn_on_impl"], options["warn_on_impl_args"] or {}
@@ -171,7 +176,7 @@ def _warn(installed: InstalledPlugin, hook: str, manager: HookManager) -> None:
 
 
 def _settings() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith("PGREGISTRY")}
+    return {name: os.environ[name] for name in os.environ if name.startswith("PGREGISTRY")}  # the other values unread
 
 
 def _undo(before: Mapping[str, str]) -> None:

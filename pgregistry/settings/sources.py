@@ -67,6 +67,8 @@ def split_words(text: str) -> list[str]:
     >>> split_words("'zero1={size = 2}' pipe=2")
     ['zero1={size = 2}', 'pipe=2']
     """
+    if not text:
+        return []  # the usual case, without patterns to compile
     quoted, bare, brace = r"'[^']*'|\"[^\"]*\"", r"[^\s{]+(?:\{[^}]*\}?)?", r"\{"
     words = re.findall(f"{quoted}|{bare}|{brace}", text)
     return [word[1:-1] if word[0] == word[-1] and word[0] in "'\"" else word for word in words]
