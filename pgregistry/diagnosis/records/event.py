@@ -165,7 +165,7 @@ def _texts(given: Any) -> Iterable[str]:
 
 
 def _elements(sizes: Any) -> Sizes:
-    return tuple(math.prod(map(int, one)) for one in sizes or ())
+    return tuple([int(math.prod(one)) for one in sizes]) if sizes else ()
 
 
 def _frames(frames: Any) -> tuple[str, ...]:

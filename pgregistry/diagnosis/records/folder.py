@@ -24,7 +24,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Found:
     Raises:
         ConfigError: if the folder cannot be read, or holds no flight record.
     """
-    found, broken = Found(), list[str]()
+    found, broken, unread, readable = Found(), list[str](), list[tuple[str, int]](), set[str]()
     shown = clean(str(folder), 300)
     way_out = "It must be a folder with the files that torch dumps, one a rank, such as nccl_trace_rank_0."
     try:
@@ -45,12 +45,15 @@ def read_folder(folder: str | os.PathLike[str]) -> Found:
                 if not data:
                     raise Malformed("it is empty")
                 found.records.append(read_record(data, rank, clean(path.name, 200)))
+                readable.add(_prefix(path))
             except OSError as error:
                 broken.append(f"{clean(str(path), 300)} cannot be read: {error.strerror or error}.")
-                found.unread.add(rank)
+                unread.append((_prefix(path), rank))
             except Malformed as error:
                 broken.append(f"{clean(str(path), 300)} is left out: {error}.")
-                found.unread.add(rank)
+                unread.append((_prefix(path), rank))
+    # a file that begins like a record, of which no other is one, is of no rank
+    found.unread.update(rank for prefix, rank in unread if prefix in readable)
     found.problems += broken[:20]
     if len(broken) > 20:
         found.problems.append(f"{len(broken) - 20} more files are left out.")

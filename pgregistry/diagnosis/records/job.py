@@ -40,9 +40,18 @@ def one_job(found: Found) -> dict[int, Record]:
         be = "are" if len(records) > 1 else "is"
         found.problems.append(f"{left} {be} of another job, and left out: its process group {name!r} differs.")
     by_rank: dict[int, Record] = {}
+    several = set()
     for record in jobs[0][1] if jobs else ():
         other = by_rank.get(record.rank)
-        by_rank[record.rank] = record if other is None else _joined(other, record)
+        by_rank[record.rank] = joined = record if other is None else _joined(other, record)
+        if other is not None and (joined is other or joined is record) and other.events != record.events:
+            several.add(record.rank)
+    if several:
+        have = "have" if len(several) > 1 else "has"
+        found.problems.append(
+            f"{format_ranks(several).capitalize()} {have} several records, of which the latest counts. Remove the "
+            "others, above all if they are of another job."
+        )
     for record in _earlier([*by_rank.values()]):
         del by_rank[record.rank]
         found.unread.add(record.rank)

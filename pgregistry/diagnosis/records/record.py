@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,7 +23,7 @@ from pgregistry.errors import clean, describe
 #: The format whose fields are known; a larger first number means that fields have changed.
 FORMAT: Final = 2
 #: So many of the latest finished operations of each process group are kept.
-KEPT: Final = 32
+KEPT: Final = 16
 #: Ranks are below it. A larger number is none, but a date in the name of a file, or damage.
 MOST_RANKS: Final = 1 << 22
 
@@ -131,27 +130,16 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
     notes: list[str] = []
     if (number := re.match(r"\d+", version)) and int(number[0][:9]) > FORMAT:
         notes.append(f"has the format {clean(version, 60)}, newer than {FORMAT}.x; what is known of it is read")
-    stated, seen, events, odd = with_states(entries), Counter[object](), [], []
+    stated, lives, events, odd = with_states(entries), _Lives(), [], []
     numbers, left_out = dict[GroupName, int](), False
-    lives: dict[tuple[str, str], list[int]] = {}
-    known: dict[tuple[Any, Any], list[int]] = {}  # the same, by what an entry has itself
     for place in range(len(entries) - 1, -1, -1):
         entry = entries[place]
         try:
-            group = entry["process_group"][0]
             life = entry.get("pg_id")
-            if not isinstance(group, str):
-                raise TypeError
-            if isinstance(life, int):
-                key = group, entry["profiling_name"]
-                of_name = known.get(key) or known.setdefault(
-                    key, lives.setdefault((str(group), backend_of(key[1])), [life])
-                )
-                if life != of_name[0]:  # of a process group that is gone, whose name another one has now
-                    of_name.extend({life}.difference(of_name))
-                    continue
-            seen[group] += 1
-            if seen[group] > KEPT and is_finished(entry, stated):
+            met = lives.meet(entry["process_group"][0], entry["profiling_name"], life)
+            if not met:
+                continue
+            if met > KEPT and is_finished(entry, stated):
                 left_out = True
                 continue
             event = read_event(entry, place, stated)
@@ -164,6 +152,8 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
             if isinstance(life, int):
                 numbers[event.group] = life
     contiguous = not odd and [one.get("record_id") for one in entries] == list(range(len(entries)))
+    if odd and len(odd) == len(entries):
+        raise Malformed(f"none of its {len(odd)} entries can be read: {odd[0]}")
     if odd:
         notes.append(f"has {len(odd)} entries of {len(entries)} that cannot be read: {odd[0]}")
     members = _members(tables.get("pg_config"), notes)
@@ -175,13 +165,53 @@ def read_record(data: object, rank: int, origin: str = "") -> Record:
         members=members,
         counters=(counters := _counters(tables.get("pg_status"))),
         numbers=_all_numbers(numbers, members, counters),
-        lives={name: len(of_name) for name, of_name in lives.items()},
+        lives=lives.count(),
         from_first=contiguous,
         origin=origin,
         host=clean(_text(tables.get("host_name")), 200),
         stack=tuple(clean(_text(one), 500) for one in stack[:20]) if isinstance(stack, list | tuple) else (),
         notes=tuple(notes),
     )
+
+
+class _Lives:
+    """The process groups that have had one name, one after another: entries are met from the last one backwards."""
+
+    def __init__(self) -> None:
+        self._lives: dict[tuple[str, str], list[object]] = {}
+        self._met: dict[str, list[int]] = {}
+        self._known: dict[tuple[str, str, object], list[int] | None] = {}
+
+    def meet(self, group: str, name: str, life: object) -> int:
+        """Return how many entries of a process group have been met, with this one; 0 if another has its name now.
+
+        Args:
+            group: Its name.
+            name: That of the operation, with the backend.
+            life: torch's number of the process group.
+        """
+        if not (isinstance(group, str) and isinstance(name, str) and isinstance(life, int | None)):
+            raise TypeError("the entry has an unknown form")
+        key = group, name, life
+        met = self._known[key] if key in self._known else self._first(*key)
+        if met is None:
+            return 0
+        met[0] += 1
+        return met[0]
+
+    def _first(self, group: str, name: str, life: object) -> list[int] | None:
+        met: list[int] | None = self._met.setdefault(group, [0])
+        if life is not None:
+            lives = self._lives.setdefault((group, backend_of(name)), [life])
+            if life != lives[0]:
+                lives.extend({life}.difference(lives))
+                met = None
+        self._known[group, name, life] = met
+        return met
+
+    def count(self) -> dict[tuple[str, str], int]:
+        """Return how many process groups have had each name, by name and backend."""
+        return {name: len(lives) for name, lives in self._lives.items()}
 
 
 def _text(value: Any) -> str:

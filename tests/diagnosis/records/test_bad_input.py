@@ -132,7 +132,73 @@ def test_of_two_records_of_a_rank_the_later_counts(tmp_path: Path) -> None:
     written(tmp_path, records)
     late = record(*records[3]["entries"], entry(sequence=2, time_created_ns=2 * 10**18))
     written(tmp_path, {3: late}, "second_rank_")
-    assert pgregistry.diagnose(tmp_path).guilty == ()
+    diagnosis = pgregistry.diagnose(tmp_path)
+    assert diagnosis.guilty == ()
+    (problem,) = diagnosis.problems
+    assert problem.startswith(
+        "Rank 3 has several records, of which the latest counts. Remove the others, above all if "
+    )
+
+
+def test_a_file_that_was_copied_twice_is_no_news(tmp_path: Path) -> None:
+    written(written(tmp_path, stuck()), stuck(), "copy_of_rank_")
+    diagnosis = pgregistry.diagnose(tmp_path)
+    assert (named(diagnosis), diagnosis.problems) == ({3: "process"}, ())
+
+
+def test_files_that_only_look_like_records_are_of_no_rank(tmp_path: Path) -> None:
+    """The number in the name of a configuration, or a date, is no rank that is missing."""
+    written(tmp_path, stuck())
+    (tmp_path / "run-20261130.json").write_text('{"entries": []}', encoding="utf-8")
+    (tmp_path / "model-7.json").write_text('{"version": 3}', encoding="utf-8")
+    diagnosis = pgregistry.diagnose(tmp_path)
+    assert (named(diagnosis), diagnosis.missing_records) == ({3: "process"}, ())
+    assert diagnosis.problems == (f"{tmp_path / 'model-7.json'} is left out: it is not a flight record.",)
+
+
+def test_a_record_of_which_no_entry_can_be_read_is_left_out() -> None:
+    records = stuck()
+    records[0]["entries"] = [{"another": "format"}, 7]
+    diagnosis = pgregistry.diagnose(records)
+    assert diagnosis.problems == (
+        "The record of rank 0 is left out: none of its 2 entries can be read: an entry has an unknown form.",
+    )
+    assert (named(diagnosis)[3], diagnosis.missing_records) == ("process", (0,))
+    with pytest.raises(ConfigError, match="none of its 2 entries can be read"):
+        pgregistry.diagnose({0: records[0]})
+
+
+def nested(times: int = 60) -> list[object]:
+    """A value of a few bytes in a pickle whose text is larger than any memory."""
+    found: list[object] = []
+    for _ in range(times):
+        found = [found, found]
+    return found
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("key", [*entry(), "frames", "pending_seconds"])
+def test_a_value_that_unfolds_does_no_harm(key: str, tmp_path: Path) -> None:
+    records = stuck()
+    records[0]["entries"].append({**entry(sequence=3), key: nested()})
+    written(tmp_path, records)
+    assert named(pgregistry.diagnose(tmp_path)) == {3: "process"}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("key", ["version", "pg_config", "pg_status", "stack", "host_name"])
+def test_a_table_that_unfolds_does_no_harm(key: str, tmp_path: Path) -> None:
+    for value in (nested(), {"0": nested()}, {"0": {"name": nested(), "desc": nested(), "ranks": nested()}}):
+        written(tmp_path, {**stuck(), 0: {**stuck()[0], key: value}})
+        assert named(pgregistry.diagnose(tmp_path)) == {3: "process"}
+
+
+def test_a_rank_that_cannot_be_is_none() -> None:
+    records = stuck()
+    records[0]["pg_config"] = {"0": {"name": "0", "desc": "default_pg", "ranks": "[1099511627775]"}}
+    assert named(pgregistry.diagnose(records)) == {3: "process"}
+    with pytest.raises(ConfigError, match="it must be a rank"):
+        pgregistry.diagnose({1 << 22: record()})
 
 
 def test_two_backends_of_a_rank_in_two_files_are_one_record(tmp_path: Path) -> None:
