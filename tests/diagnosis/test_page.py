@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import re
@@ -86,14 +87,14 @@ def read(port: int, path: str) -> str:
 
 
 def served(port: int) -> list[str]:
-    """Return what rank 0 reads when rank 2 does not come, and when it has come."""
+    """Return what rank 0 reads when rank 2 does not come, since it holds the GIL in C, and when it has come."""
     import torch
     import torch.distributed as dist
     from torch.distributed.debug import start_debug_server, stop_debug_server
     from torch.distributed.debug._debug_handlers import default_handlers
 
     os.environ["no_proxy"] = "*"
-    pages = []
+    pages: list[str] = []
     with pgregistry.init(only=["global", "tensor"], tensor=1) as context:
         rank = context.rank
         handlers = [*default_handlers(), pgregistry.debug_handler(context.plan)]
@@ -101,15 +102,18 @@ def served(port: int) -> list[str]:
         group = context["global"].group
         dist.all_reduce(torch.ones(1), group=group)
         store = group.get_group_store()
-        work = dist.all_reduce(torch.ones(1), group=group, async_op=True) if rank != 2 else None
+        if rank == 0:
+            pages.append(read(port, "/"))
+            store.set("up", "")
+        store.wait(["up"])
+        if rank == 2:
+            ctypes.PyDLL(None).sleep(10)
+        work = dist.all_reduce(torch.ones(1), group=group, async_op=True)
         if rank == 0:
             pages.append(read(port, "/pgregistry"))
-            store.set("seen", "")
-        store.wait(["seen"])
-        work = work or dist.all_reduce(torch.ones(1), group=group, async_op=True)
         work.wait()
         if rank == 0:
-            pages += [read(port, "/pgregistry"), read(port, "/")]
+            pages.append(read(port, "/pgregistry"))
             stop_debug_server()
             store.set("read", "")
         store.wait(["read"])
@@ -125,7 +129,7 @@ def test_the_debug_server_of_torch_shows_who_waits_for_whom() -> None:
         probe.bind(("::", 0))
         port = probe.getsockname()[1]
     pages, *_ = run_ranks(3, served, port, world=False, timeout=120)
-    stuck_page, fine, home = pages
+    home, stuck_page, fine = pages
     assert "Rank 2 holds up the run (process): it waits for nobody, and 2 ranks wait for it." in stuck_page
     assert re.search(r"\nall_reduce #2 of global, group 0 \(ranks 0-2\)\n  ranks 0-1 wait for rank 2\n", stuck_page)
     assert "Nobody waits.\n" in fine

@@ -15,7 +15,7 @@ from torch.distributed import DistError
 from pgregistry.coordination.abandonable import AbandonableThread, give_up, run_abandonable
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.diagnosis.verdict import counted
+from pgregistry.diagnosis.verdict import ABSENT, counted
 from pgregistry.diagnosis.watch.files import Folder
 from pgregistry.diagnosis.watch.judgement import Judgement, pass_judgement, report_alone
 from pgregistry.diagnosis.watch.rank.myself import Myself
@@ -210,7 +210,9 @@ class Watch:
             if found is None:
                 self._report_alone()
                 return
-            self._judgement = found
+            before, self._judgement = self._judgement.guilty, found
+            if ABSENT in found.guilty.values() and found.guilty != before:
+                self._myself.ask_again()
             if found.text:
                 log.log(logging.ERROR if found.stuck else logging.WARNING, "%s", found.text)
             roll_call.forget(caller)

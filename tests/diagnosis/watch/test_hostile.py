@@ -115,6 +115,20 @@ def connection_lost(context: Any, folder: str) -> None:
     stands(context, 3)
 
 
+def slow_to_answer(context: Any, folder: str) -> None:
+    """Rank 3 sleeps; rank 2, which waits for it, takes too long to answer the first roll call, as on a busy machine."""
+    if context.rank == 2:
+        answer = RollCall.answer
+
+        def late(roll_call: RollCall, data: Any) -> None:
+            RollCall.answer = answer  # type: ignore[method-assign]
+            time.sleep(4)
+            answer(roll_call, data)
+
+        RollCall.answer = late  # type: ignore[method-assign]
+    stands(context, 3)
+
+
 def left_early(context: Any, folder: str) -> None:
     """Rank 3 leaves as if its data had ended before that of the others."""
     if context.rank == 3:
@@ -211,6 +225,15 @@ def test_where_the_store_stops_in_a_roll_call_each_rank_reports_alone(tmp_path: 
 def test_a_rank_whose_connection_is_lost_connects_anew_and_answers(tmp_path: Path) -> None:
     texts = outcome(connection_lost, {0: 1, 1: 1, 2: 1, 3: 1}, tmp_path)
     assert [named(text[0]) for text in texts.values()] == [{3: "process"}] * 4, texts
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_slow_to_answer_is_taken_back_when_all_are_asked_again(tmp_path: Path) -> None:
+    texts = outcome(slow_to_answer, {0: 2, 1: 2, 3: 2}, tmp_path)
+    for rank in (0, 1, 3):
+        first, second = texts[rank][:2]
+        assert named(first) == {2: "absent", 3: "process"}, texts
+        assert second == "Taken back: rank 2 holds up the run no longer.", texts
 
 
 @pytest.mark.slow

@@ -115,6 +115,11 @@ class Myself:
             self._pulse.called(now, counted(self._pulse.seconds))
             return answer, record
 
+    def ask_again(self) -> None:
+        """Have what counted in a roll call be a reason for another one soon."""
+        with self._lock:
+            self._pulse.ask_again(time.monotonic())
+
     def longest(self) -> float:
         """Return the seconds for which the oldest of what is pending has been so."""
         with self._lock:

@@ -103,6 +103,12 @@ class Pulse:
                 one.reported = True
                 one.due = max(one.due, now + max(self.seconds, now - one.since, AGAIN))
 
+    def ask_again(self, now: float) -> None:
+        """Have what counted in a roll call be due again soon: a rank that did not answer may only have been slow."""
+        for one in self._pending.values():
+            if one.reported:
+                one.due = min(one.due, now + AGAIN)
+
     def limit(self, seconds: float) -> None:
         """Lower how long something may be pending."""
         self.seconds = min(self.seconds, seconds)

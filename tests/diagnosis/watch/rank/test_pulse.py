@@ -56,3 +56,13 @@ def test_what_is_not_of_this_context_is_no_reason_until_it_changes() -> None:
     assert not pulse.due(1000)
     pulse.look({"other": (2, 1)}, 1000)
     assert pulse.due(1001)
+
+
+def test_where_a_rank_did_not_answer_all_are_asked_again_soon() -> None:
+    pulse = Pulse(300, {})
+    pulse.look({"global": (2, 1), "tensor": (5, 4)}, now=0)
+    pulse.called(now=300, counted=2)
+    assert not pulse.due(599)
+    pulse.ask_again(now=301)
+    assert not pulse.due(310)
+    assert pulse.due(311)
