@@ -165,20 +165,17 @@ def _out_of_order(job: Job, ring: Iterable[int], verdict: Verdict) -> set[int]:
 def _perhaps_finished_by_their_peers(job: Job, ring: Iterable[int], verdict: Verdict) -> list[int]:
     """Return the ranks of a ring whose devices are stuck in a send or recv that its peer may have finished.
 
-    Where a record holds only what is pending, a peer that has finished looks as if it had not come. It waits for the
-    rank in something else, and that wait is sure. So the ring is none if it has such a link, and ends at that rank.
+    Where a record holds only what is pending, a peer that has finished looks as if it had not come. If it waits for the
+    rank in something else, and that is sure, the ring is none, and ends at that rank.
     """
-    members, unsure = set(ring), set()
+    members, unsure = set(ring), dict[int, list[int]]()
     for rank in members:
         place = verdict.first_wait(rank)
-        backend = job.events[rank, place].backend
-        if backend in DEVICES and any(one != rank and job.may_have_finished(one, place) for one in place.ends):
-            unsure.add(rank)
+        if job.events[rank, place].backend in DEVICES:
+            peers = [one for one in place.ends if one in members - {rank} and job.may_have_finished(one, place)]
+            unsure |= {rank: peers} if peers else {}
     sure = {one: () if one in unsure else members.intersection(verdict.waits[one]) for one in members}
-    ends = ends_of(sure) if unsure != members else []
-    return [
-        one for (one, *others) in ends if one in unsure and not others and any(one in held for held in sure.values())
-    ]
+    return [rank for rank, peers in unsure.items() if rank in reached(peers, sure)]
 
 
 def _usually_first(job: Job, step: Hashable, other: Hashable) -> bool:

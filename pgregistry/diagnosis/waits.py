@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,7 +68,7 @@ class Job:
         for rank, record in records.items():
             sent: Counter[object] = Counter()
             for one in record.events:
-                if one.point_to_point:
+                if one.point_to_point or one.batch[1] > 0:
                     self._both.add(one.group[0])
                 place = self._place(rank, one, sent)
                 self.places[rank, one.place] = place
@@ -134,8 +134,25 @@ class Job:
     def _counter(self, rank: int, group: Group) -> tuple[int, int]:
         """Return torch's counters of a process group, which count sends and recvs too if it has any."""
         record = self.records[rank]
+        if not record.counters or group.name in self._both:
+            return (-1, -1)
         number = next((number for name, number in record.numbers.items() if name[0] == group.name), None)
-        return (-1, -1) if number is None or group.name in self._both else record.counters.get(number, (-1, -1))
+        if number is None:  # the record has none of its operations, but others know the number
+            number = self._numbers.get(group.mode)
+        return (-1, -1) if number is None else record.counters.get(number, (-1, -1))
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Return torch's number of the process groups of each mode, if it is one on all ranks that know it.
+
+        Ranks number their process groups in the order in which they make them. That is one order if they run one
+        program.
+        """
+        known: defaultdict[str, set[int]] = defaultdict(set)
+        for rank, record in self.records.items():
+            for name, number in record.numbers.items():
+                known[self.groups.of(rank, name).mode].add(number)
+        return {mode: next(iter(numbers)) for mode, numbers in known.items() if len(numbers) == 1}
 
     def may_have_finished(self, rank: int, place: Place) -> bool:
         """Return True if a rank may have finished a send or recv that its record would no longer have."""

@@ -113,6 +113,20 @@ def test_records_of_what_is_pending_alone_show_a_device_in_a_blocking_send_or_re
         assert "its device or its link is stuck" in diagnosis.guilty[0].evidence
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", PLANS[:2], ids=["pipe 2", "pipe 4"])
+@pytest.mark.parametrize("sends", [True, False])
+def test_records_of_what_is_pending_alone_show_each_device_that_full_records_show(
+    plan: pgregistry.Plan, sends: bool
+) -> None:
+    program = training(plan, 3, sends=sends)
+    for rank, steps in program.items():
+        for step in range(2, len(steps) - 1):
+            job = SimulatedJob(plan, program, 1, device={rank: step})
+            full, active = (pgregistry.diagnose(job.records(active=one), plan).guilty for one in (False, True))
+            assert [(one.rank, one.kind) for one in full] == [(one.rank, one.kind) for one in active], (rank, step)
+
+
 def test_records_of_what_is_pending_alone_show_two_sends_that_wait_for_one_another() -> None:
     plan = pgregistry.plan(2, pipe=2)
     program = {rank: [Step("pipe", "send", 1 - rank), Step("pipe", "recv", 1 - rank)] for rank in range(2)}

@@ -110,7 +110,7 @@ class SimulatedJob:
         entries: list[dict[str, Any]] = []
         collective: defaultdict[str, int] = defaultdict(int)
         sends: defaultdict[str, int] = defaultdict(int)
-        config = {}
+        config, status = {}, dict[str, dict[str, str]]()
         for mode in self.plan:
             ranks, index = self.group(rank, mode), self.plan[mode].groups.index_of(rank)
             config[f"{mode}/{index}"] = {"desc": f"pgregistry:{mode}/{index}", "ranks": str(list(ranks))}
@@ -121,6 +121,9 @@ class SimulatedJob:
             arrow = {"send": "->", "recv": "<-"}.get(step.name, "")
             ends = f" {ranks.index(rank)}{arrow}{ranks.index(step.peer)}" if step.peer is not None else ""
             done = at < self.finished[rank]
+            last = str(sends[step.mode] if step.peer is not None else collective[step.mode])
+            one = status.setdefault(str(list(self.plan).index(step.mode)), {"last_completed_collective": "-1"})
+            one |= {"last_enqueued_collective": last, **({"last_completed_collective": last} if done else {})}
             if active and done:
                 continue
             entries.append(
@@ -143,7 +146,8 @@ class SimulatedJob:
                     "is_p2p": step.peer is not None,
                 }
             )
-        return {"version": "2.10", "pg_config": config if members else {}, "pg_status": {}, "entries": entries}
+        counters = status if active else {}
+        return {"version": "2.10", "pg_config": config if members else {}, "pg_status": counters, "entries": entries}
 
 
 def training(plan: pgregistry.Plan, steps: int, *, sends: bool) -> dict[int, list[Step]]:

@@ -41,6 +41,15 @@ def test_json_is_read_as_the_pickle_is(scenario: str) -> None:
     assert described({rank: json.dumps(one) for rank, one in records.items()}) == described(records)
 
 
+@pytest.mark.parametrize(("scenario", "culprits"), [("gpu_error_1st", {12, 14}), ("lock_gil_1st", {9, 14})])
+def test_records_of_what_is_pending_alone_name_the_same_ranks(scenario: str, culprits: set[int]) -> None:
+    """As torch writes them with TORCH_INCLUDE_ONLY_ACTIVE."""
+    records = real(scenario)
+    for one in records.values():
+        one["entries"] = [each for each in one["entries"] if each["state"] != "completed"]
+    assert {one.rank for one in pgregistry.diagnose(records).guilty} == culprits
+
+
 @pytest.mark.parametrize("backend", ["nccl2", "nccl-legacy", "nccl-lazy", "ncclx", "rccl"])
 @pytest.mark.parametrize("scenario", ["gpu_error_1st", "lock_gil_1st"])
 def test_nccl_is_known_by_each_of_its_names(scenario: str, backend: str) -> None:
