@@ -47,6 +47,8 @@ def check_known(backend: str, said: str) -> None:
         ConfigError: if torch does not know it, or one of those for a device.
     """
     known = [name for name in dist.Backend.backend_list if name != "undefined"]
+    if backends_of(backend) <= {*known}:
+        return  # reading the metadata of all distributions takes longer than a plan
     known += [point.name for point in entry_points(group=ENTRY_POINTS) if point.name not in known]
     for name in sorted(backends_of(backend)):
         if name not in known:

@@ -35,6 +35,11 @@ def test_a_backend_that_torch_does_not_know_is_refused_with_the_nearest_name() -
     assert text.endswith("Import the module of another one before init().")
 
 
+def test_what_torch_knows_by_itself_is_looked_up_in_no_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "entry_points", lambda group: 1 / 0)
+    check_known("cpu:gloo,cuda:nccl", "backend")
+
+
 def test_a_backend_that_torch_finds_by_its_entry_point_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("lab-net", "lab:register", "torch.distributed.backends")
     monkeypatch.setattr(availability, "entry_points", lambda group: [point] if group == point.group else [])
