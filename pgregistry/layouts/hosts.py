@@ -103,6 +103,24 @@ class Hosts:
             positions.setdefault(host, []).append(position)
         return tuple(tuple(positions[host]) for host in sorted(positions))
 
+    def uneven(self) -> list[str]:
+        """Return a sentence if ranks do not fill the last host, and one if hosts do not fill the last domain.
+
+        >>> Hosts(16, ranks_per_host=3).uneven()
+        ['ranks_per_host = 3 does not divide 16 ranks: the last host has 1.']
+        >>> Hosts(16, ranks_per_host=4, hosts_per_domain=3).uneven(), Hosts(16, ranks_per_host=32).uneven()
+        (['hosts_per_domain = 3 does not divide 4 hosts: the last domain has 1.'], [])
+        """
+        found, number = [], len(self.ranks or ())
+        levels = [
+            ("ranks_per_host", "ranks", "host", self.world_size if self.hosts is None else 0, self.ranks_per_host)
+        ]
+        levels.append(("hosts_per_domain", "hosts", "domain", number, self.hosts_per_domain))
+        for name, units, level, count, each in levels:
+            if each and count > each and (rest := count % each):
+                found.append(f"{name} = {each} does not divide {count} {units}: the last {level} has {rest}.")
+        return found
+
     def share(self, level: Special, what: str, *, ragged: bool = False) -> tuple[int, str]:
         """Return how many positions of the plan each host, or each domain, has, and where that comes from.
 

@@ -52,10 +52,10 @@ def _from(least: int, metavar: str = "N") -> Any:
 
 
 SECONDS: Final[Any] = {"type": click.FloatRange(min=0.1), "metavar": "S", "show_default": True}
-OPS_HELP: Final = f"Collectives: {', '.join(OPS)}."
-SIZE_HELP: Final = "Bytes: 1M, 64K,1M or 1K..64M, which doubles. [default: 1M; 64M on an accelerator]"
-ITERATIONS_HELP: Final = "Timed calls; below 1M up to ten times as many."
-RANKS_PER_HOST_HELP: Final = "Consecutive ranks that are one host. [default: ask the ranks]"
+OPS_HELP: Final = f"Collectives to time: {', '.join(OPS)}."
+SIZE_HELP: Final = "Message sizes in bytes: 1M, or 64K,1M, or 1K..64M by doubling. [default: 1M; 64M on an accelerator]"
+ITERATIONS_HELP: Final = "Timed calls of each size; up to ten times as many below 1M."
+RANKS_PER_HOST_HELP: Final = "Number of consecutive ranks on each host. [default: ask the ranks]"
 
 
 #: click folds no line after a \b.
@@ -71,17 +71,17 @@ Examples:
 @click.option(
     "--op", "ops", callback=_parsed(parse_ops), metavar="A,B", default="all_reduce", show_default=True, help=OPS_HELP
 )
-@click.option("--slow", **_from(1, "D"), default=1, help="Slow hosts to tell apart: D + 1 partitions.")
+@click.option("--slow", **_from(1, "D"), default=1, help="Number of slow hosts to tell apart, with D + 1 partitions.")
 @click.option("--iterations", **_from(MIN_ITERATIONS), default=10, help=ITERATIONS_HELP)
-@click.option("--warmup", **_from(0), default=2, help="Calls before the timed ones.")
-@click.option("--timeout", **SECONDS, default=10.0, help="Seconds one collective may take.")
+@click.option("--warmup", **_from(0), default=2, help="Calls of each size before the timed ones.")
+@click.option("--timeout", **SECONDS, default=10.0, help="Timeout of one collective, in seconds.")
 @click.option("--ranks-per-host", **_from(1), help=RANKS_PER_HOST_HELP)
-@click.option("--backend", help="The torch backend; gloo with --nproc.")
-@click.option("--baseline", metavar="FILE", help="An earlier report of --json, to compare with.")
+@click.option("--backend", metavar="B", help="Torch backend; gloo with --nproc.")
+@click.option("--baseline", metavar="FILE", help="Compare with this earlier report of --json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
-@click.option("--plot", metavar="FILE", help="Draw hosts × partitions, and bandwidth over size (needs matplotlib).")
+@click.option("--plot", metavar="FILE", help="Plot hosts × partitions, and bandwidth by size (needs matplotlib).")
 def nettest_command(nproc: int | None, backend: str | None, **options: Any) -> None:
-    """Find out which host or link is slow, if one is.
+    """Find the host or link that is slow, if there is one.
 
     With --nproc it starts local processes, each of which stands for a host. Under torchrun or
     another launcher it is one of them. Exit status: 0 healthy, 1 something is slow or missing.

@@ -55,6 +55,13 @@ def test_every_help_has_examples_that_work(
             assert cli.run([command_name, *arguments]) == (1 if command_name == "diff" else 0), line
 
 
+def test_the_list_of_commands_fits_80_columns_uncut() -> None:
+    with click.Context(cli.make_cli(), info_name="pgregistry", terminal_width=80) as context:
+        lines = context.get_help().partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(lines) == len(commands())
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
 def test_a_shell_completes_commands_and_options() -> None:
     for typed, expected in ((("sh",), "plain,show"), (("plan", "--ranks"), "plain,--ranks-per-host")):
         words = shlex.join(["pgregistry", *typed])

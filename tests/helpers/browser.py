@@ -69,14 +69,24 @@ class Browser:
         return message
 
     def open(
-        self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False, script: bool = True
+        self,
+        page: Path,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        script: bool = True,
+        fragment: str = "",
     ) -> None:
         """Open a file and return when it is loaded."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url="about:blank")  # a fragment alone would not load the file anew
+        while self._read().get("method") != "Page.loadEventFired":
+            pass
+        self.call("Page.navigate", url=page.as_uri() + (f"#{fragment}" if fragment else ""))
         while self._read().get("method") != "Page.loadEventFired":
             pass
 

@@ -30,6 +30,7 @@ WORLDS = {
 }
 LIT = "[...document.querySelectorAll('.picked i.lit')].map(one => Number(one.dataset.rank))"
 ROWS = "[...document.querySelectorAll('#said tr[data-mode]')].map(row => [...row.cells].map(cell => cell.textContent))"
+LATER = "new Promise(done => setTimeout(done, 1000))"
 NEXT_FRAME = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
 
 
@@ -82,6 +83,7 @@ def test_each_mode_colours_its_groups_and_marks_those_that_cross(
     cells = "Object.fromEntries([...cells].map(([rank, one]) => [rank, [one.className, one.textContent]]))"
     for mode in document["modes"]:
         browser.click(f"input[value='{mode['name']}']")
+        browser.run("pick(null)")
         found = browser.run(cells)
         crossing = {"host": 0, "domain": 0}
         for index, group in enumerate(mode["groups"]):
@@ -103,8 +105,8 @@ def test_keys_move_from_rank_to_rank_and_a_number_can_be_typed(
 ) -> None:
     opened(browser, tmp_path, "64 tensor=4 --ranks-per-host 8", capsys)
     browser.run("map.focus()")
-    walk = [("ArrowRight", 0), ("ArrowRight", 1), ("ArrowDown", 5), ("ArrowLeft", 4), ("ArrowUp", 0), ("End", 63)]
-    for key, rank in [*walk, ("ArrowRight", 63), ("Home", 0), ("Escape", None)]:
+    walk = [("ArrowRight", 1), ("ArrowDown", 5), ("ArrowLeft", 4), ("ArrowUp", 0), ("End", 63)]
+    for key, rank in [*walk, ("ArrowRight", 63), ("Home", 0), ("Escape", None), ("ArrowRight", 0)]:
         browser.press(key)
         assert browser.run("picked") == rank
     browser.click("#rank")
@@ -114,6 +116,30 @@ def test_keys_move_from_rank_to_rank_and_a_number_can_be_typed(
     for key in "17":
         browser.press(key)
     assert browser.run("[picked, said.textContent]") == [None, "There is no rank 1717: the ranks are 0 to 63."]
+
+
+def test_at_first_rank_0_is_described_and_every_group_has_its_colour(
+    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = opened(browser, tmp_path, "64 tensor=4 --ranks-per-host 8", capsys)
+    for mode in ("data", "tensor"):
+        browser.click(f"input[value='{mode}']")
+        assert browser.run("[picked, location.hash, input.value]") == [0, "", "0"]
+        assert browser.run(LIT) == []
+        rows = {cells[0]: cells for cells in browser.run(ROWS)}
+        assert [len(rows), rows["tensor"][5]] == [len(document["modes"]), "0 1 2 3"]
+    browser.open(tmp_path / "page.html", fragment="rank=9")
+    assert browser.run("[picked, lighting]") == [9, True]
+
+
+def test_the_address_names_the_rank_that_is_chosen(
+    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened(browser, tmp_path, "64 tensor=4", capsys)
+    browser.point("i[data-rank='5']")
+    assert browser.run(f"{LATER}.then(() => location.hash)") == "#rank=5"
+    assert browser.run(f"location.hash = '#rank=17', {LATER}.then(() => picked)") == 17
+    assert browser.run(f"location.hash = '#rank=64', {LATER}.then(() => picked)") == 17
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -15,6 +15,7 @@ from command import command
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pgregistry
 from pgregistry.views.html import html_table
 from pgregistry.views.letters import letter
 from pgregistry.views.tables import table
@@ -48,10 +49,10 @@ def test_html_shows_text_as_text() -> None:
     assert "<script>" not in html_table(["<script>"], [["<script>"]])
 
 
-def in_terminal(columns: int, words: tuple[str, ...], path: str) -> str:
+def in_terminal(columns: int, words: tuple[str, ...], path: str, **variables: str) -> str:
     """Return what a command writes to a terminal of this width."""
     reader, writer = pty.openpty()
-    environ = {**os.environ, "COLUMNS": str(columns), "PYTHONPATH": path}
+    environ = {**os.environ, "COLUMNS": str(columns), "PYTHONPATH": path, **variables}
     with subprocess.Popen([sys.executable, "-m", *words], stdout=writer, env=environ) as process:
         os.close(writer)
         text = b""
@@ -63,6 +64,20 @@ def in_terminal(columns: int, words: tuple[str, ...], path: str) -> str:
         os.close(reader)
         assert process.wait(60) == 0
     return text.decode().replace("\r", "")
+
+
+@pytest.mark.parametrize(("columns", "per_block"), [(200, 64), (80, 24), (20, 4)])
+def test_rows_of_letters_fold_in_blocks_of_ranks_in_a_terminal(columns: int, per_block: int) -> None:
+    words = ("pgregistry", "show", "64", "tensor=4", "--only", "data,tensor")
+    text = in_terminal(columns, words, os.environ.get("PYTHONPATH", ""), NO_COLOR="1")
+    blocks = [block.splitlines() for block in text.rstrip("\n").split("\n\n")]
+    assert [block[0].split()[1] for block in blocks] == list(map(str, range(0, 64, per_block)))
+    assert max(len(line) for block in blocks for line in block) <= columns
+    cells: dict[str, list[str]] = {}
+    for name, *found in (line.split() for block in blocks for line in block):
+        cells.setdefault(name, []).extend(found)
+    whole = pgregistry.plan(64, tensor=4, only=["data", "tensor"]).picture()
+    assert [[name, *found] for name, found in cells.items()] == [line.split() for line in whole.splitlines()]
 
 
 NAME = "acme_EXPERT_TENSOR_AND_MODEL_PARALLEL_GROUP_WITH_MORE"

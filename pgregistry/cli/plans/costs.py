@@ -11,6 +11,11 @@ from pgregistry.planning.plans.plan import Plan
 #: Store calls to agree, and to confirm the end, whatever the number of ranks and modes. A test counts them.
 AGREE: Final = 5
 CONFIRM: Final = 2
+#: What the words of the costs mean.
+EXPLAINED: Final = """\
+  process group: equal groups share one, and torch has that of all ranks
+  store call: one round trip to the rendezvous store, which rank 0 or the launcher hosts
+  gloo connection: a connection to another rank, made when a gloo process group is built"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Costs:
 
     def __str__(self) -> str:
         groups = f"{self.groups} group{'s' * (self.groups != 1)}, {self.process_groups} process groups to build"
-        return f"rank {self.rank}: {groups}, {self.store_calls} store calls, {self.connections} gloo connections"
+        counted = f"{groups}, {self.store_calls} store calls, {self.connections} gloo connections"
+        return f"init costs rank {self.rank}: {counted}\n{EXPLAINED}"
 
 
 def costs(plan: Plan, rank: int, defaults: Defaults) -> Costs:

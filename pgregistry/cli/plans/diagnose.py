@@ -13,12 +13,13 @@ from pgregistry.planning.plans.expectation import read_plan
     "diagnose", epilog=examples("pgregistry diagnose records", "pgregistry diagnose records --plan plan.json --json")
 )
 @click.argument("folder", metavar="DIR")
-@click.option("--plan", metavar="FILE", help="The JSON of the run's plan, as `plan --json` prints it.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--plan", metavar="FILE", help="Read the plan of the run, as `plan --json` wrote it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def diagnose_command(folder: str, plan: str | None, as_json: bool) -> None:
-    """Show which rank holds up a run that is stuck, from the flight records in DIR; exit with 1 if one does.
+    """Show which rank holds up a run that is stuck.
 
-    Records are the files that torch dumps, one a rank, as pickles or JSON. Some may be missing. Nothing in them is run.
+    DIR holds the flight records that torch dumps, one file a rank, as pickles or JSON. Some may be missing. Nothing in
+    them is executed. The exit status is 1 if a rank holds up the run.
     """
     diagnosis = diagnose(folder, None if plan is None else read_plan(plan, f"--plan {plan}"))
     for problem in diagnosis.problems:

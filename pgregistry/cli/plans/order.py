@@ -37,10 +37,10 @@ LISTED: Final = 24
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options(*OF_PLAN)
 @click.option(
-    "--domains", metavar="FILE", help="Lines `host domain`, or what scontrol show topology prints; - for stdin."
+    "--domains", metavar="FILE", help="Read `host domain` lines, or the output of scontrol show topology; - for stdin."
 )
 @click.option("--weight", "weights", metavar="M=N", multiple=True, help="Weight of a mode; the others then weigh 1.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every order.")
+@click.option("--json", "as_json", is_flag=True, help="Print every order as one JSON document.")
 def order_command(
     words: tuple[str, ...],
     domains: str | None,
@@ -80,6 +80,8 @@ def order_command(
         click.echo(json.dumps(document, indent=1))
     else:
         click.echo(_text(found, weighed, by_default=not weighted))
+        for text in hosts.uneven():
+            click.echo(f"warning: {text}")
         if within is not None:
             click.echo(f"The hosts of a domain are not neighbours. To bring them together: {_placed(planner, found)}")
     if found[0].refusal:

@@ -1,4 +1,4 @@
-"""`pgregistry plan`: every group of every mode, without starting anything."""
+"""`pgregistry plan`: the groups of every mode, without starting anything."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ LISTED: Final = 1 << 20
 @plan_options(*OF_PLAN)
 @option("expect")
 @click.option("--rank", type=number, metavar="R", help="Show the groups of this rank.")
-@click.option("--mode", metavar="M", help="Show this mode only, with all its groups.")
-@click.option("--costs", "with_costs", is_flag=True, help="Show what `init` builds, asks the store and connects.")
+@click.option("--mode", metavar="M", help="Show only this mode, with all its groups.")
+@click.option("--costs", "with_costs", is_flag=True, help="Show what `init` costs one rank.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan_command(
     words: tuple[str, ...],
@@ -55,7 +55,11 @@ def plan_command(
     trace: bool | None,
     **options: Any,
 ) -> None:
-    """Show every group of every mode, for any world size."""
+    """Show the groups of each mode, for any world size.
+
+    For each mode it shows how many groups there are, and the one that rank 0 is in. --rank R shows those of another
+    rank, and --mode M lists every group of one mode. Nothing is started.
+    """
     plan, defaults = read_plan_and_run(words, options, trace, mode, rank)
     shown = list(plan.planned) if mode is None else [plan[mode]]
     _check_length(shown, mode, rank, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,12 +11,13 @@ from pgregistry.cli.options import OF_PLAN, examples, option, plan_options
 from pgregistry.cli.plans.plan import plan_of
 from pgregistry.cli.streams import in_colour, write_whole
 from pgregistry.cli.words import ORIGIN, SizesCommand, number
-from pgregistry.errors import ConfigError
+from pgregistry.errors import ConfigError, clean
 from pgregistry.planning.plans.drawing.map import html_page
 from pgregistry.planning.plans.drawing.rows import picture, still_picture
 from pgregistry.planning.plans.expectation import read_plan
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.views.palette import PALETTE
+from pgregistry.views.tables import terminal_width
 
 
 @click.command(
@@ -30,11 +32,11 @@ from pgregistry.views.palette import PALETTE
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options(*OF_PLAN)
 @option("expect")
-@click.option("--plan", "document", metavar="FILE", help="Show the plan in this file, as `plan --json` prints it.")
-@click.option("--rank", type=number, metavar="R", help="Show only the groups of this rank.")
-@click.option("--mode", metavar="M", help="Show this mode only; in a page, show it first.")
-@click.option("--html", metavar="FILE", help="Write a page to explore, which needs no other file and no network.")
-@click.option("--svg", metavar="FILE", help="Write a still picture.")
+@click.option("--plan", "document", metavar="FILE", help="Show the plan that `plan --json` wrote to this file.")
+@click.option("--rank", type=number, metavar="R", help="Show only the groups of this rank; in a page, choose it.")
+@click.option("--mode", metavar="M", help="Show only this mode; in a page, show it first.")
+@click.option("--html", metavar="FILE", help="Write a page to explore in a browser.")
+@click.option("--svg", metavar="FILE", help="Write a still picture as SVG.")
 def show_command(
     words: tuple[str, ...],
     document: str | None,
@@ -47,7 +49,8 @@ def show_command(
 ) -> None:
     """Show a plan as a picture.
 
-    Without --html and --svg it prints a row for each mode, in which the ranks of a group have the same letter.
+    Without --html and --svg it prints a row for each mode, in which the ranks of a group have the same letter. A
+    terminal that is too narrow shows the ranks in blocks. The page of --html loads nothing and needs no network.
     """
     plan = _read(document, words, options, mode, rank) if document else plan_of(words, options, trace, mode, rank)
     files = {}
@@ -57,8 +60,10 @@ def show_command(
         files[svg] = still_picture(plan, mode, rank)
     for path, text in files.items():
         write_whole(path, text)
+        if (file := Path(path)).is_file():  # not a pipe or a device
+            click.echo(f"{clean(path)}: open {file.resolve().as_uri()} in a browser", err=True)
     if not files:
-        click.echo(picture(plan, mode, rank, _coloured if in_colour() else None))
+        click.echo(picture(plan, mode, rank, _coloured if in_colour() else None, terminal_width()))
 
 
 def _coloured(text: str, index: int) -> str:

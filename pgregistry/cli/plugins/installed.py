@@ -26,7 +26,7 @@ from pgregistry.views.tables import table, terminal_width
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @plan_options("enable", "disable", "only", "plugins", "config")
 def plugins_command(as_json: bool, trace: bool | None, **options: Any) -> None:
-    """Show which plugins are installed and where, which are on, and why not."""
+    """List the installed plugins, and why some are off."""
     problems, names = Problems(), Problems()
     with tracing(trace), printing_to_stderr():
         registry = Registry.read(problems, command_line=from_command_line((), options, problems))

@@ -86,15 +86,15 @@ BACKENDS: Final = {
 
 @click.command("new", epilog=examples("pgregistry new expert", "pgregistry new ring --axis"))
 @click.argument("name")
-@click.option("--split", is_flag=True, help="Split the data axis (the default).")
+@click.option("--split", is_flag=True, help="Split the data axis (default).")
 @click.option("--axis", is_flag=True, help="Add an axis of its own.")
-@click.option("--groups", is_flag=True, help="List groups with a function, for what axes cannot say.")
-@click.option("--backend", type=click.Choice(list(BACKENDS)), default="hatchling", help="What builds the wheel.")
+@click.option("--groups", is_flag=True, help="List groups with a function, if axes cannot describe them.")
+@click.option("--backend", type=click.Choice(list(BACKENDS)), default="hatchling", help="Build backend of the wheel.")
 @trace_option
 def new_command(name: str, backend: str, trace: bool | None, **kinds: bool) -> None:
     """Write a plugin project called NAME into a new folder here.
 
-    Its module declares a mode, and has each other hook as a comment.
+    Its module declares a mode. Every other hook is there as a comment.
     """
     chosen = [kind for kind, given in kinds.items() if given]
     if len(chosen) > 1:

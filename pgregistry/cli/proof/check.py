@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @click.command("check", epilog=examples("pgregistry check", "pgregistry check tensor --quiet"))
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--only", metavar="A,B", help="The plugins to use, for one that cannot be on beside all others.")
-@click.option("--enable", metavar="A,B", help="Plugins to switch on beside those that are on when installed.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the properties that fail, and no others.")
+@click.option("--only", metavar="A,B", help="Use only these plugins, for one that conflicts with others.")
+@click.option("--enable", metavar="A,B", help="Switch these plugins on as well.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the properties that fail.")
 @plan_options("plugins")
 def check_command(
     names: tuple[str, ...],
@@ -36,7 +36,7 @@ def check_command(
     quiet: bool,
     trace: bool | None,
 ) -> None:
-    """Check the properties of the plugins named, or of all that are on.
+    """Check plugins: those that are named, or all that are on.
 
     Each property is checked at many world sizes without torch. Then one plan is built on local
     gloo ranks. --trace shows one plan of 8 ranks.

@@ -73,9 +73,7 @@ class PlanContents:
         Raises:
             ConfigError: if the plan has no such mode.
         """
-        listed = self.hosts if isinstance(self.hosts, tuple) else None
-        hosts = Hosts(self.world_size, self.ranks_per_host, listed, self.hosts_per_domain, self.ranks)
-        return reach(self[name].groups, hosts)
+        return reach(self[name].groups, known_hosts(self))
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
@@ -97,3 +95,9 @@ class PlanContents:
 
     def __contains__(self, name: object) -> bool:
         return name in self.modes
+
+
+def known_hosts(plan: PlanContents) -> Hosts:
+    """Return what a plan knows of hosts."""
+    listed = plan.hosts if isinstance(plan.hosts, tuple) else None
+    return Hosts(plan.world_size, plan.ranks_per_host, listed, plan.hosts_per_domain, plan.ranks)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pgregistry.planning.plans.contents import PlanContents
+from pgregistry.planning.plans.contents import PlanContents, known_hosts
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.views.tables import table
 
@@ -45,7 +45,8 @@ class PlanView:
 
     def __str__(self) -> str:
         plan = self.plan
-        tail = [f"fingerprint {plan.fingerprint}"]
+        warnings = [f"warning: {text}" for text in known_hosts(plan).uneven()]
+        tail = [*warnings, *([""] if warnings else []), f"fingerprint {plan.fingerprint}"]
         if self.mode is not None and self.rank is None:
             groups = (f"{index}: {' '.join(map(str, group))}" for index, group in enumerate(plan[self.mode].groups))
             tail = [*groups, "", *tail]

@@ -29,9 +29,9 @@ function place(mode, rank) {
 // The map: domains, in them hosts, in them ranks.
 const drawn = plan.domains.flatMap((domain) => domain.hosts.flatMap((host) => host.ranks));
 const known = plan.known;
-const cell = [[16, 44], [64, 32], [256, 24], [1024, 15], [Infinity, 8]].find(([most]) => drawn.length <= most)[1];
-const named = cell > 14;  // smaller cells have no room for text
-map.classList.toggle("numbered", cell > 20);
+const cell = [[16, 44], [64, 32], [256, 24], [1024, 22], [Infinity, 8]].find(([most]) => drawn.length <= most)[1];
+const named = cell > 8;  // smaller cells have no room for text
+map.classList.toggle("numbered", cell > 22);
 map.classList.toggle("tiny", !named);
 const columnsOf = (count) => {
   let columns = known.hosts ? 1 : 16;
@@ -39,8 +39,8 @@ const columnsOf = (count) => {
   return Math.min(count, columns);
 };
 map.style.setProperty("--cell", `${cell}px`);
-map.style.setProperty("--text", `${Math.round(cell * 0.42)}px`);
-map.style.setProperty("--cut", cell > 20 ? "4px" : "2px");
+map.style.setProperty("--text", `${Math.round(cell * 0.44)}px`);
+map.style.setProperty("--cut", cell > 22 ? "4px" : "2px");
 map.innerHTML = plan.domains.map((domain) => {
   const inner = domain.hosts.map((host) => {
     const head = known.hosts && named ? `<b>host ${host.host}</b>` : "";
@@ -54,7 +54,8 @@ map.innerHTML = plan.domains.map((domain) => {
 }).join("");
 const cells = new Map([...map.querySelectorAll("i")].map((one) => [Number(one.dataset.rank), one]));
 
-let chosen = plan.modes[0], picked = null, lit = [];
+// `lighting` is false for the rank that is chosen at the start: its row is there, and all groups keep their colours.
+let chosen = plan.modes[0], picked = null, lighting = false, lit = [];
 
 const thumbnail = drawn.length > 1024 ? 64 : 56;  // pixels
 // A thumbnail of each mode, in which the group of the rank stays lit.
@@ -100,7 +101,9 @@ for (const mode of plan.modes) {
   radio.addEventListener("change", () => choose(mode));
   mode.radio = radio;
   mode.canvas = element("canvas");
-  text.append(element("small", `${mode.counts} · ${mode.over}`));
+  const counts = element("small", `${mode.counts} · ${mode.over}`);
+  counts.title = "groups × ranks of each · what varies inside a group";
+  text.append(counts);
   if (mode.reach) text.append(element("small", mode.reach));
   label.append(radio, text, mode.canvas);
   byId("modes").append(label);
@@ -119,7 +122,7 @@ function choose(mode) {
     shown.append(element("i", undefined, `c0 ${level}-cut`), ` in a group across ${across}`);
     legend.append(shown);
   }
-  if (picked !== null) pick(picked);
+  if (picked !== null) pick(picked, lighting);
 }
 function kind(rank) {
   const found = chosen.of.get(rank);
@@ -132,8 +135,9 @@ function label(rank) {
   return found ? letter(found[0][0]) : named ? "." : "";
 }
 
-function pick(rank) {
-  const here = rank === null ? null : place(chosen, rank);
+function pick(rank, light = true) {
+  lighting = light;
+  const here = rank === null || !light ? null : place(chosen, rank);
   if (picked !== null && cells.has(picked)) cells.get(picked).classList.remove("me");
   const wanted = here ? here.ranks : [];
   if (wanted !== lit) {
@@ -144,13 +148,26 @@ function pick(rank) {
     });
     lit = wanted;
   }
-  map.classList.toggle("picked", rank !== null);
+  map.classList.toggle("picked", light && rank !== null);
   if (rank !== null) cells.get(rank).classList.add("me");
   picked = rank;
   if (document.activeElement !== input) input.value = rank === null ? "" : rank;
-  for (const mode of plan.modes) mode.light(rank);
+  for (const mode of plan.modes) mode.light(light ? rank : null);
+  if (light) remember();
   describe(rank);
 }
+
+// The address names the rank. Browsers refuse to change it many times a second.
+let waiting = null;
+function remember() {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => history.replaceState(null, "", picked === null ? "#" : `#rank=${picked}`), 200);
+}
+function remembered() {
+  const found = /^#rank=(\d+)$/.exec(location.hash), rank = found && Number(found[1]);
+  return cells.has(rank) ? rank : null;
+}
+addEventListener("hashchange", () => { if (remembered() !== null) pick(remembered()); });
 
 function describe(rank) {
   said.replaceChildren();
@@ -202,4 +219,5 @@ document.querySelector("main").hidden = false;
 thumbnails();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", thumbnails);
 choose(plan.modes.find((mode) => mode.name === plan.mode) || plan.modes[0]);
-if (plan.rank !== null) pick(plan.rank);
+const start = remembered() ?? plan.rank;
+pick(start ?? drawn.find((rank) => !out.has(rank)), start !== null);

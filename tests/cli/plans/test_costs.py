@@ -31,7 +31,9 @@ def test_the_costs_follow_the_table_and_are_in_the_document(capsys: pytest.Captu
     words = "plan 8 tensor=2 --only data,tensor --costs"
     assert cli.run(words.split()) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[-1] == "rank 0: 2 groups, 2 process groups to build, 9 store calls, 4 gloo connections"
+    costs_of_rank, *explained = shown[-4:]
+    assert costs_of_rank == "init costs rank 0: 2 groups, 2 process groups to build, 9 store calls, 4 gloo connections"
+    assert [line.partition(":")[0] for line in explained] == ["  process group", "  store call", "  gloo connection"]
     assert cli.run([*words.split(), "--rank", "5", "--backend", "nccl", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     counted = {"rank": 5, "groups": 2, "process_groups": 2, "store_calls": 7, "connections": 0}

@@ -47,6 +47,31 @@ def test_plan_shows_every_mode_on_a_line_of_its_own(capsys: pytest.CaptureFixtur
     assert (stripped(out), err) == (PLAN + fingerprint, "")
 
 
+@pytest.mark.parametrize("command", ["plan", "order"])
+@pytest.mark.parametrize(
+    ("words", "warnings"),
+    [
+        ("--ranks-per-host 3", ["ranks_per_host = 3 does not divide 16 ranks: the last host has 1."]),
+        (
+            "--ranks-per-host 4 --hosts-per-domain 3",
+            ["hosts_per_domain = 3 does not divide 4 hosts: the last domain has 1."],
+        ),
+        ("--ranks-per-host 4 --hosts-per-domain 2", []),
+        ("--ranks-per-host 32", []),
+        ("--hosts 0-8;9-15", []),
+    ],
+)
+def test_a_last_host_or_domain_that_is_not_full_is_a_warning_in_text_alone(
+    command: str, words: str, warnings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [command, "16", "tensor=2", *words.split()]
+    assert run(line) == 0
+    found = [text for text in capsys.readouterr().out.splitlines() if text.startswith("warning: ")]
+    assert found == [f"warning: {text}" for text in warnings]
+    assert run([*line, "--json"]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
 def test_plan_of_a_rank_and_of_a_mode(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plan 8 tensor=2 --mode tensor --rank 5".split()) == 0
     assert "tensor   tensor       2               1   4 5" in capsys.readouterr().out

@@ -25,7 +25,8 @@ def shown(capsys: pytest.CaptureFixture[str], words: str, status: int = 0) -> st
     """Return what `show` prints: its result, or the text of its error."""
     assert cli.run(["show", *words.split()]) == status
     printed = capsys.readouterr()
-    assert (printed.err == "") == (status == 0)
+    errors = [line for line in printed.err.splitlines() if " in a browser" not in line]
+    assert (not errors) == (status == 0)
     return (printed.err if status else printed.out).removesuffix("\n")
 
 
@@ -66,6 +67,21 @@ def test_a_document_is_shown_as_the_plan_that_it_is(capsys: pytest.CaptureFixtur
     assert shown(capsys, f"--plan {file} --html {tmp_path}/a.html --svg {tmp_path}/a.svg") == ""
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == html_page(plan)
     assert (tmp_path / "a.svg").read_text(encoding="utf-8") == still_picture(plan)
+
+
+def test_a_file_that_is_written_is_named_on_stderr_with_how_to_open_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([*"show 8 --html plan.html --svg".split(), "my plan.svg"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
+        f"plan.html: open {tmp_path.resolve().as_uri()}/plan.html in a browser",
+        f"my plan.svg: open {tmp_path.resolve().as_uri()}/my%20plan.svg in a browser",
+    ]
+    assert cli.run(["show", "8", "--svg", os.devnull]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

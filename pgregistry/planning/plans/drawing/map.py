@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgregistry.planning.plans.contents import PlanContents
+from pgregistry.planning.plans.contents import PlanContents, known_hosts
 from pgregistry.planning.plans.drawing.window import Window, window
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.view import REACH, PlanView, counts, over, world
@@ -29,6 +29,7 @@ def html_page(plan: PlanContents, mode: str | None = None, rank: int | None = No
     drawn = window(plan, rank)
     known = {"hosts": plan.hosts is not None, "domains": plan.hosts is not None and plan.hosts_per_domain is not None}
     notes = [drawn.note, "" if known["hosts"] else "Hosts are not known: give --ranks-per-host or --hosts to see them."]
+    notes += [text[:1].upper() + text[1:] for text in known_hosts(plan).uneven()]
     notes.append(f"Fingerprint {plan.fingerprint}.")
     domains = [
         {"domain": domain, "hosts": [{"host": host, "ranks": ranks} for host, ranks in hosts.items()]}

@@ -55,10 +55,11 @@ def picture(
     mode: str | None = None,
     rank: int | None = None,
     paint: Callable[[str, int], str] | None = None,
+    width: int = 0,
 ) -> str:
     """Return the rows as text; the other arguments are those of `rows` and `letters`."""
     found = rows(plan, mode, rank)
-    text = letters(["rank", *map(str, found.ranks)], found.indices, paint)
+    text = letters(["rank", *map(str, found.ranks)], found.indices, paint, width)
     return f"{text}\n{found.note}" if found.note else text
 
 
