@@ -206,6 +206,7 @@ map.addEventListener("keydown", (event) => {
   else pick(drawn[Math.min(Math.max(at < 0 ? 0 : steps[event.key], 0), drawn.length - 1)]);
   event.preventDefault();
 });
+input.addEventListener("click", () => input.select());  // what is typed replaces the number
 input.addEventListener("input", () => {
   const rank = input.value === "" ? null : Number(input.value);
   if (rank === null || cells.has(rank)) return pick(rank);
