@@ -7,6 +7,7 @@ READY := .venv/.ready
 
 demo: $(READY)
 	$(BIN)/pgregistry smoke --nproc 8 pipe=2 tensor=2 zero1=2 nettest=3
+	@echo "Next: . $(BIN)/activate; pgregistry show 16 tensor=4 pipe=2 --html plan.html"
 
 test: $(READY) lint
 	$(BIN)/pytest -q -n 2

@@ -160,7 +160,9 @@ def main() -> None:
     million = parts[2][4]["pgregistry.plan"][PLANNED[-1]]
     (most,) = {f"{one:.0f}" for one in calls["pgregistry.init"].values()}
     calls_said = f"{most} store calls of each rank from {WORLDS[0]} to {WORLDS[-1]} ranks"
-    summary = f"{calls_said}, and {measure.duration(million)} for a plan of 1,048,576"
+    ours, *peers = (measure.duration(series[WORLDS[-1]]) for series in parts[0][4].values())
+    set_up = f"{ours} to set up {WORLDS[-1]} local ranks (`new_group` {peers[0]}, `init_device_mesh` {peers[1]})"
+    summary = f"{calls_said}; {set_up}; {measure.duration(million)} to plan 1,048,576 ranks"
     machine = f"{os.cpu_count()} cores at load average {os.getloadavg()[0]:.0f}, {platform.system()}"
     versions = f"Python {platform.python_version()}, torch {version('torch')} with gloo, pluggy {version('pluggy')}"
     took = f"`make bench` measured this page in {time.monotonic() - begun:.0f} s on {date.today()}"

@@ -64,8 +64,11 @@ def plan(
     for name in sorted(given.keys() & {*OF_INIT, "world_size"}):
         problems.add(ConfigError(f"{name!r} (keyword) is a parameter of init(), not of plan()."))
         del given[name]
-    with tracing():
-        return Planner.read(world_size, given, problems=problems).plan()
+    try:
+        with tracing():
+            return Planner.read(world_size, given, problems=problems).plan()
+    except ConfigError as error:  # our frames say nothing about a value
+        raise error.with_traceback(None) from error.__cause__
 
 
 def plan_modes(

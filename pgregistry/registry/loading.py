@@ -68,7 +68,7 @@ class HookManager(pluggy.PluginManager):
         name = next(names, installed.plugin.name)
         way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
         if installed.named_by:
-            way_out = f"plugins= must name what every rank can import. {way_out}"
+            way_out = "plugins= must name what every rank can import. To run without it, leave it out there."
         if module := advice.left_out(installed):
             way_out = f"It was left out when this program was frozen: freeze it with --hidden-import {module}."
         text = "\n".join((f"{installed} {what}", *self.causes.of(installed), way_out))

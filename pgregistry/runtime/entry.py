@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pgregistry.errors import need
+from pgregistry.errors import ConfigError, PlanMismatch, need
 from pgregistry.settings.options import keywords
 from pgregistry.vocabulary import Mode
 
@@ -93,4 +93,7 @@ def init(
     need("init()", "torch")
     from pgregistry.runtime.initialize import initialize
 
-    return initialize(keywords(locals()), args=args, plan=plan)
+    try:
+        return initialize(keywords(locals()), args=args, plan=plan)
+    except (ConfigError, PlanMismatch) as error:  # every rank writes it, and our frames say nothing about a value
+        raise error.with_traceback(None) from error.__cause__

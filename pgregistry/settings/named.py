@@ -139,6 +139,10 @@ class _Reader:
         reason = names.off.get(name)
         if reason:
             hint = f": plugin {name!r} is {reason}."
+        elif what != "mode" and name in names.modes:
+            hint = (
+                f": {name!r} is a mode, whose groups follow from sizes. The sizes are {listing(sorted(names.sizes))}."
+            )
         elif table and all(key in names.sizes for key in table):
             hint = f". Give each by its own name: {', '.join(f'{key}={shown(value)}' for key, value in table.items())}."
         else:
@@ -153,7 +157,7 @@ class _Reader:
         if not off or did_you_mean(name, known).startswith("Did you mean"):
             return ""
         more = [f"{len(off) - SHOWN} more are off"] if len(off) > SHOWN else []
-        return f" A plugin that is off may declare it: {listing([*off[:SHOWN], *more])}."
+        return f" No plugin that is on declares it; {listing([*off[:SHOWN], *more])}."
 
 
 def _typed(setting: Setting, given: Given, owner: str) -> Any:

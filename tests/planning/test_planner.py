@@ -167,7 +167,7 @@ def test_an_error_has_the_plugin_at_fault_and_each_of_several_problems() -> None
     hsdp = "'hsdp' is off until enabled (entry point group pgregistry.optional)"
     assert [(str(one), one.plugin) for one in caught.value.problems] == [
         ("There is no size 'tensr' (keyword). Did you mean 'tensor'?", None),
-        (f"{nothing} A plugin that is off may declare it: {hsdp} and 'nettest' is disabled (keyword).", None),
+        (f"{nothing} No plugin that is on declares it; {hsdp} and 'nettest' is disabled (keyword).", None),
         ("There is no size 'nettest' (keyword): plugin 'nettest' is disabled (keyword).", "nettest"),
     ]
     with pytest.raises(PluginError) as wrong:

@@ -167,7 +167,11 @@ def test_a_plugin_cannot_call_a_size_like_a_parameter() -> None:
     [
         ({"tensr": 2}, "There is no size 'tensr' (keyword). Did you mean 'tensor'?"),
         ({"xyz": 2}, "There is no size 'xyz' (keyword). There are data, nettest, pipe, tensor and zero1."),
-        ({"dummy": 2}, "There is no size 'dummy' (keyword). There are data, nettest, pipe, tensor and zero1."),
+        (
+            {"dummy": 2},
+            "There is no size 'dummy' (keyword): 'dummy' is a mode, whose groups follow from the sizes. "
+            "There are data, nettest, pipe, tensor and zero1.",
+        ),
         ({"tensr": None}, "There is no size 'tensr' (keyword). Did you mean 'tensor'?"),
         ({"tensr": {}}, "There is no size 'tensr' (keyword). Did you mean 'tensor'?"),
         ({"tensr": {"cpu": True}}, "There is no mode 'tensr' (keyword). Did you mean 'tensor'?"),

@@ -109,7 +109,8 @@ def planner_of(words: Sequence[str], options: Mapping[str, Any]) -> Planner:
     if world_size is None:
         world_size = launcher.world_size(os.environ)
     if world_size is None:
-        raise click.UsageError("WORLD_SIZE is missing, and the environment does not set it.")
+        way_out = f"Type the number of ranks first: {' '.join(('16', *words))}"
+        raise click.UsageError(f"WORLD_SIZE is missing, and the environment does not set it. {way_out}")
     return Planner.read(world_size, {}, command_line=typed, problems=problems)
 
 
