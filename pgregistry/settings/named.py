@@ -140,9 +140,7 @@ class _Reader:
         if reason:
             hint = f": plugin {name!r} is {reason}."
         elif what != "mode" and name in names.modes:
-            hint = (
-                f": {name!r} is a mode, whose groups follow from sizes. The sizes are {listing(sorted(names.sizes))}."
-            )
+            hint = f": {name!r} is a mode, whose groups follow from sizes. {did_you_mean(name, known)}"
         elif table and all(key in names.sizes for key in table):
             hint = f". Give each by its own name: {', '.join(f'{key}={shown(value)}' for key, value in table.items())}."
         else:
