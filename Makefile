@@ -50,9 +50,10 @@ pages: $(READY)
 	$(BIN)/python examples/generate_layouts_page.py > docs/layouts.md
 	$(BIN)/python tests/helpers/refused_page.py docs/refused.md
 
-# Every claim of README beside its peers, in minutes; writes docs/benchmarks.md.
+# Every claim of README beside its peers, in minutes: writes docs/benchmarks.md, and the tables and plots of docs/scale.md.
 bench: $(READY)
 	$(BIN)/python benchmarks/quick.py
+	$(BIN)/python benchmarks/scale.py
 
 # Each claim more closely: about half an hour.
 bench-all: $(READY)
