@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from pgregistry.coordination.store.codec import decode, encode, read_numbers
@@ -71,7 +71,7 @@ class Proposal:
         world_size: The world size that it was given.
         digest: Equal if the same would be built in the same way.
         error: The error with which planning failed. There is no plan then.
-        plan: The JSON of the plan, or None if that is too large to send.
+        made: The plan, or its JSON as another rank sent it; None if there is none, or the JSON was too large to send.
         plugins: For each installed plugin its distribution and version, or why it is off.
         run: The run's settings beside the plan: backend, timeout, cpu.
         wire: The environment variables that change how ranks connect.
@@ -82,31 +82,40 @@ class Proposal:
     world_size: int
     digest: str
     error: str | None = None
-    plan: str | None = None
+    made: Plan | str | None = field(default=None, repr=False, compare=False)
     plugins: Mapping[str, str] = field(default_factory=dict)
     run: Mapping[str, str] = field(default_factory=dict)
     wire: Mapping[str, str] = field(default_factory=dict)
     in_use: int = 0
 
+    @property
+    def plan(self) -> str | None:
+        """Return the JSON of the plan, which is written only when ranks differ; None if it is too large to send."""
+        if not isinstance(self.made, Plan):
+            return self.made
+        text = document.dumps(document.of_plan(self.made, groups="listed"))
+        return text if len(text) <= LARGEST else None
+
     def encode(self) -> str:
         """Return the proposal as text for the store."""
-        return encode(asdict(self))
+        sent = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "made"}
+        return encode({**sent, "plan": self.plan})
 
     @staticmethod
     def decode(text: str) -> Proposal:
         """Return the proposal that `encode` made text of; raise what Python raises if it is not one."""
-        fields = decode(text)
-        proposal = Proposal(**fields)
-        for optional in (proposal.error, proposal.plan):
-            if not isinstance(optional, str | None):
-                raise TypeError(text)
+        sent = decode(text)
+        made = sent.pop("plan")
+        proposal = Proposal(**{**sent, "made": made})
+        if not isinstance(proposal.error, str | None) or not isinstance(made, str | None):
+            raise TypeError(text)
         if not isinstance(proposal.world_size, int) or not isinstance(proposal.digest, str):
             raise TypeError(text)
         if not isinstance(proposal.in_use, int):
             raise TypeError(text)
-        if proposal.plan is not None:
+        if made is not None:
             try:
-                Plan.from_json(proposal.plan)
+                Plan.from_json(made)
             except ConfigError as error:
                 raise ValueError(str(error)) from error
         return replace(proposal, plugins=_texts(proposal.plugins), run=_texts(proposal.run), wire=_texts(proposal.wire))
@@ -127,14 +136,13 @@ def propose(
     plan: Plan, plugins: Mapping[str, str], run: Mapping[str, str], wire: Mapping[str, str], in_use: int = 0
 ) -> Proposal:
     """Return the proposal of a rank that has a plan."""
-    text = document.dumps(document.of_plan(plan, groups="listed"))
     options = [[mode.name, sorted(mode.options.items())] for mode in plan.planned if mode.options]
     parts = [plan.fingerprint, options, sorted(run.items()), sorted(wire.items())]
     digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
     return Proposal(
         world_size=plan.world_size,
         digest=digest,
-        plan=text if len(text) <= LARGEST else None,
+        made=plan,
         plugins=dict(plugins),
         run=dict(run),
         wire=dict(wire),
@@ -155,8 +163,9 @@ def first_difference(here: Proposal, there: Proposal) -> tuple[str, str, str]:
         return "the plan", _outcome(here), _outcome(there)
     if here.world_size != there.world_size:
         return "world size", str(here.world_size), str(there.world_size)
-    if here.plan is not None and there.plan is not None:
-        plans = Plan.from_json(here.plan), Plan.from_json(there.plan)
+    told = here.plan, there.plan
+    if told[0] is not None and told[1] is not None:
+        plans = Plan.from_json(told[0]), Plan.from_json(told[1])
         for found in difference.differences(*plans):
             if found.what.startswith("mode "):
                 ours, others = _why(found.here, plans[0], here, plans[1]), _why(found.there, plans[1], there, plans[0])
