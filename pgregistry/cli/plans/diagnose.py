@@ -19,7 +19,7 @@ def diagnose_command(folder: str, plan: str | None, as_json: bool) -> None:
     """Show which rank holds up a run that is stuck.
 
     DIR holds the flight records that torch dumps, one file a rank, as pickles or JSON. Some may be missing. Nothing in
-    them is executed. The exit status is 1 if a rank holds up the run.
+    them is executed. The exit status is 1 if a rank holds up the run, or a record cannot be read.
     """
     diagnosis = diagnose(folder, None if plan is None else read_plan(plan, f"--plan {plan}"))
     for problem in diagnosis.problems:
