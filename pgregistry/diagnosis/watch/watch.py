@@ -24,14 +24,17 @@ from pgregistry.planning.plans.plan import Plan
 
 log = logging.getLogger("pgregistry.watch")
 
-#: Seconds between two looks at the counters, at most; a tenth of a short watch.
+#: Seconds between two looks at the counters, at most and at least; between them a tenth of the watch.
 LOOK: Final = 1.0
+SHORTEST: Final = 0.02
 #: Seconds within which ranks that wait call the roll, each at a random moment, so that one calls it for all.
 SPREAD: Final = 0.5
 #: Seconds in which ranks answer; in which one that was to judge has done so; and in which the store answers.
 ANSWERS: Final = 3.0
 JUDGE: Final = 4.0
 STORE: Final = 3.0
+#: Seconds after which a store that has woken this rank for a roll call is taken for stopped.
+SLOW: Final = 8.0
 #: Seconds in which the store must answer a rank that leaves.
 MOMENT: Final = 1.0
 #: Ranks that judge in turn if the caller does not.
@@ -116,11 +119,14 @@ class Watch:
     # The thread that looks.
 
     def _look_now_and_then(self) -> None:
-        while not self._closing.wait(min(LOOK, self._myself.seconds / 10)):
+        while not self._closing.wait(self._pause()):
             try:
                 self._look()
             except Exception as error:  # whatever it is must not end a run
                 log.debug("the watch of rank %d fails: %r", self._scope.rank, error)
+
+    def _pause(self) -> float:
+        return min(LOOK, max(self._myself.seconds / 10, SHORTEST))
 
     def _look(self) -> None:
         me = self._myself
@@ -194,7 +200,7 @@ class Watch:
             log.warning("rank %d cannot keep its record: watch_dir does not answer for %g s", self._scope.rank, STORE)
 
     def _poll(self, roll_call: RollCall) -> str | None:
-        self._closing.wait(min(LOOK, self._myself.seconds / 10))
+        self._closing.wait(self._pause())
         return None if self._closing.is_set() else roll_call.look()
 
     def _take_part(self, roll_call: RollCall, caller: str) -> None:
@@ -226,7 +232,7 @@ class Watch:
 
     def _asks(self, seconds: float = 0) -> None:
         """Note that the store is asked something, which may take `seconds`: a host that is stopped never answers."""
-        self._busy = time.monotonic() + seconds + STORE
+        self._busy = time.monotonic() + seconds + SLOW
 
     def _find_judgement(self, roll_call: RollCall, caller: str) -> Judgement | None:
         """Return the judgement of all ranks: the caller judges, else a deputy, else nobody."""
