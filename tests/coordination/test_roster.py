@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch.distributed as dist
 from counting import Counting
@@ -10,6 +12,7 @@ from threads import as_ranks, scope_of
 from pgregistry import PlanMismatch
 from pgregistry.coordination import roster
 from pgregistry.coordination.roster import BITS, RollCall, Roster, Tally
+from pgregistry.coordination.store.connections import ANSWER
 
 
 def test_ranks_sign_with_notes_in_the_order_in_which_they_come() -> None:
@@ -19,6 +22,24 @@ def test_ranks_sign_with_notes_in_the_order_in_which_they_come() -> None:
     read = Roster(scope_of(store, 1, 4), "roster")
     assert list(read.signed().items()) == [(2, ""), (0, "digest"), (3, "")]
     assert read.missing() == [1]
+
+
+def test_a_roster_that_a_busy_store_does_not_give_in_time_is_asked_for_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scope = scope_of(dist.HashStore(), 0, 2)
+    Roster(scope, "roster").sign()
+    real, seconds = scope.read, list[float]()
+
+    def slow(keys: Sequence[str], limit: float) -> list[str] | None:
+        seconds.append(limit)
+        return None if limit < ANSWER else real(keys, limit)
+
+    monkeypatch.setattr(scope, "read", slow)
+    assert Roster(scope, "roster").missing() == [1]
+    assert seconds == [roster.ROLL_CALL, ANSWER]
+    assert Roster(scope, "none").missing() == [0, 1]  # nobody has signed it
+    assert len(seconds) == 3
 
 
 @pytest.mark.parametrize("text", ["x: ", "7: ", "-1: "])

@@ -20,7 +20,7 @@ ERRORS = ("ConfigError", "PluginError", "PlanMismatch", "error", "plugin_error",
 METHODS = ("error", "_refuse")
 #: Modules of agreement; those of planning are found by planning.
 AGREEMENT = (
-    *("coordination/*.py", "coordination/meeting/*.py", "settings/launchers/*.py"),
+    *("coordination/*.py", "coordination/meeting/*.py", "coordination/places/*.py", "settings/launchers/*.py"),
     *("runtime/entry.py", "runtime/initialize.py", "runtime/process.py"),
 )
 #: Errors without a place on the page, by a part of their source, each with the reason.

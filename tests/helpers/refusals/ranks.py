@@ -109,6 +109,28 @@ DISAGREEMENT = Section(
             "$ torchrun --nproc-per-node 4 dealt.py",
         ),
         Refusal(
+            "Hosts of one domain are not neighbours, and a mode needs domains.",
+            """Slurm says in which domain each host is. Ranks of two would be in one domain of the plan. Modes that do
+            not use `DOMAIN` are not concerned.""",
+            """
+            # racks.py
+            import os
+            import pgregistry
+            from pgregistry import DOMAIN, WORLD, Mode, Split
+
+            rank = int(os.environ["RANK"])
+            os.environ.update(LOCAL_WORLD_SIZE="1", LOCAL_RANK="0", GROUP_RANK=str(rank))
+            where = f"switch{rank % 2}.{os.uname().nodename}"
+            os.environ.update(SLURM_TOPOLOGY_ADDR=where, SLURM_TOPOLOGY_ADDR_PATTERN="switch.node")
+            mode = Mode("rack", over=Split(WORLD, inner="rack", size=DOMAIN))
+            try:
+                pgregistry.init(backend="gloo", extra=[mode], hosts_per_domain=2)
+            except pgregistry.PlanMismatch as error:
+                print(f"{error}\\n" if rank == 0 else "", end="")
+            """,
+            "$ torchrun --nproc-per-node 4 racks.py",
+        ),
+        Refusal(
             "The store is not there.",
             """Rank 0, which hosts it, did not start. Look at its log. If the address is wrong, correct `MASTER_ADDR`
             and `MASTER_PORT`.""",
