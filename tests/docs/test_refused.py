@@ -33,7 +33,6 @@ UNSHOWN = {
     "ConfigError(why)": "a module that a command needs must not be installed",
     "another version of pgregistry wrote it": "the other version is needed",
     "must be a device that torch finds": "it depends on the machine",
-    "must be a backend that torch knows": "it depends on the torch",
     "nother program writes to": "another program must write into the store of a run",
 }
 
