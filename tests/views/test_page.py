@@ -30,8 +30,13 @@ WORLDS = {
 }
 LIT = "[...document.querySelectorAll('.picked i.lit')].map(one => Number(one.dataset.rank))"
 ROWS = "[...document.querySelectorAll('#said tr[data-mode]')].map(row => [...row.cells].map(cell => cell.textContent))"
-LATER = "new Promise(done => setTimeout(done, 1000))"
 NEXT_FRAME = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
+
+
+def until(condition: str) -> str:
+    """Return an expression that waits for a condition; it is false if that does not come true in 20 s."""
+    look = f"const look = (left) => ({condition}) || !left ? done(left > 0) : setTimeout(look, 50, left - 1)"
+    return f"new Promise((done) => {{ {look}; look(400); }})"
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +142,13 @@ def test_the_address_names_the_rank_that_is_chosen(
 ) -> None:
     opened(browser, tmp_path, "64 tensor=4", capsys)
     browser.point("i[data-rank='5']")
-    assert browser.run(f"{LATER}.then(() => location.hash)") == "#rank=5"
-    assert browser.run(f"location.hash = '#rank=17', {LATER}.then(() => picked)") == 17
-    assert browser.run(f"location.hash = '#rank=64', {LATER}.then(() => picked)") == 17
+    assert browser.run(until("location.hash === '#rank=5'"))
+    browser.point("h1")  # the pointer chooses no rank from here on
+    browser.run("location.hash = '#rank=17'")
+    assert browser.run(until("picked === 17"))
+    browser.run("location.hash = '#rank=64'")  # there is none
+    browser.run("addEventListener('hashchange', () => { seen = picked; }); var seen = null; location.hash = '#rank=65'")
+    assert browser.run(until("seen === 17"))
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
