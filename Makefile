@@ -21,7 +21,7 @@ test-all: $(READY)
 # The fast tests with another torch, in build/torch-VERSION: make torch VERSION=2.15.0. Its row in docs/compatibility.md
 # is written anew. The builds that PyPI has for Linux take about 5 GB each.
 torch:
-	$(PYTHON) tests/versions/run_suite.py "$(VERSION)"
+	$(PYTHON) tests/versions/run_suite.py "$(VERSION)" $(TESTS)
 
 # On GPUs, one or several, within 5 minutes: make gpu PYTHON=/path/to/a/python/with/torch. It installs nothing.
 gpu:

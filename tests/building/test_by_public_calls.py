@@ -1,6 +1,7 @@
 """Process groups by public torch calls alone, with PGREGISTRY_BUILD=public."""
 
 import time
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ def calls_of_torch(sizes: dict[str, Any], split: bool) -> tuple[int, int, list[s
     def counting(name: str) -> Any:
         call = getattr(dist, name)
 
+        @wraps(call)
         def counted(*args: Any, **keywords: Any) -> Any:
             counts[name] += 1
             return call(*args, **keywords)

@@ -1,7 +1,8 @@
 """Run the fast tests with another torch, in an environment of its own: `make torch VERSION=2.14.1`.
 
 The environment is build/torch-VERSION. It has the pins of constraints.txt, but that of torch. The outcome becomes the
-row of this version in docs/compatibility.md. The builds of PyPI bring CUDA libraries of several GB, and run on CPUs.
+row of this version in docs/compatibility.md. TESTS="tests/building tests/runtime" runs those alone, and the row says so.
+The builds of PyPI bring CUDA libraries of several GB, and run on CPUs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,8 +48,8 @@ class Outcome:
     skipped: Counter[str]
 
 
-def main(version: str) -> int:
-    """Run the tests with a version of torch, and return the exit status of pytest."""
+def main(version: str, only: Sequence[str]) -> int:
+    """Run the tests, or some of them, with a version of torch, and return the exit status of pytest."""
     folder = ROOT / "build" / f"torch-{version}"
     python = folder / "bin" / "python"
     if not (folder / ".ready").exists():
@@ -55,12 +57,12 @@ def main(version: str) -> int:
     begun = time.monotonic()
     report = folder / "junit.xml"
     tests = ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "--timeout=600", f"--junitxml={report}"]
-    status = subprocess.run([python, *tests], cwd=ROOT).returncode
+    status = subprocess.run([python, *tests, *only], cwd=ROOT).returncode
     if not report.exists():
         return status or 1
     outcome, minutes = read_report(report), (time.monotonic() - begun) / 60
     built = json.loads(subprocess.run([python, "-c", BUILD], check=True, capture_output=True, text=True).stdout)
-    row = to_row(version, built, outcome, minutes)
+    row = to_row(version, built, only, outcome, minutes)
     if status > 1:  # pytest itself did not end well
         print(f"The run was cut short, so {PAGE.relative_to(ROOT)} stays as it is. {row}")
         return status
@@ -104,13 +106,16 @@ def read_report(report: Path) -> Outcome:
     return Outcome(counts, tuple(failed), skipped)
 
 
-def to_row(version: str, built: list[str | int | None], outcome: Outcome, minutes: float) -> str:
+def to_row(version: str, built: list[str | int | None], only: Sequence[str], outcome: Outcome, minutes: float) -> str:
     """Return the row of a version for docs/compatibility.md."""
     name, cuda, devices = built
     build = f"CUDA {cuda} build, {devices or 'no'} GPU{'s' * (devices not in (0, 1))}" if cuda else "CPU build"
     passed, failed, skipped = (outcome.counts[key] for key in ("passed", "failed", "skipped"))
     system = f"Python {platform.python_version()}, {os.cpu_count()} cores"
-    return f"| {version} | `{name}`, {build}; {system} | {passed} | {failed} | {skipped} | {minutes:.0f} min |"
+    tests = " ".join(f"`{one}`" for one in only) or "all that are fast"
+    return (
+        f"| {version} | `{name}`, {build}; {system} | {tests} | {passed} | {failed} | {skipped} | {minutes:.0f} min |"
+    )
 
 
 def with_row(page: str, row: str) -> str:
@@ -133,6 +138,6 @@ def with_row(page: str, row: str) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not re.fullmatch(r"\d+\.\d+\.\d+", sys.argv[1]):
+    if len(sys.argv) < 2 or not re.fullmatch(r"\d+\.\d+\.\d+", sys.argv[1]):
         raise SystemExit("Say which torch: make torch VERSION=2.15.0")
-    raise SystemExit(main(sys.argv[1]))
+    raise SystemExit(main(sys.argv[1], sys.argv[2:]))
