@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 from pgregistry.testing import LocalRanks
 
 local_ranks = cache(LocalRanks)
+#: Seconds for ranks to end; `make torch` gives more, for it may run beside other work.
+SECONDS = float(os.environ.get("TEST_RANKS_SECONDS", "60"))
 
 
 def run_ranks(
-    count: int, function: Callable[..., Any], *args: Any, world: bool = True, timeout: float = 60, env: Any = None
+    count: int, function: Callable[..., Any], *args: Any, world: bool = True, timeout: float = SECONDS, env: Any = None
 ) -> list[Any]:
     """Return what the function returned on each rank; if one fails, the others have all of the time."""
     return local_ranks().run(count, function, *args, world=world, timeout=timeout, grace=timeout, env=env)
