@@ -6,6 +6,7 @@ import threading
 import weakref
 from typing import Any
 
+import needs
 import pytest
 import torch.distributed as dist
 from ranks import alive, run_ranks
@@ -118,7 +119,7 @@ def end_world_before_groups(late: bool) -> tuple[list[str], int]:
     return records, alive()
 
 
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("late", [False, pytest.param(True, marks=needs.REGISTERED_LAST)])
 def test_a_group_that_torch_makes_after_the_end_of_its_world_is_destroyed(late: bool) -> None:
     before = "A process group was destroyed before: Invalid process group specified"
     assert run_ranks(1, end_world_before_groups, late) == [([before] * (1 if late else 2), 0)]

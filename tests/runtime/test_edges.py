@@ -151,6 +151,8 @@ def each_kind(folder: str) -> list[tuple[str, str, float]]:
     from pgregistry.runtime import process
 
     sys.path.insert(0, folder)
+    from torch.testing._internal.distributed import fake_pg  # noqa: F401 - registers "fake" in older versions
+
     dist.Backend.register_backend("acme", lambda *_: 1 / 0, devices=["cpu"])
     process.accelerator = lambda: "cuda"  # type: ignore[attr-defined]  # a device that is not here is refused alone
     torch.accelerator.device_count = lambda: 1  # type: ignore[method-assign]

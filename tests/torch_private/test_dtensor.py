@@ -1,5 +1,6 @@
 """The caches of DTensor, which hold meshes."""
 
+import needs
 import pytest
 import torch
 from ranks import run_ranks
@@ -29,12 +30,14 @@ def remembered() -> tuple[dict[str, int], dict[str, int]]:
     return before, sizes()
 
 
+@needs.DTENSOR_CACHE
 def test_the_caches_of_dtensor_are_cleared() -> None:
     for before, after in run_ranks(2, remembered):
         assert min(before.values()) > 0
         assert max(after.values()) == 0
 
 
+@needs.DTENSOR_CACHE
 def test_a_torch_without_the_private_call_is_cleared_as_far_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch.distributed.tensor
 

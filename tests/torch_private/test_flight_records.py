@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+import needs
 import pytest
 from ranks import run_ranks
 
@@ -54,6 +55,7 @@ def recorded() -> dict[str, Any]:
     }
 
 
+@needs.ORDER
 def test_counters_records_members_and_a_recv_that_stands() -> None:
     receiver, sender = run_ranks(2, recorded)
     for one in (receiver, sender):

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import needs
 import pytest
 from torch.distributed.device_mesh import DeviceMesh
 
@@ -16,6 +17,7 @@ def like_a_root(**others: Any) -> Any:
     return SimpleNamespace(**{**fields, **others})
 
 
+@needs.MESHES
 def test_what_this_torch_has_is_enough() -> None:
     assert root_mesh.available(like_a_root())
 

@@ -25,7 +25,7 @@ def refused(check: Any, *given: Any) -> str:
 
 
 def test_gloo_is_there() -> None:
-    for backend in ("gloo", "cpu:gloo", "fake"):
+    for backend in ("gloo", "cpu:gloo"):
         check_available(backend, "it")
 
 

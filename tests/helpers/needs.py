@@ -1,0 +1,28 @@
+"""Marks for tests of what older versions of torch lack. A skipped test names it."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed import distributed_c10d as c10d
+from torch.distributed.device_mesh import DeviceMesh
+
+ORDER = pytest.mark.skipif(
+    "sort_ranks" not in inspect.signature(dist.new_group).parameters,
+    reason="needs torch 2.13: new_group keeps the order of ranks",
+)
+MESHES = pytest.mark.skipif(
+    "_root_mesh" not in inspect.signature(DeviceMesh.__init__).parameters,
+    reason="needs torch 2.13: flattened dimensions and other orders on root meshes",
+)
+DTENSOR_CACHE = pytest.mark.skipif(
+    not hasattr(torch._C, "_clear_DTensor_sharding_propagator_cache"),
+    reason="needs torch 2.13: a call that clears the C++ part of DTensor's cache",
+)
+REGISTERED_LAST = pytest.mark.skipif(
+    not hasattr(c10d, "_register_pg_in_world"),
+    reason="needs torch 2.13: a call of its own registers a process group",
+)
