@@ -11,12 +11,16 @@ from collections.abc import Callable, Hashable
 from types import FrameType
 from typing import Any, Final
 
+import torch
 import torch.distributed as dist
+from packaging.version import Version
 from torch._C import _distributed_c10d as recorders
 from torch.distributed import distributed_c10d as c10d
 
 #: torch's functions: of all backends, and before torch 2.15 of NCCL, which has a recorder of its own.
 _DUMPS: Final = ("_dump_fr_trace_json", "_dump_nccl_trace_json")
+#: The oldest torch whose records of gloo were seen.
+_GLOO: Final = Version("2.13.dev0")
 #: The variable that sets how many operations are recorded.
 SIZE: Final = "TORCH_FR_BUFFER_SIZE"
 
@@ -24,6 +28,11 @@ SIZE: Final = "TORCH_FR_BUFFER_SIZE"
 def available() -> bool:
     """Return True if torch records operations in this process."""
     return bool(_recorders()) and os.environ.get(SIZE, "").strip() != "0"
+
+
+def records_gloo() -> bool:
+    """Return True if torch records operations of gloo, as it is known to do from 2.13 on; 2.9 does not."""
+    return Version(torch.__version__) >= _GLOO
 
 
 def counters() -> dict[Hashable, tuple[int, int]]:

@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 from torch.distributed.device_mesh import DeviceMesh
 
+from pgregistry.torch_private import flight_records
+
 ORDER = pytest.mark.skipif(
     "sort_ranks" not in inspect.signature(dist.new_group).parameters,
     reason="needs torch 2.13: new_group keeps the order of ranks",
@@ -25,4 +27,14 @@ DTENSOR_CACHE = pytest.mark.skipif(
 REGISTERED_LAST = pytest.mark.skipif(
     not hasattr(c10d, "_register_pg_in_world"),
     reason="needs torch 2.13: a call of its own registers a process group",
+)
+RECORDS = pytest.mark.skipif(
+    not flight_records.records_gloo(), reason="needs torch 2.13: flight records of gloo, for the watch"
+)
+QUIET = pytest.mark.skipif(
+    not flight_records.records_gloo(), reason="needs torch 2.13: gloo that prints nothing on stdout"
+)
+KEYS = pytest.mark.skipif(
+    not hasattr(dist.PrefixStore, "list_keys"),
+    reason="needs torch 2.13: stores list their keys",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import torch
 import torch.distributed as dist
 
 from pgregistry.building.process_groups import ProcessGroups
@@ -36,6 +37,12 @@ def start_watch(
     if not flight_records.available():
         if first:
             log.info("There is no watch, for torch records no operations: %s=0, or another torch.", flight_records.SIZE)
+        return
+    if not flight_records.records_gloo() and all(dist.get_backend(one) == "gloo" for one in groups.groups.values()):
+        if first:
+            log.info(
+                "There is no watch, for torch %s records no operations of gloo. Use 2.13 or later.", torch.__version__
+            )
         return
     shortest = _shortest_timeout(plan, defaults)
     seconds = min(asked, shortest * PART)

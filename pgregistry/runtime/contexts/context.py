@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pgregistry.errors import BuildError, ConfigError
 from pgregistry.planning.plans.dimensions import check_dimensions, root_dimensions
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.runtime.contexts.device_mesh import Meshes
+from pgregistry.runtime.contexts.device_mesh import Meshes, sliced
 from pgregistry.runtime.contexts.handle_mapping import HandleMapping
 from pgregistry.runtime.contexts.open_contexts import OPEN
 from pgregistry.runtime.contexts.timeouts import set_timeouts
@@ -144,7 +144,7 @@ class ParallelContext(HandleMapping):
         for mode in dimensions.values():
             _ = self[mode]
         root = self._meshes.root(dimensions)
-        return root[tuple(asked)] if asked else root
+        return sliced(root, tuple(asked)) if asked else root
 
     def set_timeout(self, seconds: float, *modes: str) -> None:
         """Set the timeout of all process groups, or of those of some modes; all ranks must call it together.

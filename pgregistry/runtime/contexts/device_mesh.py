@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pgregistry.errors import BuildError
+from pgregistry.errors import BuildError, ConfigError, listing
 from pgregistry.planning.plans.dimensions import (
     Dimensions,
     factors_of,
@@ -124,6 +124,22 @@ class Meshes:
         if self._plan.ranks is None:
             lines = lines[(lines == self._rank).any(-1)]
         return all(self._plan[mode].group_of(line[0]) == tuple(line) for line in lines.tolist())
+
+
+def sliced(root: DeviceMesh, names: tuple[str, ...]) -> DeviceMesh:
+    """Return a slice of a root mesh.
+
+    Raises:
+        ConfigError: if the dimensions have another order than in the root, and torch does not slice in that order.
+    """
+    try:
+        return root[names]
+    except KeyError as error:
+        raise ConfigError(
+            f"device_mesh() names {listing(names)}, in another order than the root mesh has them, "
+            f"{listing(root.mesh_dim_names or ())}. This torch only slices in that order. Name them in it, or use "
+            "torch 2.13 or later."
+        ) from error
 
 
 def _warn_of_order(plan: Plan, dimensions: Dimensions, rank: int) -> None:

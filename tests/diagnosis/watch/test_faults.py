@@ -6,11 +6,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 from ranks import run_ranks
 from stuck_ranks import FAULTS, MODES, WATCH, named, run_faults, run_healthy
 
 import pgregistry
+
+pytestmark = needs.RECORDS
 
 #: Seconds after `watch` in which all must have said it.
 MARGIN = 5.0

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 from ranks import run_ranks
 from stuck_ranks import MODES, TIMEOUT, WATCH, Lines, named, said, watched_run
@@ -18,6 +19,8 @@ from stuck_ranks import MODES, TIMEOUT, WATCH, Lines, named, said, watched_run
 import pgregistry
 from pgregistry.diagnosis.watch.files import Folder
 from pgregistry.diagnosis.watch.roll_call import RollCall
+
+pytestmark = needs.RECORDS
 
 log = logging.getLogger("pgregistry.watch")
 

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+import needs
 import pytest
 import torch
 import torch.distributed as dist
@@ -17,6 +18,8 @@ from stuck_ranks import named
 import pgregistry
 from pgregistry.coordination.abandonable import AbandonableThread
 from pgregistry.diagnosis.watch.watch import Watch
+
+pytestmark = needs.RECORDS
 
 
 class Heard(logging.Handler):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import needs
 import pytest
 from network_tests import pause_if
 from pgregistry_nettest.analysis.report import Report
@@ -61,6 +62,7 @@ def test_the_command_ends_with_3_where_ranks_disagree() -> None:
     assert len(printed) == 1  # for all ranks of the host
 
 
+@needs.QUIET
 def test_local_ranks_give_a_report_and_a_picture(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pgregistry", "nettest", "--nproc", "2", *QUICK, "--json", "--plot", "net.png"]
     environment = {**os.environ, "RES_OPTIONS": "attempts:0"}  # without DNS, torch waits 5 s for each name

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import needs
 import pytest
 import torch.distributed as dist
 from pgregistry_nettest import decisions
@@ -123,6 +124,7 @@ def keys_after_runs() -> list[list[str]]:
     return left
 
 
+@needs.KEYS
 def test_a_network_test_between_steps_leaves_one_counter_a_rank_and_the_store_does_not_grow() -> None:
     lists = run_ranks(4, keys_after_runs)[0]
     for left in lists:

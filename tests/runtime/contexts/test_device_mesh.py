@@ -4,6 +4,7 @@ import logging
 import warnings
 from typing import Any
 
+import needs
 import pytest
 from ranks import alive
 
@@ -43,6 +44,7 @@ def powers(*ranks: int) -> int:
     return sum(2**rank for rank in ranks)
 
 
+@needs.MESHES
 def test_slices_and_flattened_slices_sum_over_exactly_the_ranks_that_they_should(run_ranks: Any) -> None:
     answers = run_ranks(8, sums)
     common = {"shapes": [(4, 2), (2, 2)], "same group": True, "one root": True, "data × tensor": powers(*range(8))}
@@ -195,6 +197,7 @@ def hybrid_at(shard: int) -> dict[str, Any]:
         }
 
 
+@needs.MESHES
 @pytest.mark.parametrize("shard", [1, *(pytest.param(size, marks=pytest.mark.slow) for size in (2, 4))])
 def test_copies_and_shards_are_asked_for_alike_at_every_size(shard: int, run_ranks: Any) -> None:
     expected = {"shape": (4 // shard, shard), "local": (16 // shard, 16), "one root": shard != 2}
@@ -222,6 +225,7 @@ def names_and_roots() -> dict[str, Any]:
 TURNED = [("tensor", "tensor"), ("pp", "pipe"), ("dp", "data")]
 
 
+@needs.MESHES
 def test_dimensions_can_have_other_names_and_no_names_are_the_root(run_ranks: Any) -> None:
     assert run_ranks(8, names_and_roots)[3] == {
         "root": ("data", "pipe", "tensor"),
@@ -296,6 +300,7 @@ def flattened_of_one() -> bool:
         return mesh.get_group() is context["model"].group and mesh.size() == 1 and alive() == before
 
 
+@needs.MESHES
 def test_dimensions_of_size_1_are_flattened_as_others_are(run_ranks: Any) -> None:
     assert run_ranks(2, flattened_of_one) == [True, True]
 
@@ -309,6 +314,7 @@ def without_flattened_dimensions() -> Any:
         return mesh._flatten_mapping, mesh.mesh.tolist(), mesh.get_group("model") is context["model"].group
 
 
+@needs.MESHES
 def test_a_torch_that_keeps_no_flattened_dimensions_has_meshes_by_public_calls(run_ranks: Any) -> None:
     assert run_ranks(4, without_flattened_dimensions) == [({}, [[0, 1], [2, 3]], True)] * 4
 

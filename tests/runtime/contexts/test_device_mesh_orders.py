@@ -7,11 +7,13 @@ from itertools import permutations, product
 from math import prod
 from typing import Any
 
+import needs
 import pytest
 from ranks import alive, run_ranks
 
 import pgregistry
-from pgregistry import REST, Axis, Mode
+from pgregistry import REST, Axis, ConfigError, Mode
+from pgregistry.runtime.contexts.device_mesh import sliced
 
 AXES = ("a", "b", "c", "d")
 #: Four axes, outermost first, inside of one that takes what they leave.
@@ -118,6 +120,7 @@ def differences(all_sizes: list[tuple[int, ...]]) -> list[Any]:
     return wrong
 
 
+@needs.MESHES
 def test_every_order_is_the_mesh_that_torch_makes() -> None:
     assert run_ranks(4, differences, [(2, 1, 2, 1)]) == [[]] * 4
 
@@ -127,3 +130,20 @@ def test_every_order_is_the_mesh_that_torch_makes() -> None:
 def test_every_order_at_every_size_is_the_mesh_that_torch_makes() -> None:
     assert len(SIZES) == 15
     assert run_ranks(8, differences, SIZES, timeout=850) == [[]] * 8
+
+
+def test_an_order_in_which_torch_does_not_slice_is_refused_by_name() -> None:
+    class Root:
+        """As of torch 2.9."""
+
+        mesh_dim_names = ("data", "tensor")
+
+        def __getitem__(self, names: tuple[str, ...]) -> Any:
+            raise KeyError("Mesh dim indices should be in ascending order.")
+
+    with pytest.raises(ConfigError) as raised:
+        sliced(Root(), ("tensor", "data"))  # type: ignore[arg-type]
+    assert str(raised.value) == (
+        "device_mesh() names tensor and data, in another order than the root mesh has them, data and tensor. This "
+        "torch only slices in that order. Name them in it, or use torch 2.13 or later."
+    )
