@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all torch gpu soak lint coverage docs pages bench bench-all clean
+.PHONY: demo test test-all torch gpu soak lint coverage docs pages bench bench-scale bench-all clean
 
 demo: $(READY)
 	$(BIN)/pgregistry smoke --nproc 8 pipe=2 tensor=2 zero1=2 nettest=3
@@ -50,9 +50,12 @@ pages: $(READY)
 	$(BIN)/python examples/generate_layouts_page.py > docs/layouts.md
 	$(BIN)/python tests/helpers/refused_page.py docs/refused.md
 
-# Every claim of README beside its peers, in minutes: writes docs/benchmarks.md, and the tables and plots of docs/scale.md.
+# Every claim of README beside its peers, in minutes; writes docs/benchmarks.md.
 bench: $(READY)
 	$(BIN)/python benchmarks/quick.py
+
+# Thousands of simulated ranks, and up to 128 real ones; writes the tables and plots of docs/scale.md.
+bench-scale: $(READY)
 	$(BIN)/python benchmarks/scale.py
 
 # Each claim more closely: about half an hour.

@@ -1,6 +1,6 @@
 """Measure how `init` grows with the world, and write the tables and plots of docs/scale.md: about five minutes.
 
-    python benchmarks/scale.py
+    make bench-scale
 
 The text between two markers of the page is replaced; the rest of it is written by hand.
 """
@@ -117,7 +117,7 @@ def main() -> None:
     machine = f"{os.cpu_count()} cores at load average {load:.0f} before, {platform.system()}"
     versions = f"Python {platform.python_version()}, torch {version('torch')} with gloo"
     how = (
-        f"`make bench` measured the tables and plots of this page in {took:.0f} s on "
+        f"`make bench-scale` measured the tables and plots of this page in {took:.0f} s on "
         f"{date.today()}: {machine}, {versions}."
     )
     text = PAGE.read_text(encoding="utf-8")
