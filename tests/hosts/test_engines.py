@@ -121,7 +121,7 @@ def test_two_steps_of_one_job_at_once(slurm: str, tmp_path: Path) -> None:
 
 
 def test_a_batch_script_in_which_srun_was_forgotten(slurm: str, tmp_path: Path) -> None:
-    (text,) = said(batch(ENGINE, tmp_path), slurm, 30)
+    (text,) = said(batch(ENGINE, tmp_path), slurm)  # sbatch --wait asks in longer and longer intervals
     assert text.startswith(FORGOTTEN)
 
 

@@ -8,6 +8,8 @@ import sys
 import lightning
 from engine import said
 
+from pgregistry import HOST
+
 fabric = lightning.Fabric(accelerator="cpu", devices=2, strategy="ddp")
 fabric.launch()
-os.write(1, f"> {said(host='host' in sys.argv)}\n".encode())
+os.write(1, f"> {said(*([HOST] if 'host' in sys.argv else []))}\n".encode())

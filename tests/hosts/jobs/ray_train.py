@@ -20,8 +20,10 @@ def loop(config: dict[str, str]) -> None:
     sys.path[:0] = config["path"].split(os.pathsep)
     from engine import said
 
+    from pgregistry import HOST
+
     rank = os.environ["RANK"]
-    Path(config["folder"], rank).write_text(f"> {said(host=True)}\n", encoding="utf-8")
+    Path(config["folder"], rank).write_text(f"> {said(HOST)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
