@@ -1,1 +1,1 @@
-"""What backends other than gloo need: whether they can work here, their options, and communicators that are split."""
+"""Prepare backends other than gloo: check that they can work here, convert their options, split communicators."""

@@ -1,4 +1,4 @@
-"""Whether a backend can work here: torch has it, there is an accelerator, and one for each local rank."""
+"""Check that a backend can work here: torch has it, there is an accelerator, and one for each local rank."""
 
 from __future__ import annotations
 

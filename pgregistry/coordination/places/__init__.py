@@ -1,1 +1,1 @@
-"""Where ranks are: what each writes of its host and domain, compared with what the plan took for granted."""
+"""Compare the host and the domain that each rank writes with those that the plan took for granted."""
