@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from bed import NOBODY, PORT, Bed, hosts, why_not
+from bed import NOBODY, PORT, Bed
 from fault_ranks import installed, logged, write_distributions
 from host_faults import CONTEXT, FAULTS, PATIENCE, TORCH, HostFault, expected
+from hosts_or_skip import hosts_or_skip
 from ranks import run_ranks
 from ranks_on_hosts import Site, site
 
@@ -27,10 +28,7 @@ LATE: Final = 10
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Bed]:
-    if reason := why_not():
-        pytest.skip(reason)
-    with hosts(3) as bed:
-        yield bed
+    yield from hosts_or_skip(3)
 
 
 def stand_still(moment: str, where: Site, go_on: Callable[[], None]) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bed import Bed, hosts, why_not
+from bed import Bed
+from hosts_or_skip import hosts_or_skip
 from nettests import FAST, JOBS, SLOW, named, reports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -17,10 +18,7 @@ HOSTS = 9
 
 @pytest.fixture
 def bed() -> Iterator[Bed]:
-    if reason := why_not():
-        pytest.skip(reason)
-    with hosts(HOSTS, rate=FAST) as bed:
-        yield bed
+    yield from hosts_or_skip(HOSTS, rate=FAST)
 
 
 def test_nettest_under_torchrun_names_the_slow_host_alone(bed: Bed) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from bed import PORT, Bed, hosts, why_not
+from bed import PORT, Bed
+from hosts_or_skip import hosts_or_skip
 from ranks import run_ranks
 from ranks_on_hosts import Site, site
 
@@ -28,10 +29,7 @@ TIMEOUT: Final = 30
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Bed]:
-    if reason := why_not():
-        pytest.skip(reason)
-    with hosts(3) as bed:
-        yield bed
+    yield from hosts_or_skip(3)
 
 
 @pytest.fixture

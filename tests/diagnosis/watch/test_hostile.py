@@ -43,16 +43,22 @@ def in_roll_call(context: Any) -> None:
     time.sleep(0.3)
 
 
-def closed_meanwhile(context: Any, folder: str) -> None:
-    """Rank 3 is stopped, and the watch of rank 1 ends while the others wait for an answer.
-
-    The context itself ends later: gloo's process groups wait in C++ for what is under way.
-    """
+def waits_for_a_stopped_rank(context: Any) -> bool:
+    """Stop rank 3 and have the others wait for it; return True on rank 1, when the roll is called."""
     if context.rank == 3:
         os.kill(os.getpid(), signal.SIGSTOP)
     stands(context, 3)
     if context.rank == 1:
         in_roll_call(context)
+    return bool(context.rank == 1)
+
+
+def closed_meanwhile(context: Any, folder: str) -> None:
+    """Rank 3 is stopped, and the watch of rank 1 ends while the others wait for an answer.
+
+    The context itself ends later: gloo's process groups wait in C++ for what is under way.
+    """
+    if waits_for_a_stopped_rank(context):
         begun = time.monotonic()
         context.process_groups.watches.pop().close()
         Path(folder, "1.seconds").write_text(str(time.monotonic() - begun), encoding="utf-8")
@@ -60,11 +66,7 @@ def closed_meanwhile(context: Any, folder: str) -> None:
 
 def forked_meanwhile(context: Any, folder: str) -> None:
     """Rank 3 is stopped, and rank 1 forks while it waits for its answer."""
-    if context.rank == 3:
-        os.kill(os.getpid(), signal.SIGSTOP)
-    stands(context, 3)
-    if context.rank == 1:
-        in_roll_call(context)
+    if waits_for_a_stopped_rank(context):
         begun = time.monotonic()
         child = os.fork()
         if not child:
