@@ -111,6 +111,8 @@ class Problems:
         try:
             yield
         except PgregistryError as error:
+            if isinstance(error.__cause__, RecursionError):
+                raise  # the stack is full, so what comes next would fail as well, for no reason of its own
             self.add(error)
 
     def __len__(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from types import ModuleType
@@ -37,12 +36,9 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(autouse=True)
-def _found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in reversed(place(tmp_path)):
         monkeypatch.syspath_prepend(path)
-    yield
-    for name in [name for name in sys.modules if name.split(".")[0] in {m.split(".")[0] for m in FAMILIES.values()}]:
-        del sys.modules[name]
 
 
 def sized(*families: str) -> dict[str, Any]:

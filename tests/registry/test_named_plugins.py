@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +34,13 @@ class Late:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write the package lab of a training repository, and add its folder to `sys.path`."""
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab" / "__init__.py").touch()
     (tmp_path / "lab" / "pgregistry_ring.py").write_text(SOURCE, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("lab", "tensor")]:
-        del sys.modules[name]
+    return tmp_path
 
 
 def refusal(kind: type[PgregistryError], environ: Any = None, **keywords: Any) -> str:
