@@ -92,6 +92,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: list[PgregistryError] = []
+        self._collected = 0
 
     def add(self, problem: PgregistryError) -> None:
         """Keep a problem for later, unless one with the same text is there."""
@@ -113,10 +114,24 @@ class Problems:
         except PgregistryError as error:
             if isinstance(error.__cause__, RecursionError):
                 raise  # the stack is full, so what comes next would fail as well, for no reason of its own
+            self._collected += 1
             self.add(error)
+
+    @contextmanager
+    def raising_collected(self) -> Iterator[None]:
+        """Raise all problems at the end if `collecting` caught an error inside."""
+        before = self._collected
+        yield
+        if self._collected > before:
+            self.raise_any()
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def raise_more_than(self, known: int) -> None:
+        """Raise all problems as one error if there are more than a number that was known before."""
+        if len(self) > known:
+            self.raise_any()
 
     def raise_any(self) -> None:
         """Raise all problems as one error; return if there are none.

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from pgregistry.errors import ConfigError, PluginError, Problems, listing
+from pgregistry.errors import ConfigError, PluginError, Problems
 from pgregistry.planning.references import default_size, label, named, walk
 from pgregistry.registry.advice import unknown
-from pgregistry.registry.plugin import Plugin, plugin_error
+from pgregistry.registry.plugin import Plugin, plugin_error, without
 from pgregistry.values import shown
 from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special, Split
 
@@ -93,16 +93,16 @@ def declare(declared: Iterable[DeclaredMode], absent: Mapping[str, str], problem
             problems.add(_declared_twice(f"mode {one.mode.name!r}", other, one))
         for item in walk(one.mode.declares):
             _add(together, item, one, problems)
-    _raise_more_than(known, problems)
+    problems.raise_more_than(known)
     for one in declared:
         _check_references(together, one, absent, problems)
-    _raise_more_than(known, problems)
+    problems.raise_more_than(known)
     _check_chains(together)
     for one in declared:
         _check_independent(together, one, one.mode.over or (), problems)
         _check_splits(together, one, problems)
         _check_where(together, one, problems)
-    _raise_more_than(known, problems)
+    problems.raise_more_than(known)
     together.uses = {name: _uses(one, together) for name, one in by_name.items()}
     order = execution_order(together.uses, {name: one.mode.after for name, one in by_name.items()})
     together.modes = tuple(by_name[name] for name in order)
@@ -152,11 +152,6 @@ def prepared(before: Mapping[str, Iterable[str]], what: str, after: str) -> grap
     return sorter
 
 
-def _raise_more_than(known: int, problems: Problems) -> None:
-    if len(problems) > known:
-        problems.raise_any()
-
-
 def _add(together: Declarations, item: Reference, by: DeclaredMode, problems: Problems) -> None:
     for name, what in named(item).items():
         known = together.axes.get(name) or together.parts.get(name)
@@ -179,8 +174,8 @@ def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> Plu
     if first.plugin == second.plugin:
         text = f"{what} is declared twice by {first.plugin}.\nRename it, or refer to the first by name."
         return plugin_error(text, first.plugin)
-    names = (f"disable=[{one.plugin.name!r}]" for one in (first, second) if one.plugin.distribution)  # not of extra=
-    way_out = f"Uninstall one, or leave one out with {listing(names, 'or')}; to use what another plugin declares"
+    out = without(first.plugin, second.plugin)
+    way_out = f"Uninstall one, or leave one out with {out}; to use what another plugin declares"
     text = f"{what} is declared by {first.plugin} and by {second.plugin}.\n{way_out}, refer to it by name."
     return plugin_error(text, first.plugin, second.plugin)
 
@@ -188,6 +183,7 @@ def _declared_twice(what: str, first: DeclaredMode, second: DeclaredMode) -> Plu
 def _two_sizes(first: Part, owner: DeclaredMode, second: Part, by: DeclaredMode) -> PluginError:
     sizes = f"size={first.split.size!r} by {owner} and with size={second.split.size!r} by {by}"
     way_out = "Leave size= out in all but one; to use what another mode declares, refer to it by name"
+    way_out += f". Until then, run with {without(owner.plugin, by.plugin)}" if owner.plugin != by.plugin else ""
     return plugin_error(f"{label(first)!r} is declared with {sizes}.\n{way_out}.", owner.plugin, by.plugin)
 
 

@@ -23,7 +23,7 @@ from pgregistry.planning.sizes.cuts import Cuts
 from pgregistry.planning.sizes.world import World, read_world
 from pgregistry.registry.declared_settings import check_clashes, declared_settings
 from pgregistry.registry.manager import Registry
-from pgregistry.registry.plugin import InstalledPlugin, Plugin, plugin_error
+from pgregistry.registry.plugin import InstalledPlugin, Plugin, plugin_error, without
 from pgregistry.registry.requirements import check_requirements
 from pgregistry.settings.launchers.launcher import log_launch
 from pgregistry.settings.merge import Settings
@@ -105,8 +105,9 @@ class Planner:
         if any(status.error for status in self.registry.statuses):
             self.problems.raise_any()  # the declarations of the failed plugins are unknown
         log_extra(self._settings.extra)
-        settings = declared_settings(self.registry, self.problems)
-        declarations = declare(tuple(self._declared_modes()), self.registry.off, self.problems)
+        with self.problems.raising_collected():  # what a hook that failed would have declared is unknown
+            settings, modes = declared_settings(self.registry, self.problems), tuple(self._declared_modes())
+        declarations = declare(modes, self.registry.off, self.problems)
         log_modes(declarations)
         self._check_reserved(declarations)
         owners = {name: str(owner) for name, owner in declarations.owners.items()} if settings else {}
@@ -139,13 +140,12 @@ class Planner:
         log_axes(order, world.axes, self.declarations, self._settings.order)
         self.problems.raise_any()
         hosts, (cuts, planned) = world.hosts, self._nested(world, order)
-        planned = tuple(map(self._with_options, planned))
         plan = Plan(
             self.world_size,
             order,
             cuts.values,
             self._ranks,
-            planned,
+            tuple(map(self._with_options, planned)),
             hosts.each,
             hosts.ranks,
             hosts.hosts_per_domain,
@@ -219,12 +219,11 @@ class Planner:
         for one in declarations.modes:
             with self.problems.collecting():
                 try:
-                    planned = self._planned(one, mesh)
+                    yield self._planned(one, mesh)
                 except PluginError as error:
                     if error.plugin:
                         raise
                     raise plugin_error(str(error), one.plugin) from error
-                yield planned
 
     def _planned(self, one: DeclaredMode, mesh: Mesh) -> PlannedMode:
         mode, given, mesh = one.mode, self._settings.modes.get(one.mode.name, {}), mesh.fresh()
@@ -246,7 +245,7 @@ class Planner:
                 continue
             if giver is not None:
                 text = f"Both {giver} and {plugin} give process group options for mode {mode.name!r}"
-                raise plugin_error(f"{text}; disable one of them.", giver, plugin)
+                raise plugin_error(f"{text}; run with {without(giver, plugin)}.", giver, plugin)
             if not isinstance(given, Mapping) or not all(is_plain_option(*option) for option in given.items()):
                 rule = "it must return a mapping of names to plain values"
                 raise plugin.error(f"{hook} returned {shown(given)}; {rule}.")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +21,7 @@ from pgregistry.registry.distributions import (
     distributions,
     normalized,
 )
-from pgregistry.registry.plugin import BUNDLED, InstalledPlugin
+from pgregistry.registry.plugin import BUNDLED, InstalledPlugin, spec_of
 
 NOTHING: Final = "No mode plugins are installed"
 
@@ -92,8 +90,6 @@ class Causes:
         found = [over.why for over in self._passed_over if over.key == one.key]
         if unmet := self._unmet(one):
             found.append(f"It requires {unmet}, but pgregistry {self._core} is installed.")
-        if file := _file(installed):
-            found.append(f"Its module is {file}.")
         return found
 
     def _unmet(self, one: InstalledDistribution) -> str | None:
@@ -122,26 +118,7 @@ def left_out(installed: InstalledPlugin) -> str | None:
     if not getattr(sys, "frozen", False) or installed.entry_point is None or installed.broken:
         return None
     module = installed.entry_point.module
-    return None if _spec(module) else module
-
-
-def _file(installed: InstalledPlugin) -> str | None:
-    """Return the file of a plugin's module if it does not lie where the distribution does."""
-    point = installed.entry_point
-    if point is None or installed.broken:
-        return None
-    spec = _spec(point.module.partition(".")[0])
-    file = spec.origin if spec else None
-    inside = file is None or os.path.abspath(file).startswith(os.path.join(installed.folder or "", ""))
-    return None if inside else file
-
-
-def _spec(module: str) -> ModuleSpec | None:
-    """Return where a module is found; None if it is not, or if what stands in its place raises."""
-    try:
-        return importlib.util.find_spec(module)
-    except Exception:
-        return None
+    return None if spec_of(module) else module
 
 
 def declares(installed: InstalledPlugin, mode: str) -> bool:
@@ -150,7 +127,7 @@ def declares(installed: InstalledPlugin, mode: str) -> bool:
     if point is None or installed.broken:
         return False
     top, *rest = point.module.split(".")
-    spec = _spec(top)
+    spec = spec_of(top)
     try:
         folders = [Path(folder, *rest) for folder in (spec and spec.submodule_search_locations) or ()]
         files = [Path(spec.origin)] if spec and spec.origin else []
@@ -210,7 +187,7 @@ def kind_of(value: object, name: str) -> str:
     """Return what takes the place of a Mode or a Setting: of another copy of pgregistry, or something else."""
     kind = type(value)
     if kind.__name__ != name:
-        return f"not a {name}"
+        return f"not a {name}; yield each {name}"
     codes = (getattr(one, "__code__", None) for one in vars(kind).values())
     files = [code.co_filename for code in codes if code and not code.co_filename.startswith("<")]
     other = f"a {name} of another copy of pgregistry ({files[0] if files else kind.__module__})"

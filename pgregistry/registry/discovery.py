@@ -30,6 +30,8 @@ ON_WHEN_ENABLED: Final = "pgregistry.optional"
 GROUPS: Final = (ON_WHEN_INSTALLED, ON_WHEN_ENABLED)
 #: A module, or an object in one.
 MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
+#: How to run without a plugin that `plugins=` names.
+OF_NAMED: Final = "To run without it, leave it out of plugins=."
 _WORD: Final = ON_WHEN_INSTALLED.encode()
 
 
@@ -63,7 +65,7 @@ def with_named(
         folder = _folder(text if given is None else given)
         origin = f"Named by plugins = {text} ({one.origin}){f', found in {folder}' if folder else ''}."
         point = EntryPoint(name, text, "plugins")
-        plugin, broken = Plugin(name, origin=origin), _wrong_name(name)
+        plugin, broken = Plugin(name, origin=origin, way_out=OF_NAMED), _wrong_name(name)
         named.append(InstalledPlugin(plugin, point, broken=broken, named_by=one.origin, given=given))
     return tuple(sorted((*found, *named), key=_place)) if named else found
 
@@ -120,7 +122,7 @@ def plugins_of(one: InstalledDistribution, *, leftovers: bool = False) -> Iterat
         yield from _malformed(one, data.decode("utf-8", "replace"), error)
         return
     for point in points:
-        plugin = _plugin(one, point.name)
+        plugin = _plugin(one, point.name, point.value)
         yield InstalledPlugin(plugin, point, point.group == ON_WHEN_ENABLED, one, _wrong_point(point))
 
 
@@ -145,8 +147,15 @@ class _Read(Distribution):
         return Path(self._one.folder, path)
 
 
-def _plugin(one: InstalledDistribution, name: str) -> Plugin:
-    return Plugin(name, one.name, one.version, f"Found in {one.folder}.")
+def _plugin(one: InstalledDistribution, name: str, entry: str | None = None) -> Plugin:
+    return Plugin(name, one.name, one.version, f"Found in {one.folder}.", _way_out(one, name), entry, one.folder)
+
+
+def _way_out(one: InstalledDistribution, name: str) -> str:
+    """Return how to run without a plugin; if its name cannot be typed, by that of its distribution."""
+    if not name.isprintable() or re.search(r"[\s,]|^$", name):
+        name = next((of for of in (one.name, one.info_name) if not re.search(r"[\s,]", of)), name)
+    return f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
 
 
 def _broken(one: InstalledDistribution, name: str, why: str, optional: bool = False) -> InstalledPlugin:

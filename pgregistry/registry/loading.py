@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import re
 import sys
 import time
 import warnings
@@ -64,14 +63,11 @@ class HookManager(pluggy.PluginManager):
 
     def failure(self, installed: InstalledPlugin, what: str) -> PluginError:
         """Return the error about a plugin that cannot be used: what is wrong, the likely cause and the way out."""
-        names = (name for name in installed.names if name.isprintable() and not re.search(r"[\s,]", name))
-        name = next(names, installed.plugin.name)
-        way_out = f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
+        text = "\n".join((f"{installed} {what}", *self.causes.of(installed)))
         if installed.named_by:
-            way_out = "plugins= must name what every rank can import. To run without it, leave it out there."
+            text += "\nplugins= must name what every rank can import."
         if module := advice.left_out(installed):
-            way_out = f"It was left out when this program was frozen: freeze it with --hidden-import {module}."
-        text = "\n".join((f"{installed} {what}", *self.causes.of(installed), way_out))
+            text += f"\nIt was left out when this program was frozen: freeze it with --hidden-import {module}."
         return plugin_error(text, installed.plugin)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import os
+import re
 import sys
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from typing import Final
 
-from pgregistry.errors import PluginError
+from pgregistry.errors import PluginError, listing
 from pgregistry.registry.distributions import InstalledDistribution
 
 #: In `only`, the plugins that ship with pgregistry and are on when installed; no plugin may be called so.
@@ -23,12 +27,18 @@ class Plugin:
 
     Attributes:
         origin: A sentence on where it is from, with which errors about it end.
+        way_out: A sentence on how to run without it.
+        entry: What its entry point names, if it is installed.
+        folder: The folder that its distribution is in.
     """
 
     name: str
     distribution: str | None = None
     version: str | None = None
     origin: str | None = field(default=None, compare=False, repr=False)
+    way_out: str | None = field(default=None, compare=False, repr=False)
+    entry: str | None = field(default=None, compare=False, repr=False)
+    folder: str | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         if self.distribution is None:
@@ -39,16 +49,51 @@ class Plugin:
         """Return the error about this plugin."""
         return plugin_error(f"{self}: {text}", self)
 
+    @property
+    def elsewhere(self) -> str | None:
+        """Return the file of its module if that does not lie where its distribution does."""
+        if self.entry is None or self.folder is None:
+            return None
+        spec = spec_of(re.split(r"[.:\s\[]", self.entry)[0])
+        file = spec.origin if spec else None
+        return None if file is None or os.path.abspath(file).startswith(os.path.join(self.folder, "")) else file
+
 
 def plugin_error(text: str, *plugins: Plugin) -> PluginError:
-    """Return an error about plugins, of which the last is at fault; it ends with where they are from.
+    """Return an error about plugins, of which the last is at fault.
 
-    >>> print(plugin_error("No.", Plugin("ring", origin="Found in /site-packages.")))
+    It ends with where they are from. If it is about one plugin alone, it also has the module if that lies elsewhere,
+    and how to run without the plugin.
+
+    >>> print(plugin_error("No.", Plugin("ring", way_out="Leave it out.", origin="Found in /site-packages.")))
     No.
+    Leave it out.
     Found in /site-packages.
     """
+    last = plugins[-1]
+    lines = [text]
+    if all(plugin == last for plugin in plugins):
+        lines += [f"Its module is {file}."] if (file := last.elsewhere) else []
+        lines += [last.way_out] if last.way_out else []
     origins = dict.fromkeys(plugin.origin for plugin in plugins if plugin.origin)
-    return PluginError("\n".join((text, *origins)), plugin=plugins[-1].name)
+    return PluginError("\n".join((*lines, *origins)), plugin=last.name)
+
+
+def without(*plugins: Plugin) -> str:
+    """Return the keywords of which each switches one of several plugins off; `extra` is none that is installed.
+
+    >>> without(Plugin("ring", way_out="…"), Plugin("wheel", way_out="…"))
+    "disable=['ring'] or disable=['wheel']"
+    """
+    return listing((f"disable=[{plugin.name!r}]" for plugin in plugins if plugin.way_out), "or")
+
+
+def spec_of(module: str) -> ModuleSpec | None:
+    """Return where a module is found; None if it is not, or if what stands in its place raises."""
+    try:
+        return importlib.util.find_spec(module)
+    except Exception:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

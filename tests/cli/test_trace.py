@@ -181,12 +181,13 @@ def test_a_plan_that_is_refused_is_traced_up_to_there(context: Path, capsys: pyt
 def test_a_hook_that_raises_is_told_where_it_was_asked(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PluginError), tracing(True):
         Planner.read(8, {"context": 4}).plan()
-    assert told(capsys.readouterr().err)[-3:] == [
+    assert told(capsys.readouterr().err)[-4:] == [
         "pgregistry_check(plan) of plugin 'context', pgregistry-context 0.1",
         (
             "  failed: plugin 'context', pgregistry-context 0.1 raised ZeroDivisionError in pgregistry_check: "
             "integer division or modulo by zero"
         ),
+        "  To run without it: disable=['context'], --disable context or PGREGISTRY_DISABLE=context.",
         f"  Found in {broken}.",
     ]
 

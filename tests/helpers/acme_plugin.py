@@ -21,16 +21,21 @@ def modes_hook(body: str) -> str:
     return f"{HEAD}\n@hookimpl\ndef pgregistry_modes():\n    {body}\n"
 
 
-def without_folders(text: str) -> str:
-    """Return the text of an error without the lines that say where its plugins are found."""
-    return re.sub(r"\n *Found in .*\.(?=\n|$)", "", text)
+def without_ends(text: str) -> str:
+    """Return the text of an error without the lines on how to run without a plugin, and where it is found."""
+    return re.sub(r"\n *(Found in|To run without it:) .*\.(?=\n|$)", "", text)
 
 
 GOOD = modes_hook("yield Mode('acme', over=())")
 
 
-def refusal(kind: type[PgregistryError], **keywords: Any) -> str:
-    """Return the text of the error that a plan is refused with, without where plugins are found."""
+def whole_refusal(kind: type[PgregistryError], **keywords: Any) -> str:
+    """Return the text of the error that a plan is refused with."""
     with pytest.raises(kind) as caught:
         pgregistry.plan(4, **keywords)
-    return without_folders(str(caught.value))
+    return str(caught.value)
+
+
+def refusal(kind: type[PgregistryError], **keywords: Any) -> str:
+    """Return the text of the error that a plan is refused with, without the end that all errors of plugins have."""
+    return without_ends(whole_refusal(kind, **keywords))

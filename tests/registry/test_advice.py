@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_plugin import ACME, GOOD, POINT, WAY_OUT, refusal
+from acme_plugin import ACME, GOOD, POINT, WAY_OUT, refusal, whole_refusal
 
 import pgregistry
 from pgregistry import ConfigError, PluginError
@@ -139,7 +139,7 @@ def test_a_requirement_on_pgregistry_that_is_not_met_is_told_if_the_plugin_fails
     metadata = site / "pgregistry_acme-0.1.dist-info" / "METADATA"
     metadata.write_text(f"{metadata.read_text(encoding='utf-8')}Requires-Dist: {requires}\n", encoding="utf-8")
     version = pgregistry.__version__
-    line = f"\nIt requires pgregistry>=9{',<10' * (',' in requires)}, but pgregistry {version} is installed.\n"
+    line = f"\nIt requires pgregistry>=9{',<10' * (',' in requires)}, but pgregistry {version} is installed."
     text = refusal(PluginError).replace("PGRegistry", "pgregistry").replace("<10,>=9", ">=9,<10")
     assert (line in text) == said
 
@@ -152,7 +152,7 @@ def test_a_file_that_shadows_the_module_of_a_plugin_is_named(
     scratch = tmp_path / "here" / "acme_plugin.py"
     scratch.write_text("", encoding="utf-8")
     monkeypatch.syspath_prepend(scratch.parent)
-    assert f"\nIts module is {scratch}.\n" in refusal(PluginError)
+    assert f"\nIts module is {scratch}." in refusal(PluginError)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,8 @@ def test_an_error_of_a_hook_ends_with_the_folder(acme: Any) -> None:
     with pytest.raises(PluginError) as caught:
         pgregistry.plan(4)
     assert str(caught.value) == (
-        f"{ACME} raised ZeroDivisionError in pgregistry_modes: integer division or modulo by zero\nFound in {site}."
+        f"{ACME} raised ZeroDivisionError in pgregistry_modes: integer division or modulo by zero{WAY_OUT}\n"
+        f"Found in {site}."
     )
 
 
@@ -264,13 +265,14 @@ def test_a_frozen_program_without_a_plugins_module_is_told_how_to_take_it_along(
 ) -> None:
     distribution("pgregistry-acme", {"acme": module}, {})
     monkeypatch.setattr(sys, "frozen", frozen, raising=False)
-    text = refusal(PluginError)
+    text = whole_refusal(PluginError)
     assert "does not load: ModuleNotFoundError: No module named 'acme_gone'" in text
     advice = f"It was left out when this program was frozen: freeze it with --hidden-import {module}."
-    assert text.endswith(advice if frozen else WAY_OUT)
+    assert (advice in text) == frozen
+    assert WAY_OUT in text
 
 
 def test_a_frozen_program_with_a_broken_module_is_told_as_any_other(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     acme("import acme_gone")
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert refusal(PluginError).endswith(WAY_OUT)
+    assert WAY_OUT in whole_refusal(PluginError)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_plugin import GOOD, refusal
+from acme_plugin import GOOD, refusal, whole_refusal
 
 import pgregistry
 from pgregistry import PluginError
@@ -164,7 +164,7 @@ def test_what_cannot_be_read_is_named_with_its_path_and_can_be_switched_off(
 ) -> None:
     damage, text, names = BROKEN[what]
     info = damaged(acme, damage)
-    said = refusal(PluginError, only=None)
+    said = whole_refusal(PluginError, only=None)
     assert text in said
     assert "--disable" in said
     with pytest.raises(PluginError) as caught:

@@ -24,7 +24,7 @@ MODES = "@hookimpl\ndef pgregistry_modes():\n    yield Mode('acme', over=Axis('h
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        ("yield 5", ": pgregistry_settings yielded 5, which is not a Setting."),
+        ("yield 5", ": pgregistry_settings yielded 5, which is not a Setting; yield each Setting."),
         ("yield Mode('m', over=())", None),
         ("return 5", ": pgregistry_settings returned 5; yield each Setting."),
         ("1 // 0; yield", " raised ZeroDivisionError in pgregistry_settings: integer division or modulo by zero"),

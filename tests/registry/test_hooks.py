@@ -27,8 +27,8 @@ WRONG_MODES = [
         "return type('Lazy', (), {'__iter__': lambda self: 1 // 0})()",
         " raised ZeroDivisionError in pgregistry_modes: integer division or modulo by zero",
     ),
-    ("yield 'acme'", ": pgregistry_modes yielded 'acme', which is not a Mode."),
-    ("return [None]", ": pgregistry_modes yielded None, which is not a Mode."),
+    ("yield 'acme'", ": pgregistry_modes yielded 'acme', which is not a Mode; yield each Mode."),
+    ("return [None]", ": pgregistry_modes yielded None, which is not a Mode; yield each Mode."),
     ("return None", ": pgregistry_modes returned None; yield each Mode."),
     ("return 5", ": pgregistry_modes returned 5; yield each Mode."),
     (
@@ -46,6 +46,19 @@ WRONG_MODES = [
 def test_what_yields_no_modes_is_named_with_its_distribution(body: str, text: str, acme: Any) -> None:
     acme(modes_hook(body))
     assert refusal(PluginError) == f"{ACME}{text}"
+
+
+@pytest.mark.parametrize("body", ["return Mode('acme', over=Axis('acme'))", "yield 'acme'", "yield Mode('acme', at=1)"])
+@pytest.mark.parametrize("given", [{"acme": 2}, {"order": ["data", "acme"]}, {"config": "[acme]\ntimeout = 60\n"}])
+def test_what_follows_from_a_hook_that_failed_is_not_in_the_error(
+    body: str, given: dict[str, Any], acme: Any, toml: Any
+) -> None:
+    acme(modes_hook(body))
+    if "config" in given:
+        given = {"config": toml(given["config"])}
+    text = refusal(PluginError, **given, extra=[Mode("uses", over="acme")])
+    assert text == refusal(PluginError)
+    assert "\n" not in text
 
 
 def test_an_error_of_a_class_of_the_plugins_own_is_named_with_its_distribution(acme: Any) -> None:
@@ -148,7 +161,7 @@ def test_two_plugins_that_answer_for_one_mode_are_refused(acme: Any, distributio
     distribution("pgregistry-other", {"other": "other_plugin"}, {"other_plugin.py": source})
     assert refusal(PluginError) == (
         f"Both {ACME} and plugin 'other', pgregistry-other 0.1 give process group options for mode 'data'; "
-        "disable one of them."
+        "run with disable=['acme'] or disable=['other']."
     )
 
 

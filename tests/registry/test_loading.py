@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from acme_plugin import ACME, GOOD, HEAD, POINT, WAY_OUT, refusal
+from acme_plugin import ACME, GOOD, HEAD, POINT, refusal
 
 import pgregistry
 from pgregistry import PluginError
@@ -31,15 +31,13 @@ def test_a_plugin_that_does_not_load_is_named_with_its_distribution(source: str,
     acme(source)
     text = refusal(PluginError)
     assert text.startswith(f"{POINT} does not load: {reason}")
-    assert text.endswith(WAY_OUT)
-    assert text.count("\n") == 1
 
 
 def test_an_entry_point_to_nothing_does_not_load(acme: Any) -> None:
     acme(GOOD, attribute=":gone")
     assert refusal(PluginError) == (
         f"{ACME} (entry point pgregistry: acme = acme_plugin:gone) does not load: "
-        f"AttributeError: module 'acme_plugin' has no attribute 'gone'{WAY_OUT}"
+        f"AttributeError: module 'acme_plugin' has no attribute 'gone'"
     )
 
 
@@ -65,7 +63,7 @@ def test_a_class_given_for_an_object_is_refused(acme: Any) -> None:
     assert refusal(PluginError) == (
         f"{ACME} (entry point pgregistry: acme = acme_plugin:Plugin) is a class; "
         f"a plugin must be a module or an object. "
-        f"Write `plugin = Plugin()` in acme_plugin, and name `acme_plugin:plugin`.{WAY_OUT}"
+        f"Write `plugin = Plugin()` in acme_plugin, and name `acme_plugin:plugin`."
     )
 
 
@@ -109,7 +107,7 @@ NOT_HOOKS = [
 @pytest.mark.parametrize(("source", "text"), NOT_HOOKS, ids=[text for _, text in NOT_HOOKS])
 def test_what_pluggy_would_pass_over_is_refused(source: str, text: str, acme: Any) -> None:
     acme(HEAD + source)
-    assert refusal(PluginError) == f"{POINT}{text}{WAY_OUT}"
+    assert refusal(PluginError) == f"{POINT}{text}"
 
 
 SPECNAME = "@hookimpl(specname='{}')\ndef declare():\n    yield Mode('acme', over=())\n"
@@ -123,7 +121,7 @@ def test_a_function_of_another_name_can_say_which_hook_it_is(acme: Any) -> None:
 def test_a_function_that_says_a_hook_that_is_none_is_refused(acme: Any) -> None:
     acme(HEAD + SPECNAME.format("pgregistry_mode"))
     text = " implements 'pgregistry_mode', which is not a hook. Did you mean 'pgregistry_modes'?"
-    assert refusal(PluginError) == f"{POINT}{text}{WAY_OUT}"
+    assert refusal(PluginError) == f"{POINT}{text}"
 
 
 def test_two_functions_for_one_hook_are_refused(acme: Any) -> None:
@@ -131,7 +129,7 @@ def test_two_functions_for_one_hook_are_refused(acme: Any) -> None:
     acme(f"{HEAD}{first}@hookimpl\ndef pgregistry_modes():\n    yield Mode('other', over=())\n")
     assert refusal(PluginError) == (
         f"{POINT} has two functions for 'pgregistry_modes': 'declare' and 'pgregistry_modes'. "
-        f"A plugin must have one for each hook: make them one function.{WAY_OUT}"
+        f"A plugin must have one for each hook: make them one function."
     )
 
 
@@ -140,7 +138,7 @@ def test_a_wrapper_is_refused(kind: str, acme: Any) -> None:
     acme(f"{HEAD}@hookimpl({kind}=True)\ndef pgregistry_modes():\n    return (yield)\n")
     assert refusal(PluginError) == (
         f"{POINT} implements 'pgregistry_modes' with {kind}=True, which is not supported: "
-        f"each plugin is called separately. Remove it.{WAY_OUT}"
+        f"each plugin is called separately. Remove it."
     )
 
 

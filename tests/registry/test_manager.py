@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_plugin import ACME, GOOD, POINT, WAY_OUT, modes_hook, refusal
+from acme_plugin import ACME, GOOD, POINT, WAY_OUT, modes_hook, refusal, whole_refusal
 
 import pgregistry
 from pgregistry import ConfigError, PluginError
@@ -170,7 +170,6 @@ def test_a_plugin_cannot_be_called_bundled(optional: bool, acme: Any) -> None:
     assert refusal(PluginError, enable=["bundled"]) == (
         f"plugin 'bundled', pgregistry-acme 0.1 (entry point {group}: bundled = acme_plugin) must have another name: "
         "in only=, 'bundled' is the plugins that ship with pgregistry. Rename it."
-        "\nTo run without it: disable=['bundled'], --disable bundled or PGREGISTRY_DISABLE=bundled."
     )
     assert "acme" not in pgregistry.plan(4, disable=["bundled"])
     assert "acme" not in pgregistry.plan(4, only=["bundled"])
@@ -179,10 +178,10 @@ def test_a_plugin_cannot_be_called_bundled(optional: bool, acme: Any) -> None:
 @pytest.mark.parametrize("name", ["my ring", "a,b", "tab\tbed"])
 def test_a_name_that_nobody_could_type_is_refused_and_the_distributions_name_disables_it(name: str, acme: Any) -> None:
     acme(GOOD, name=name)
-    text = refusal(PluginError)
+    text = whole_refusal(PluginError)
     assert text.startswith(f"plugin {name!r}, pgregistry-acme 0.1 (entry point pgregistry: ")
     assert "must have a name without spaces and commas, which separate names on the command line. Rename it." in text
-    assert text.endswith(WAY_OUT.replace("acme", "pgregistry-acme"))
+    assert WAY_OUT.replace("acme", "pgregistry-acme") in text
     assert "acme" not in pgregistry.plan(4, disable=["pgregistry-acme"])
     assert "acme" not in pgregistry.plan(4, disable=[name])
 

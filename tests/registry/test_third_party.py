@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_plugin import without_folders
+from acme_plugin import without_ends
 
 import pgregistry
 from pgregistry import PluginError
@@ -107,7 +107,7 @@ def test_the_first_and_the_last_stage_are_a_mode(acme: Path) -> None:
 def test_two_axes_that_nobody_nests_are_refused_with_who_declares_them(acme: Path) -> None:
     with pytest.raises(PluginError) as caught:
         pgregistry.plan(8, context=2, pipe=2)
-    assert without_folders(str(caught.value)) == (
+    assert without_ends(str(caught.value)) == (
         "Axes 'context' (plugin 'context', pgregistry-acme 1.2) and 'pipe' (plugin 'pipe', pgregistry 0.1.0) "
         "are both larger than 1 and neither is inside the other.\n"
         "Set their order, outermost first, as in order=['data', 'context', 'pipe'], "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from acme_plugin import without_folders
+from acme_plugin import without_ends
 from sourced import planned, refusal
 
 from pgregistry import Axis, Mode, PluginError, Split
@@ -39,7 +39,7 @@ def test_a_mode_that_is_not_installed_moves_nobody() -> None:
 def test_a_mode_that_is_not_installed_cannot_be_called_like_one_that_is() -> None:
     with pytest.raises(PluginError) as caught:
         planned(extra=[Mode("tensor", over="data")])
-    assert without_folders(str(caught.value)) == (
+    assert without_ends(str(caught.value)) == (
         "mode 'tensor' is declared by plugin 'tensor', pgregistry 0.1.0 and by plugin 'extra'.\n"
         "Uninstall one, or leave one out with disable=['tensor']; "
         "to use what another plugin declares, refer to it by name."
@@ -51,7 +51,7 @@ def test_a_mode_that_is_not_installed_cannot_be_called_like_one_that_is() -> Non
 def test_a_size_that_is_installed_is_not_declared_again_by_extra() -> None:
     with pytest.raises(PluginError) as caught:
         planned(extra=[Mode("slices", over=Axis("tensor"))])
-    assert without_folders(str(caught.value)) == (
+    assert without_ends(str(caught.value)) == (
         "size 'tensor' is declared by plugin 'tensor', pgregistry 0.1.0 and by plugin 'extra'.\n"
         "Uninstall one, or leave one out with disable=['tensor']; "
         "to use what another plugin declares, refer to it by name."

@@ -208,7 +208,7 @@ PLUGINS = Section(
 
             from pgregistry import Mode, hookimpl
 
-            ANSWERS = {"mode": Mode("wrong", over=()), "name": ["wrong"]}
+            ANSWERS = {"mode": Mode("wrong", over=()), "name": ["wrong"], "over": [Mode("wrong", over="tensr")]}
 
 
             @hookimpl
@@ -250,6 +250,8 @@ PLUGINS = Section(
             pgregistry.plan(8, only=["wrong"])
             os.environ["WRONG"] = "name"
             pgregistry.plan(8, only=["wrong"])
+            os.environ["WRONG"] = "over"
+            pgregistry.plan(8, only=["wrong", "tensor"])
             os.environ["WRONG"] = "check"
             pgregistry.plan(8, only=["wrong"])
             os.environ["WRONG"] = "endless"
