@@ -91,13 +91,12 @@ class Problems:
     """
 
     def __init__(self) -> None:
-        self._found: list[PgregistryError] = []
+        self._found: dict[str, PgregistryError] = {}  # by text
         self._collected = 0
 
     def add(self, problem: PgregistryError) -> None:
         """Keep a problem for later, unless one with the same text is there."""
-        if str(problem) not in map(str, self._found):
-            self._found.append(problem)
+        self._found.setdefault(str(problem), problem)
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -140,18 +139,18 @@ class Problems:
             PluginError: if all of them are about plugins.
             ConfigError: otherwise.
         """
-        if not self._found:
+        if not (found := list(self._found.values())):
             return
-        if len(self._found) == 1:
-            raise self._found[0]
-        kind = PluginError if all(isinstance(p, PluginError) for p in self._found) else ConfigError
-        lines = (str(problem).replace("\n", "\n  ") for problem in self._found)
-        text = "\n- ".join((f"{len(self._found)} problems:", *lines))
-        single = [one for problem in self._found for one in problem.problems]
+        if len(found) == 1:
+            raise found[0]
+        kind = PluginError if all(isinstance(problem, PluginError) for problem in found) else ConfigError
+        lines = (text.replace("\n", "\n  ") for text in self._found)
+        text = "\n- ".join((f"{len(found)} problems:", *lines))
+        single = [one for problem in found for one in problem.problems]
         ranks = {rank for problem in single for rank in problem.ranks}
         plugins = {problem.plugin for problem in single}
         plugin = plugins.pop() if len(plugins) == 1 else None
-        raise kind(text, ranks=ranks, plugin=plugin, problems=single) from self._found[0]
+        raise kind(text, ranks=ranks, plugin=plugin, problems=single) from found[0]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -168,7 +167,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     import difflib  # for an error alone
 
-    known = sorted(known)
+    known, name = sorted(known), name[:200]  # nothing is like a longer one, and to find that out takes long
     # People know data parallelism as dp, data-parallel or data_parallel_size.
     short = re.fullmatch(r"([a-z])p(_size)?", name)
     full = re.split(r"[_-](?:model[_-])?parallel", name)[0]

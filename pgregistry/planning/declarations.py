@@ -10,7 +10,7 @@ from itertools import combinations
 
 from pgregistry.errors import ConfigError, PluginError, Problems
 from pgregistry.planning.references import default_size, label, named, walk
-from pgregistry.registry.advice import unknown
+from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import Plugin, plugin_error, without
 from pgregistry.values import shown
 from pgregistry.vocabulary import Axis, Mode, Part, Reference, Special, Split
@@ -76,12 +76,12 @@ class Declarations:
         return isinstance(first, Axis) and isinstance(second, Axis) and first.name != second.name
 
 
-def declare(declared: Iterable[DeclaredMode], absent: Mapping[str, str], problems: Problems) -> Declarations:
+def declare(declared: Iterable[DeclaredMode], registry: Registry, problems: Problems) -> Declarations:
     """Return all modes together; add to `problems` what does not fit.
 
     Args:
         declared: In the order of plugin names, the modes of each plugin as it yields them.
-        absent: Names of plugins that are installed but not on, with the reason.
+        registry: The plugins, which knows why one is not on.
         problems: Where to add what is wrong. It is raised at the end of each step that adds to it,
             because later steps would find the same mistakes again.
     """
@@ -95,7 +95,7 @@ def declare(declared: Iterable[DeclaredMode], absent: Mapping[str, str], problem
             _add(together, item, one, problems)
     problems.raise_more_than(known)
     for one in declared:
-        _check_references(together, one, absent, problems)
+        _check_references(together, one, registry, problems)
     problems.raise_more_than(known)
     _check_chains(together)
     for one in declared:
@@ -187,17 +187,17 @@ def _two_sizes(first: Part, owner: DeclaredMode, second: Part, by: DeclaredMode)
     return plugin_error(f"{label(first)!r} is declared with {sizes}.\n{way_out}.", owner.plugin, by.plugin)
 
 
-def _check_references(together: Declarations, one: DeclaredMode, absent: Mapping[str, str], problems: Problems) -> None:
+def _check_references(together: Declarations, one: DeclaredMode, registry: Registry, problems: Problems) -> None:
     """Add each name that no mode declares, and that is needed by over, by a split or as a size."""
     known = together.size_names()
     for item in walk(one.mode.declares):
         needed = (item, default_size(item) if isinstance(item, Axis | Part) else None)
         for name in (name for name in needed if isinstance(name, str) and name not in known):
-            if name in absent:
-                text = f"{one} needs {name!r}, but plugin {name!r} is {absent[name]}.\n"
+            if name in registry.off:
+                text = f"{one} needs {name!r}, but plugin {name!r} is {registry.off[name]}.\n"
                 problems.add(ConfigError(f"{text}Switch {name!r} on, or disable {one.plugin.name!r} too.", plugin=name))
             else:
-                problems.add(one.error(f"needs {name!r}, which no plugin declares. {unknown(name, known)}"))
+                problems.add(one.error(f"needs {name!r}, which no plugin declares. {registry.unknown(name, known)}"))
 
 
 def _check_chains(together: Declarations) -> None:

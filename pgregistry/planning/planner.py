@@ -107,7 +107,7 @@ class Planner:
         log_extra(self._settings.extra)
         with self.problems.raising_collected():  # what a hook that failed would have declared is unknown
             settings, modes = declared_settings(self.registry, self.problems), tuple(self._declared_modes())
-        declarations = declare(modes, self.registry.off, self.problems)
+        declarations = declare(modes, self.registry, self.problems)
         log_modes(declarations)
         self._check_reserved(declarations)
         owners = {name: str(owner) for name, owner in declarations.owners.items()} if settings else {}

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from pgregistry.errors import did_you_mean, listing
+from pgregistry.errors import listing
 from pgregistry.registry.discovery import GROUPS, plugins_of
 from pgregistry.registry.distributions import (
     ENTRY_POINTS,
@@ -164,14 +164,16 @@ def known_as(name: str, plugins: Iterable[InstalledPlugin]) -> str | None:
     return None
 
 
-def hidden(name: str) -> str:
-    """Return why a plugin of this name does not count, behind a space; nothing if there is none."""
-    return "".join(f" {one.why}" for one in passed_over() if name in one.plugins)
+class Hidden:
+    """Finds why a plugin does not count; all of `sys.path` is read once for all names that are not known."""
 
+    @cached_property
+    def _passed_over(self) -> tuple[PassedOver, ...]:
+        return tuple(passed_over())
 
-def unknown(name: str, known: Iterable[str]) -> str:
-    """Return what helps with a name that no plugin has or declares: the like of it, and what hides a plugin."""
-    return did_you_mean(name, known) + hidden(name)
+    def why(self, name: str) -> str:
+        """Return why a plugin of this name does not count, behind a space; nothing if there is none."""
+        return "".join(f" {one.why}" for one in self._passed_over if name in one.plugins)
 
 
 def nothing_installed(what: str) -> str:

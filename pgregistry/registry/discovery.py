@@ -210,3 +210,24 @@ def _wrong_name(name: str) -> str | None:
     if name == BUNDLED:
         return f"must have another name: in only=, {BUNDLED!r} is the plugins that ship with pgregistry. Rename it."
     return None
+
+
+def switched_off(installed: InstalledPlugin, settings: Settings) -> str | None:
+    """Return why a plugin is off in this run, with the origin; None if it is on.
+
+    `disable` wins over all, then `enable` and `plugins`; `only` replaces the plugins that are on when installed.
+    """
+    name, enabled = installed.plugin.name, ""
+    if name in settings.enable:
+        enabled = f", which wins over enable ({settings.enable[name]})"
+    for given in installed.names:
+        if given in settings.disable:
+            return f"disabled ({settings.disable[given]}){enabled}"
+    if enabled or installed.named_by is not None:
+        return None
+    if settings.only is not None:
+        named = any(installed.bundled if word == BUNDLED else word == name for word in settings.only.value)
+        return None if named else f"not in only ({settings.only.origin})"
+    if installed.optional:
+        return f"off until enabled (entry point group {ON_WHEN_ENABLED})"
+    return None

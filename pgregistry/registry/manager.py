@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, listing, text_of
-from pgregistry.registry.advice import NOTHING, hidden, kind_of, known_as, nothing_installed, unknown
-from pgregistry.registry.discovery import ON_WHEN_ENABLED, discover, with_named
+from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing, text_of
+from pgregistry.registry.advice import NOTHING, Hidden, kind_of, known_as, nothing_installed
+from pgregistry.registry.discovery import discover, switched_off, with_named
 from pgregistry.registry.distributions import ENTRY_POINTS
 from pgregistry.registry.loading import HOOKS, HookManager, load
 from pgregistry.registry.plugin import BUNDLED, InstalledPlugin, Plugin, PluginStatus, plugin_error
@@ -38,6 +38,7 @@ class Registry:
     def __init__(self, settings: Settings, statuses: tuple[PluginStatus, ...], manager: HookManager) -> None:
         self.settings = settings
         self.statuses = statuses
+        self._hidden = Hidden()
         self.active = tuple(status.installed.plugin for status in statuses if status.name == "active")
         on = {plugin.name for plugin in self.active}
         off = [status for status in statuses if status.installed.plugin.name not in on]
@@ -103,12 +104,16 @@ class Registry:
             known = names | ({BUNDLED} if switch == "only" and not self.incomplete() else set())
             for name in (name for name in given if name not in known):
                 missing = self.incomplete() if (switch, name) == ("only", BUNDLED) else known_as(name, installed)
-                hint = missing or unknown(name, known)
+                hint = missing or self.unknown(name, known)
                 problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({given[name]}). {hint}"))
 
     def missing(self, name: str) -> str:
         """Return why nothing has a name, as far as it lies at what is installed; it begins with a space."""
-        return f" {self.incomplete()}" if self.statuses and self.incomplete() else hidden(name)
+        return f" {self.incomplete()}" if self.statuses and self.incomplete() else self._hidden.why(name)
+
+    def unknown(self, name: str, known: Iterable[str]) -> str:
+        """Return what helps with a name that no plugin has or declares: the like of it, and what hides a plugin."""
+        return did_you_mean(name, known) + self._hidden.why(name)
 
     def incomplete(self) -> str:
         """Return that the bundled plugins are not installed, and what to do; nothing if they are."""
@@ -186,27 +191,6 @@ class Registry:
         if wrong := [one for one in declared if not issubclass(type(one), kind)]:
             raise plugin.error(f"{hook} yielded {shown(wrong[0])}, which is {kind_of(wrong[0], kind.__name__)}.")
         return declared
-
-
-def switched_off(installed: InstalledPlugin, settings: Settings) -> str | None:
-    """Return why a plugin is off in this run, with the origin; None if it is on.
-
-    `disable` wins over all, then `enable` and `plugins`; `only` replaces the plugins that are on when installed.
-    """
-    name, enabled = installed.plugin.name, ""
-    if name in settings.enable:
-        enabled = f", which wins over enable ({settings.enable[name]})"
-    for given in installed.names:
-        if given in settings.disable:
-            return f"disabled ({settings.disable[given]}){enabled}"
-    if enabled or installed.named_by is not None:
-        return None
-    if settings.only is not None:
-        named = any(installed.bundled if word == BUNDLED else word == name for word in settings.only.value)
-        return None if named else f"not in only ({settings.only.origin})"
-    if installed.optional:
-        return f"off until enabled (entry point group {ON_WHEN_ENABLED})"
-    return None
 
 
 def _clash(installed: InstalledPlugin, same: Sequence[InstalledPlugin]) -> PluginError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -12,6 +13,11 @@ from threads import as_ranks, busiest, scope_of
 
 from pgregistry import BuildError
 from pgregistry.coordination.barrier import announce_failure, barrier, check_failure, give_up
+
+
+@pytest.fixture
+def short_roll_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgregistry.coordination.roster.ROLL_CALL", 0.5)
 
 
 def outcome_of(size: int, function: Any, ranks: Any = None) -> dict[int, Any]:
@@ -29,6 +35,7 @@ def test_a_barrier_takes_at_most_two_calls_a_rank(size: int) -> None:
     assert busiest(size, one) <= 2
 
 
+@pytest.mark.usefixtures("short_roll_call")
 @pytest.mark.parametrize("name", ["groups", "outcome"])
 def test_a_rank_that_does_not_come_to_a_barrier_is_named_in_one_text(name: Any) -> None:
     outcome = outcome_of(4, lambda scope: barrier(scope, 0.5, name), [0, 1, 3])
@@ -66,10 +73,17 @@ def test_of_two_failures_the_first_is_the_one_that_all_raise() -> None:
     assert {str(error) for error in others} == {"Rank 0 failed while process groups were built: RuntimeError: disk 0"}
 
 
+@pytest.mark.usefixtures("short_roll_call")
 def test_a_rank_that_is_slow_at_the_last_barrier_raises_if_the_others_gave_up_on_it() -> None:
+    gave_up = threading.Semaphore(0)
+
     def one(scope: Any) -> None:
-        time.sleep(4 if scope.rank == 1 else 0)
-        barrier(scope, 0.5, "outcome")
+        for _ in range(2 if scope.rank == 1 else 0):
+            assert gave_up.acquire(timeout=30)
+        try:
+            barrier(scope, 0.5, "outcome")
+        finally:
+            gave_up.release()
 
     outcome = outcome_of(3, one)
     assert {type(error) for error in outcome.values()} == {BuildError}
@@ -80,8 +94,8 @@ def test_a_rank_whose_time_is_up_when_all_others_are_done_raises_with_them_or_re
     """Whatever the moment, there is one outcome."""
 
     def one(scope: Any) -> None:
-        time.sleep(0.5 if scope.rank == 1 else 0)
-        barrier(scope, 0.5, "outcome")
+        time.sleep(0.3 if scope.rank == 1 else 0)
+        barrier(scope, 0.3, "outcome")
 
     for _ in range(5):
         assert len({type(error) for error in outcome_of(2, one).values()}) == 1

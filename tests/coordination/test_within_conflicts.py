@@ -25,6 +25,7 @@ WORLD = 4
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgregistry.coordination.store.scoped_store.SLICE", 0.2)
+    monkeypatch.setattr("pgregistry.coordination.agreement.MOMENT", 0.4)
 
 
 def scope(store: Any, rank: int, ranks: Sequence[int]) -> ScopedStore:
@@ -71,12 +72,12 @@ def test_ranks_that_wait_for_one_another_in_other_lists_raise_both(
 
 def test_a_rank_that_waits_in_another_list_for_a_late_one_is_waited_for() -> None:
     lists = {0: [[0, 1]], 1: [[1, 2], [0, 1]], 2: [[1, 2]]}
-    assert agree_in(lists, late={2: [2.5]}) == dict.fromkeys(range(3))
+    assert agree_in(lists, late={2: [1]}) == dict.fromkeys(range(3))
 
 
 def test_ranks_that_come_late_to_one_list_after_another_are_waited_for() -> None:
     lists = {0: [[0, 1, 2], [0, 1]], 1: [[0, 1, 2], [0, 1]], 2: [[0, 1, 2]]}
-    assert agree_in(lists, late={1: [0, 2.5], 2: [2.5]}) == dict.fromkeys(range(3))
+    assert agree_in(lists, late={1: [0, 1], 2: [1]}) == dict.fromkeys(range(3))
 
 
 def test_no_note_is_left_of_a_wait_that_is_over() -> None:
