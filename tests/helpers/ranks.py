@@ -9,9 +9,16 @@ from typing import Any
 
 from pgregistry.testing import LocalRanks
 
-local_ranks = cache(LocalRanks)
+#: What DTensors need, and what a first DTensor imports: more than a second of processor time a rank.
+PRELOAD = ("torch.distributed.tensor.parallel", "torch.distributed.fsdp", "torch._dynamo")
 #: Seconds for ranks to end; `make torch` gives more, for it may run beside other work.
 SECONDS = float(os.environ.get("TEST_RANKS_SECONDS", "60"))
+
+
+@cache
+def local_ranks() -> LocalRanks:
+    """Return the one server of this process, which has imported `PRELOAD`."""
+    return LocalRanks(preload=PRELOAD)
 
 
 def run_ranks(

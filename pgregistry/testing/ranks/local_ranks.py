@@ -8,7 +8,7 @@ import pickle
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from tempfile import TemporaryFile
@@ -43,9 +43,13 @@ class LocalRanks:
     >>> with LocalRanks() as ranks:
     ...     ranks.run(2, lambda: dist.get_rank() * 10)
     [0, 10]
+
+    Args:
+        preload: Modules that the ranks need and that take long to import. They are imported once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, preload: Sequence[str] = ()) -> None:
+        self._preload = tuple(preload)
         self._server: subprocess.Popen[bytes] | None = None
         self._jobs: Connection | None = None
         self._log: IO[bytes] | None = None
@@ -133,7 +137,7 @@ class LocalRanks:
     def _start(self) -> Connection:
         self._jobs, theirs = Pipe()
         self._log = TemporaryFile()  # noqa: SIM115 - as long as the server
-        preload = [*PRELOAD, *({"pytest"} & set(sys.modules))]
+        preload = [*PRELOAD, *self._preload, *({"pytest"} & set(sys.modules))]
         given = json.dumps([theirs.fileno(), list(map(os.path.abspath, sys.path)), preload])
         self._server = subprocess.Popen(
             [sys.executable, "-c", START, given],
