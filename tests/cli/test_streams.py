@@ -11,9 +11,13 @@ import pytest
 from pgregistry.cli import run
 
 COMMANDS = (
-    *("plan 8", "plan 8 --json", "plan 65536 --mode dummy", "plan 8 --rank 3", "plugins", "plugins --json"),
-    *("new streams", "--help", "--version", "plan --help"),
-    *(pytest.param(command, marks=pytest.mark.slow) for command in ("check tensor", "smoke --nproc 2")),
+    *("plan 8", "plan 8 --json", "plan 65536 --mode dummy", "plugins", "new streams", "--help"),
+    *(
+        pytest.param(command, marks=pytest.mark.slow)
+        for command in (
+            *("plan 8 --rank 3", "plugins --json", "--version", "plan --help", "check tensor", "smoke --nproc 2"),
+        )
+    ),
 )
 #: How a shell runs a command, and what is to come of it: the exit status, and how many lines stand on stderr.
 STREAMS = {
@@ -43,7 +47,13 @@ def test_output_that_nobody_can_read_is_no_traceback(command: str, stream: str, 
 
 
 @pytest.mark.parametrize(
-    ("command", "status"), [("plan 8", 0), ("plan 8 tensor=3", 1), ("plans", 2), ("smoke --nproc 2", 0)]
+    ("command", "status"),
+    [
+        ("plan 8", 0),
+        ("plan 8 tensor=3", 1),
+        ("plans", 2),
+        pytest.param("smoke --nproc 2", 0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_closed_stderr_changes_no_exit_status(command: str, status: int, tmp_path: Path) -> None:
     assert shell(f"{{}} {command} 2>&- >/dev/null", tmp_path) == (status, [])

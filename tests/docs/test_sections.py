@@ -22,6 +22,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ import shells
 from documents import RUN, TUTORIAL, blocks, commands, files, lines, read, sections
 
 import pgregistry
+from pgregistry.testing import LocalRanks
+
+
+@pytest.fixture(autouse=True)
+def _one_server(local_ranks: LocalRanks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `run_ranks` of an example use the ranks of all tests, which have imported torch already."""
+    monkeypatch.setattr("pgregistry.testing.ranks.local_ranks.LocalRanks", lambda: nullcontext(local_ranks))
 
 
 @pytest.fixture

@@ -14,6 +14,18 @@ from counting import Counting
 
 from pgregistry.coordination.store.codec import encode
 
+
+def bomb(mebibytes: int) -> bytes:
+    """Return a string of JSON of this size, compressed: one MiB of it, so many times."""
+    deflate, one = zlib.compressobj(), b"a" * (1 << 20)
+    first, middle = (deflate.compress(text) + deflate.flush(zlib.Z_FULL_FLUSH) for text in (b'"', one))
+    last = deflate.compress(b'"') + deflate.flush()
+    check = zlib.adler32(b'"')
+    for text in (*[one] * mebibytes, b'"'):
+        check = zlib.adler32(text, check)
+    return first + middle * mebibytes + last[:-4] + check.to_bytes(4, "big")
+
+
 #: Values that no rank writes under any key.
 GARBAGE: Final[Mapping[str, bytes]] = {
     "a word": b"garbage",
@@ -26,7 +38,7 @@ GARBAGE: Final[Mapping[str, bytes]] = {
     "cut off JSON": b"{{{",
     "an encoded list": encode([1]).encode(),
     "an encoded mapping": encode({"rank": {"0": -1}}).encode(),
-    "an encoded bomb": base64.b64encode(zlib.compress(b'"' + b"a" * (200 << 20) + b'"')),
+    "an encoded bomb": base64.b64encode(bomb(200)),
     "escape codes": b"\x1b[31mred\x07",
 }
 #: Numbers that no count of three ranks is.

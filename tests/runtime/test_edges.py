@@ -188,8 +188,15 @@ def with_a_list_on_one_rank(odd: int) -> tuple[str, str, float]:
     return raised(within=[0, 1, 2] if rank() == odd else None, agree_timeout=30)
 
 
-@pytest.mark.parametrize("world", [True, False])
-@pytest.mark.parametrize("odd", [1, 3])
+@pytest.mark.parametrize(
+    ("odd", "world"),
+    [
+        (1, True),
+        (3, False),
+        pytest.param(1, False, marks=pytest.mark.slow),
+        pytest.param(3, True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_list_of_within_on_one_rank_alone_is_refused_on_all(odd: int, world: bool) -> None:
     answers = run_ranks(4, with_a_list_on_one_rank, odd, world=world)
     assert {answer[0] for answer in answers} == {"PlanMismatch"}
@@ -453,10 +460,9 @@ def test_a_world_whose_store_is_gone_is_refused_at_once() -> None:
 
 def interrupted_in_the_wait() -> tuple[str, str, float]:
     if rank() == 2:
-        time.sleep(6)
-        return "", "", 0.0
+        return "", "", 0.0  # it never comes, and lives until the others are done
     if rank() == 1:
-        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
     return raised(agree_timeout=30)
 
 

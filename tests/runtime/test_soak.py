@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from random_kills import WRONG, run, write_table
+from random_kills import DEEDS, WRONG, run, write_table
 
 #: Runs of one seed: a thousand are 40 seeds.
 RUNS = 25
@@ -16,9 +16,10 @@ def check(found: Counter[str], runs: int) -> None:
     assert not {kind: found[kind] for kind in WRONG if found[kind]}
 
 
-@pytest.mark.timeout(600)
-def test_ten_random_deeds_to_one_rank_make_no_split_no_hang_and_no_crash() -> None:
-    check(run(10, seed=10), 10)
+def test_four_random_deeds_to_one_rank_make_no_split_no_hang_and_no_crash() -> None:
+    found = run(4, seed=1363)
+    check(found, 4)
+    assert [found[deed] for deed in DEEDS] == [1] * 4  # which this seed draws
 
 
 @pytest.mark.slow

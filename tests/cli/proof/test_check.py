@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ def _one_server(local_ranks: LocalRanks, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("pgregistry.testing.ranks.local_ranks.LocalRanks", lambda: nullcontext(local_ranks))
 
 
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let `check` try some of the properties alone; the others take a while."""
+
+    def choose(*names: str) -> None:
+        monkeypatch.setattr(properties, "PROPERTIES", [one for one in PROPERTIES if one.name in names])
+
+    return choose
+
+
 def test_check_says_a_line_for_each_property(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
     acme(RIGHT, optional=True)
     assert run(["check", "acme"]) == 0
@@ -45,8 +56,11 @@ def test_check_says_a_line_for_each_property(acme: Any, capsys: pytest.CaptureFi
     assert capsys.readouterr().out.splitlines() == [*lines, "", "every property holds: 1 plugin"]
 
 
-def test_a_quiet_check_says_what_fails_and_nothing_of_what_holds(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quiet_check_says_what_fails_and_nothing_of_what_holds(
+    acme: Any, tried: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     acme(WRONG, optional=True)
+    tried("it_loads", "groups_are_disjoint_and_cover", "bad_sizes_are_refused")
     assert run(["check", "-q", "acme", "tensor"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["acme (pgregistry-acme 0.1)", "  FAILS  groups are disjoint, in range, and leave no rank out"]
@@ -75,8 +89,9 @@ def test_check_shows_the_line_of_the_plugin_that_raised(acme: Any, capsys: pytes
 
 
 def test_check_tells_an_error_of_building_with_its_ranks_and_no_frame_of_ours(
-    acme: Any, capsys: pytest.CaptureFixture[str]
+    acme: Any, tried: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    tried("it_loads", "it_builds")
     folder = acme(f"{RIGHT}\n@hookimpl\ndef pgregistry_ready(context):\n    context['acm']\n")
     assert run(["check", "acme"]) == 1
     out = capsys.readouterr().out
@@ -97,9 +112,10 @@ def test_what_a_plugin_prints_is_not_taken_for_a_result(acme: Any, capsys: pytes
 
 
 def test_check_and_new_trace(
-    acme: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    acme: Any, tried: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acme(RIGHT)
+    tried("it_loads")
     assert run(["check", "acme", "--trace"]) == 0
     asked = "pgregistry: pgregistry_modes() of plugin 'acme', pgregistry-acme 0.1\n"
     assert asked in capsys.readouterr().err
@@ -110,9 +126,10 @@ def test_check_and_new_trace(
 
 
 def test_check_without_names_looks_at_all_plugins_that_are_on(
-    acme: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    acme: Any, tried: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acme("1 / 0")
+    tried("it_loads", "groups_are_right")
     monkeypatch.setenv("PGREGISTRY_ONLY", "dummy,acme")
     assert run(["check"]) == 1
     out = capsys.readouterr().out
@@ -123,7 +140,10 @@ def test_check_without_names_looks_at_all_plugins_that_are_on(
     assert "does not load: ZeroDivisionError: division by zero" in out
 
 
-def test_check_of_a_family_that_cannot_live_beside_the_others(acme: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_of_a_family_that_cannot_live_beside_the_others(
+    acme: Any, tried: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried("it_loads", "others_keep_their_ranks")
     acme(RIGHT.replace('Split("data", inner="acme")', '__import__("pgregistry").Axis("tensor")'), optional=True)
     assert run(["check", "acme"]) == 1
     assert "is declared by" in capsys.readouterr().out
@@ -160,18 +180,18 @@ def test_check_says_what_it_cannot_try_here_and_tries_the_rest(
     missing: list[str],
     not_tried: dict[str, str],
     acme: Any,
+    tried: Any,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     acme(RIGHT)
-    some = [one for one in PROPERTIES if one.name == "it_loads" or one.name in not_tried]  # the others take a while
-    monkeypatch.setattr(properties, "PROPERTIES", some)
+    tried("it_loads", *not_tried)
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(sys, "frozen", frozen, raising=False)
     assert run(["check", "acme"]) == 0
     expected, seen = ["acme (pgregistry-acme 0.1)"], set[str]()
-    for one in some:
+    for one in properties.PROPERTIES:
         why = not_tried.get(one.name)
         said = "as above" if why in seen else f"not tried: {why}"
         expected += [f"  —      {one.sentence}", f"         {said}"] if why else [f"  ok     {one.sentence}"]
@@ -182,11 +202,10 @@ def test_check_says_what_it_cannot_try_here_and_tries_the_rest(
 
 
 def test_check_fails_without_torch_where_the_plugin_is_wrong(
-    acme: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    acme: Any, tried: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acme(WRONG)
-    some = [one for one in PROPERTIES if one.name in ("it_loads", "groups_are_disjoint_and_cover", "it_builds")]
-    monkeypatch.setattr(properties, "PROPERTIES", some)
+    tried("it_loads", "groups_are_disjoint_and_cover", "it_builds")
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run(["check", "acme"]) == 1
     assert capsys.readouterr().out.endswith("\n1 property fails: acme\n")

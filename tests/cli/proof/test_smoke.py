@@ -24,6 +24,7 @@ def test_smoke_starts_its_own_processes_and_proves_every_group() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_smoke_under_torchrun_starts_nothing_and_does_the_same() -> None:
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pgregistry", "smoke"]
     done = command(*torchrun, "tensor=2", "--backend", "gloo")

@@ -92,7 +92,7 @@ def listening(port: int) -> Outcome:
     with socket.socket() as other:
         other.bind(("0.0.0.0", port))
         other.listen()
-        return joined({"RANK": "0", "WORLD_SIZE": "2"}, port, 3)
+        return joined({"RANK": "0", "WORLD_SIZE": "2"}, port, 1.5)
 
 
 def test_a_port_that_another_program_has_is_named_with_its_variable() -> None:
@@ -145,17 +145,19 @@ def test_a_stranger_at_the_port_changes_nothing(tmp_path: Path) -> None:
     assert outcomes == [("sum", 2.0), ("sum", 2.0), ("sent", 3)]
 
 
-def garbled(port: int) -> Outcome:
+def garbled(port: int, folder: Path) -> Outcome:
     if os.environ["RANK"] == "0":
         store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
         store.set("pgregistry/open", '["' + "x" * 5000 + '", "", ""]')
-        time.sleep(3)
+        wait_for(folder / "refused")
         return "", ""
-    return joined({"RANK": "1", "WORLD_SIZE": "2"}, port, 10)
+    outcome = joined({"RANK": "1", "WORLD_SIZE": "2"}, port, 10)
+    (folder / "refused").touch()
+    return outcome
 
 
-def test_a_store_that_no_rank_opened_is_refused() -> None:
-    _, (error, text) = run_ranks(2, garbled, free_port(), world=False)
+def test_a_store_that_no_rank_opened_is_refused(tmp_path: Path) -> None:
+    _, (error, text) = run_ranks(2, garbled, free_port(), tmp_path, world=False)
     assert error == "PlanMismatch"
     assert text.startswith("The store holds what no rank wrote, in key pgregistry/open.")
 

@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 import pytest
+from hostile_store import bomb
 
 from pgregistry.coordination.store.codec import (
     LARGEST,
@@ -50,11 +51,11 @@ def test_what_no_rank_encodes_is_an_error_that_a_reader_expects(kind: str) -> No
 
 
 def test_a_small_value_that_would_be_large_is_refused_without_being_made() -> None:
-    bomb = packed(json.dumps("a" * (4 * LARGEST_DECODED)).encode())
-    assert len(bomb) < LARGEST
+    value = base64.b64encode(bomb(4 * LARGEST_DECODED >> 20)).decode()
+    assert len(value) < LARGEST
     tracemalloc.start()
     with pytest.raises(ValueError, match="too large"):
-        decode(bomb)
+        decode(value)
     assert tracemalloc.get_traced_memory()[1] < 3 * LARGEST_DECODED
     tracemalloc.stop()
 

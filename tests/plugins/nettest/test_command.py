@@ -62,6 +62,7 @@ def test_the_command_ends_with_3_where_ranks_disagree() -> None:
     assert len(printed) == 1  # for all ranks of the host
 
 
+@pytest.mark.slow
 @needs.QUIET
 def test_local_ranks_give_a_report_and_a_picture(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pgregistry", "nettest", "--nproc", "2", *QUICK, "--json", "--plot", "net.png"]

@@ -152,9 +152,8 @@ def unlucky(rank: int, at: int, how: str, folder: Path) -> str:
     return said
 
 
-@pytest.mark.parametrize(
-    ("rank", "at", "where"), [(4, 3, "partition 0"), pytest.param(0, 60, "partition 1", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("rank", "at", "where"), [(4, 3, "partition 0"), (0, 60, "partition 1")])
 def test_a_host_that_dies_is_named_and_the_rest_finish(rank: int, at: int, where: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=f"rank {rank}:\nended with -9"):
         run_ranks(6, unlucky, rank, at, "killed", tmp_path)

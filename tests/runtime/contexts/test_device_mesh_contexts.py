@@ -35,7 +35,7 @@ def again() -> list[float]:
 
 
 @pytest.mark.parametrize("how", ["name", pytest.param("public", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("world", [True, False])
+@pytest.mark.parametrize("world", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_dtensor_works_after_a_second_init_of_the_same_sizes(world: bool, how: str) -> None:
     env = {} if how == "name" else {"PGREGISTRY_BUILD": "public"}
     assert run_ranks(4, again, world=world, env=env) == [[EXPECTED] * 3] * 4

@@ -100,10 +100,6 @@ use(context)
 """
 
 
-def test_a_forked_child_ends_with_its_own_exit_code_and_leaves_the_process_groups_alone(tmp_path: Path) -> None:
-    assert exit_codes(FORKS, 2, tmp_path) == [0, 0]
-
-
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("times", OFTEN)
 @pytest.mark.parametrize("world", ["", "dist.init_process_group('gloo')"])
