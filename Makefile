@@ -13,9 +13,10 @@ test: $(READY) lint
 	$(BIN)/pytest -q -n 2
 
 # What takes minutes: the fault matrix, what builds environments, and several hosts (network namespaces; -rs shows why not).
-# As root on Debian it first installs what tests of launchers and of the page need.
+# As root on Debian it first installs what tests of launchers and of the page need, and Zensical for those of the site.
 test-all: $(READY)
 	@sh tests/hosts/packages.sh
+	@$(MAKE) -s .venv/.docs || echo "Zensical cannot be installed here, so the tests of the site are skipped."
 	$(BIN)/pytest -q -rs -n 2 -m slow tests
 
 # The fast tests with another torch, in build/torch-VERSION: make torch VERSION=2.15.0. Its row in docs/compatibility.md

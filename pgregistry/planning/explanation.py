@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pgregistry.layouts.hosts import Hosts
 from pgregistry.layouts.placement import reach as reach_of
 from pgregistry.planning.declarations import Declarations
-from pgregistry.planning.plans.contents import PlanContents
+from pgregistry.planning.plans.contents import PlanContents, known_hosts
 from pgregistry.settings.merge import Order, Sizes
 from pgregistry.settings.tracing import describe_result, log
 from pgregistry.vocabulary import Mode
@@ -48,13 +48,17 @@ def log_axes(order: Iterable[str], sizes: Sizes, declarations: Declarations, giv
     log.debug("%s", "\n  ".join(lines))
 
 
-def log_reach(plan: PlanContents, domains: Callable[[], Sequence[Sequence[int]]] = tuple) -> None:
+def log_hosts(plan: PlanContents, domains: Callable[[], Sequence[Sequence[int]]] = tuple) -> None:
     """Log how many groups of each mode cross hosts, and how many of these cross domains too, if that is known.
+
+    Warn if ranks do not fill the last host, or hosts the last domain.
 
     Args:
         plan: The plan.
         domains: Returns the ranks of each domain, as far as ranks know it. Called if this is logged at all.
     """
+    for text in known_hosts(plan).uneven():
+        _about_runs.warning("pgregistry: %s", text)
     if plan.hosts is None or not _about_runs.isEnabledFor(logging.INFO):
         return
     known = [(mode, reach) for mode in plan.planned if (reach := plan.reach(mode.name))]

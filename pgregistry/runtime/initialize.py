@@ -23,7 +23,7 @@ from pgregistry.coordination.proposal import propose_failure
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.diagnosis.watch.start import start_watch
 from pgregistry.errors import ConfigError, PgregistryError, Problems
-from pgregistry.planning.explanation import log_reach
+from pgregistry.planning.explanation import log_hosts
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.runtime.arguments import read_arguments
 from pgregistry.runtime.attempt import Attempt
@@ -147,7 +147,7 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
         else:
             watch_outcome(run.scope(), options.build_timeout)
         if process.rank == attempt.ranks[0]:
-            log_reach(plan, arrivals.domains)
+            log_hosts(plan, arrivals.domains)
         if takes_part and not process.owns_world:  # the store lives on
             run.groups.farewells.append(partial(delete_keys, run.scope()))
     return context

@@ -22,13 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger("pgregistry.nettest")
 
-#: The variables of each launcher that hold the rank and the local rank. MPI is before Slurm, which may have started it.
-LAUNCHERS: Final = {
-    "RANK": "LOCAL_RANK",
-    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_LOCAL_RANK",
-    "PMI_RANK": "MPI_LOCALRANKID",
-    "SLURM_PROCID": "SLURM_LOCALID",
-}
+#: The variables in which launchers give the rank.
+LAUNCHERS: Final = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 #: The modules that local ranks import before they start.
 PRELOAD: Final = ("pgregistry_nettest.session", "pgregistry_nettest.command")
 #: How long ranks that have nothing to print wait for the one that has, in seconds.
@@ -109,7 +104,6 @@ def _test(backend: str | None, options: dict[str, Any]) -> int:
     from pgregistry_nettest.session import Session, without_settings
 
     torch.set_num_threads(1)
-    _take_device(torch)
     chosen = Options(**{field.name: options[field.name] for field in fields(Options)})
     with without_settings():
         context = init(only=(), extra=[Mode("world", over=WORLD)], backend=backend)
@@ -133,13 +127,6 @@ def _test(backend: str | None, options: dict[str, Any]) -> int:
 
 class _MissingError(Exception):
     """Leave the world without waiting for ranks that are missing."""
-
-
-def _take_device(torch: Any) -> None:
-    """Make the accelerator of the local rank the current one."""
-    local = next((os.environ.get(local) for rank, local in LAUNCHERS.items() if os.environ.get(rank)), None)
-    if torch.accelerator.is_available() and local is not None and local.isdecimal():
-        torch.accelerator.set_device_index(int(local) % torch.accelerator.device_count())
 
 
 def _prepare(options: dict[str, Any]) -> Report | None:
