@@ -18,7 +18,7 @@ MOVING: Final = "tests/docs/test_moving.py"
 TESTS: Final = {
     ("megatron-core",): (("examples/pgregistry-megatron/tests", ""), (MOVING, "Megatron")),
     ("deepspeed",): (("examples/pgregistry-deepspeed/tests", ""),),
-    ("InternEvo",): (("examples/pgregistry-internevo/tests", ""),),
+    ("InternEvo",): (("examples/pgregistry-internevo/tests", ""), (MOVING, "InternLM")),
     ("torchtitan",): (("examples/pgregistry-torchtitan/tests", ""),),
     ("accelerate", "transformers"): ((MOVING, "accelerate or transformers"),),
     ("lightning",): ((MOVING, "Lightning"),),
