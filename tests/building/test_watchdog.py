@@ -26,6 +26,12 @@ def watch(store: Any, rank: int, groups: dict[GroupSpec, object], size: int) -> 
         watchdog.look_around()
 
 
+@pytest.fixture
+def short_roll_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgregistry.coordination.roster.ROLL_CALL", 1.0)
+
+
+@pytest.mark.usefixtures("short_roll_call")
 def test_a_missing_rank_is_named_with_the_group_that_waits_for_it_and_the_same_on_every_rank() -> None:
     store = dist.HashStore()
     groups: dict[GroupSpec, object] = {spec("tensor", 0, 1): "made", spec("data", 0, 1, 2, 3): None}
@@ -38,6 +44,7 @@ def test_a_missing_rank_is_named_with_the_group_that_waits_for_it_and_the_same_o
     assert {error.ranks for error in answers.values()} == {(2,)}
 
 
+@pytest.mark.usefixtures("short_roll_call")
 def test_a_missing_rank_is_named_with_a_group_if_all_are_made_before_its_address_comes() -> None:
     store = dist.HashStore()
     groups: dict[GroupSpec, object] = {spec("tensor", 0, 1): "made", spec("data", 0, 1, 2): "made"}

@@ -285,8 +285,15 @@ def endless(kind: str) -> tuple[str, str, float]:
     return raised(within=ranks(), agree_timeout=40)
 
 
-@pytest.mark.parametrize("kind", ["raises", "never ends"])
-@pytest.mark.parametrize("world", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "world"),
+    [
+        ("raises", True),
+        ("raises", False),
+        ("never ends", True),
+        pytest.param("never ends", False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_list_of_within_that_raises_or_never_ends_is_quoted_by_the_others(kind: str, world: bool) -> None:
     zero, one, two = run_ranks(3, endless, kind, world=world)
     assert zero[:2] == two[:2]

@@ -43,11 +43,12 @@ def test_a_subclass_fails_where_its_plugin_does_and_says_so_without_a_traceback(
     source = modes("yield Mode('acme', groups=lambda mesh: [range(mesh.world_size - (mesh.world_size > 1))])")
     folder = installed_plugin("pgregistry-acme", {"acme": "acme_plugin"}, {"acme_plugin.py": source})
     (tmp_path / "test_acme.py").write_text(SUITE)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "test_acme.py"]
+    quiet = ["-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not builds"]  # which would import torch
+    command = [sys.executable, "-m", "pytest", *quiet, "test_acme.py"]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(folder)}, capture_output=True, text=True, timeout=90
     )
-    assert "2 failed, 6 passed" in done.stdout, done.stdout + done.stderr
+    assert "2 failed, 5 passed, 1 deselected" in done.stdout, done.stdout + done.stderr
     assert "FAILED test_acme.py::TestAcme::test_groups_are_disjoint_and_cover" in done.stdout
     assert "plugin 'acme': groups are disjoint, in range, and leave no rank out. But\nat 4 ranks: mode" in done.stdout
     assert "pgregistry/testing" not in done.stdout

@@ -217,6 +217,15 @@ def test_a_size_that_cannot_be_must_not_be_planned(bad: Any, plugin: Any, monkey
     assert f"at 8 ranks, acme={bad!r} is planned, but must be refused." in said
 
 
+@pytest.fixture
+def _small_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a module `torch` first on the path, which other processes import at once."""
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "torch.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "small")
+
+
+@pytest.mark.usefixtures("_small_torch")
 @pytest.mark.parametrize("where", ["top", "groups"])
 def test_an_import_of_torch_is_told_with_its_line(where: str, plugin: Any) -> None:
     before = "import torch" if where == "top" else "def groups(mesh):\n    import torch\n    return []"
@@ -225,6 +234,7 @@ def test_an_import_of_torch_is_told_with_its_line(where: str, plugin: Any) -> No
     assert re.search(r"acme_plugin.py:\d+: import torch", said)
 
 
+@pytest.mark.usefixtures("_small_torch")
 @pytest.mark.parametrize("name", ["pgregistry", "importlib"])
 def test_an_import_of_torch_is_told_in_a_folder_of_any_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -179,45 +179,46 @@ def test_a_host_that_hangs_is_named_the_rest_finish_and_it_hears_so(tmp_path: Pa
 # --- ranks that disagree, and what cannot be --------------------------------------------------------
 
 
-def refused(odd: int, mine: dict[str, Any], others: dict[str, Any]) -> tuple[str, str]:
+def refused(odd: int, *arguments: tuple[dict[str, Any], dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return what is raised for each pair of arguments: those of one rank, and those of the others."""
     import pgregistry_nettest
 
+    answers = []
     with pgregistry.init(only=["global"]) as context:
-        try:
-            pgregistry_nettest.run(context, **(mine if dist.get_rank() == odd else others))
-        except pgregistry.PgregistryError as error:
-            return type(error).__name__, str(error)
-    return "", ""
+        for mine, others in arguments:
+            try:
+                pgregistry_nettest.run(context, **(mine if dist.get_rank() == odd else others))
+                answers.append(("", ""))
+            except pgregistry.PgregistryError as error:
+                answers.append((type(error).__name__, str(error)))
+    return answers
 
 
 def test_ranks_that_disagree_are_all_told_who_says_what() -> None:
-    said = run_ranks(3, refused, 2, {"iterations": 7, "timeout": 5.0}, {"iterations": 6, "timeout": 5.0})
+    said = run_ranks(3, refused, 2, ({"iterations": 7, "timeout": 5.0}, {"iterations": 6, "timeout": 5.0}))
     text = "The ranks disagree about the network test; nothing was measured."
     text += "\n  iterations:\n    ranks 0-1: 6\n    rank 2: 7"
-    assert said == [("PlanMismatch", text)] * 3
+    assert said == [[("PlanMismatch", text)]] * 3
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
+def test_what_cannot_be_is_refused_alike_on_all_ranks() -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"iterations": 4}, "iterations = 4 must be a whole number from 5."),
         ({"ops": ("allreduce",)}, "op = 'allreduce' must be one of all_reduce, "),
         ({"slow": 2}, "slow = 2 must be at most 1 among 3 hosts: "),
         ({"ranks_per_host": 3}, "ranks_per_host = 3 must be less than the 3 ranks: "),
         ({"baseline": "nowhere.json"}, "The baseline 'nowhere.json' cannot be read"),
         ({"baseline": REPORT}, "The baseline has no all_reduce of 1M; it has all_reduce of 1K."),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_what_cannot_be_is_refused_alike_on_all_ranks(arguments: dict[str, Any], text: str) -> None:
-    said = run_ranks(3, refused, 0, arguments, arguments)
-    assert {kind for kind, _ in said} == {"ConfigError"}
-    assert all(message.startswith(text) for _, message in said), said
+    ]
+    for said in run_ranks(3, refused, 0, *((arguments, arguments) for arguments, _ in cases)):
+        for (kind, message), (arguments, text) in zip(said, cases, strict=True):
+            assert kind == "ConfigError", arguments
+            assert message.startswith(text), arguments
 
 
 def test_the_first_rank_alone_reads_the_baseline() -> None:
-    said = run_ranks(3, refused, 1, {"baseline": "nowhere.json"}, {})
-    assert said == [("", "")] * 3
+    said = run_ranks(3, refused, 1, ({"baseline": "nowhere.json"}, {}))
+    assert said == [[("", "")]] * 3
 
 
 def lacking() -> str:
