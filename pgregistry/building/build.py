@@ -10,11 +10,12 @@ from typing import Literal, TypeAlias
 import torch
 import torch.distributed as dist
 
+from pgregistry.building.builder import GroupBuilder
 from pgregistry.building.by_name import create_by_name
 from pgregistry.building.by_public_calls import create_by_public_calls
 from pgregistry.building.communicators.availability import check_available, check_devices
 from pgregistry.building.communicators.options import torch_options
-from pgregistry.building.process_groups import GroupBuilder, ProcessGroups
+from pgregistry.building.process_groups import ProcessGroups
 from pgregistry.building.specs import Defaults, ascends, specs_of_group
 from pgregistry.coordination.barrier import lost
 from pgregistry.coordination.store.connections import LostError

@@ -14,10 +14,10 @@ from typing import Any
 import torch.distributed as dist
 
 from pgregistry.building.address_exchange import ExchangeStore, run_together
-from pgregistry.building.backend import gloo_environment
+from pgregistry.building.builder import GroupBuilder
+from pgregistry.building.communicators.backend import gloo_environment
 from pgregistry.building.communicators.options import is_lazy, lazy_device, torch_options
 from pgregistry.building.communicators.splits import split, split_backend, to_split
-from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec, has_gloo, new_specs, specs_of_group
 from pgregistry.coordination.abandonable import check_given_up
 from pgregistry.coordination.store.connections import waiting

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch.distributed as dist
 
-from pgregistry.building.backend import FAKE
+from pgregistry.building.builder import GroupBuilder
+from pgregistry.building.communicators.backend import FAKE
 from pgregistry.building.communicators.options import torch_options
 from pgregistry.building.communicators.splits import gloo_can_be_split, split, split_backend, to_split
-from pgregistry.building.process_groups import GroupBuilder, ProcessGroups
+from pgregistry.building.process_groups import ProcessGroups
 from pgregistry.building.specs import Defaults, GroupSpec, default_group_spec, new_specs, specs_of_rank
 from pgregistry.coordination.abandonable import MOMENT, check_given_up
 from pgregistry.coordination.store.connections import LostError

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.backend import accelerator_backend, default_group_backend, rank_device
 from pgregistry.building.build import build_strategy, check_buildable
 from pgregistry.building.by_name import numbers_in_use
 from pgregistry.building.communicators.availability import check_torch
+from pgregistry.building.communicators.backend import accelerator_backend, default_group_backend, rank_device
 from pgregistry.building.process_groups import ProcessGroups
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.abandonable import wait_for_given_up

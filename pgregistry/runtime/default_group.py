@@ -13,7 +13,7 @@ from typing import Any
 import torch.distributed as dist
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
-from pgregistry.building.backend import gloo_environment, rank_device
+from pgregistry.building.communicators.backend import gloo_environment, rank_device
 from pgregistry.building.communicators.options import lazy_device
 from pgregistry.building.process_groups import ProcessGroups, end_wait
 from pgregistry.coordination.abandonable import check_given_up, run_abandonable

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 import torch.distributed as dist
 
-from pgregistry.building.backend import make_current, rank_device, world_backend
 from pgregistry.building.build import build
 from pgregistry.building.by_public_calls import create_fake
+from pgregistry.building.communicators.backend import make_current, rank_device, world_backend
 from pgregistry.building.process_groups import ProcessGroups, release_frames
 from pgregistry.building.specs import Defaults
 from pgregistry.coordination.abandonable import wait_for_given_up

@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-from pgregistry.building.backend import FAKE, accelerator
 from pgregistry.building.communicators.availability import check_known
+from pgregistry.building.communicators.backend import FAKE, accelerator
 from pgregistry.coordination.meeting.claim import START
 from pgregistry.coordination.meeting.rendezvous import connect
 from pgregistry.coordination.meeting.route import is_loopback

@@ -60,14 +60,14 @@ def interrupted_before_the_build(patch: pytest.MonkeyPatch) -> None:
 
 def interrupted_while_it_waits(patch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while its threads, and those of others, are in torch."""
-    from pgregistry.building import process_groups
+    from pgregistry.building import builder
     from pgregistry.building.watchdog import Watchdog
     from pgregistry.torch_private import group_creation
 
     create, new = group_creation.create_group, dist.new_group
     patch.setattr(group_creation, "create_group", lambda *args, **named: (time.sleep(0.2), create(*args, **named))[1])
     patch.setattr(dist, "new_group", lambda *args, **named: (time.sleep(0.2), new(*args, **named))[1])
-    patch.setattr(process_groups, "LOOK", 0.1)
+    patch.setattr(builder, "LOOK", 0.1)
     patch.setattr(Watchdog, "next", lambda *_: 0.1)
     patch.setattr(Watchdog, "look_around", interrupted)
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from packaging.version import Version
 
-from pgregistry.building.backend import accelerator
+from pgregistry.building.communicators.backend import accelerator
 from pgregistry.building.communicators.options import NCCL, backends_of
 from pgregistry.errors import ConfigError, did_you_mean
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.backend import rank_device
+from pgregistry.building.communicators.backend import rank_device
 from pgregistry.building.specs import GroupSpec
 from pgregistry.errors import ConfigError, did_you_mean, listing
 from pgregistry.torch_private.group_creation import bound_device

@@ -14,9 +14,9 @@ import torch
 import torch.distributed as dist
 from packaging.version import Version
 
-from pgregistry.building.backend import device_backends
+from pgregistry.building.builder import GroupBuilder
+from pgregistry.building.communicators.backend import device_backends
 from pgregistry.building.communicators.options import torch_options
-from pgregistry.building.process_groups import GroupBuilder
 from pgregistry.building.specs import GroupSpec
 from pgregistry.torch_private.group_creation import bound_device, can_split
 

@@ -80,7 +80,7 @@ class Meshes:
         import torch
         from torch.distributed.device_mesh import DeviceMesh
 
-        from pgregistry.building.backend import mesh_device_type
+        from pgregistry.building.communicators.backend import mesh_device_type
 
         along = [offsets(factors_of(self._plan[mode])) for mode in dimensions.values()]
         ranks = torch.zeros([len(line) for line in along], dtype=torch.int)
@@ -98,7 +98,7 @@ class Meshes:
 
         DTensor takes the first that fits, so those that share a process group come before those that are dedicated.
         """
-        from pgregistry.building.backend import mesh_device_type
+        from pgregistry.building.communicators.backend import mesh_device_type
         from pgregistry.torch_private import root_mesh
 
         if not root_mesh.available(root):

@@ -105,7 +105,7 @@ class GroupHandle:
         """
         import torch.distributed as dist
 
-        from pgregistry.building.backend import FAKE, device_backends
+        from pgregistry.building.communicators.backend import FAKE, device_backends
 
         companions = self._found().process_groups.companions
         group = self._living(companions) if self.mode in companions else self.group

@@ -27,7 +27,7 @@ def set_timeouts(groups: Iterable[ProcessGroup], seconds: float) -> None:
     import torch
     import torch.distributed as dist
 
-    from pgregistry.building.backend import FAKE, tensor_device
+    from pgregistry.building.communicators.backend import FAKE, tensor_device
 
     real = [group for group in groups if dist.get_backend(group) != FAKE]
     group = None

@@ -35,7 +35,7 @@ def _verify(handle: GroupHandle, group: ProcessGroup, fingerprint: str, kind: st
     import torch
     import torch.distributed as dist
 
-    from pgregistry.building.backend import FAKE, tensor_device
+    from pgregistry.building.communicators.backend import FAKE, tensor_device
 
     if dist.get_backend(group) == FAKE:
         return

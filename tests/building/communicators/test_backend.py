@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 from ranks import run_ranks
 
-from pgregistry.building import backend as module
-from pgregistry.building.backend import (
+from pgregistry.building.communicators import backend as module
+from pgregistry.building.communicators.backend import (
     ONE_READ,
     SHORT_ADDRESSES,
     SMALL,
