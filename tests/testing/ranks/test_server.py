@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from pgregistry.testing import LocalRanks
 
 
@@ -35,6 +37,22 @@ def test_no_process_is_left_when_the_server_is_closed() -> None:
     assert ends(server)
     assert ends(rank)
     ranks.close()  # twice is fine
+
+
+def test_modules_to_preload_are_imported_before_there_are_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acme_large.py").write_text("import os\nprocess = os.getpid()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def imported_in() -> tuple[int, int]:
+        import acme_large  # type: ignore[import-not-found]
+
+        return acme_large.process, os.getppid()
+
+    with LocalRanks(preload=["acme_large"]) as ranks:
+        for process, server in ranks.run(2, imported_in, world=False):
+            assert process == server
 
 
 SCRIPT = """
