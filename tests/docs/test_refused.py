@@ -21,7 +21,7 @@ METHODS = ("error", "_refuse")
 #: Modules of agreement; those of planning are found by planning.
 AGREEMENT = (
     *("coordination/*.py", "coordination/meeting/*.py", "coordination/places/*.py", "settings/launchers/*.py"),
-    *("runtime/entry.py", "runtime/initialize.py", "runtime/process.py"),
+    *("runtime/entry.py", "runtime/initialize.py", "runtime/process.py", "building/communicators/availability.py"),
 )
 #: Errors without a place on the page, by a part of their source, each with the reason.
 UNSHOWN = {

@@ -107,6 +107,64 @@ INIT = Section(
             "$ torchrun --nproc-per-node 1 given.py",
         ),
         Refusal(
+            "torch is too old for `init`, or does not have the backend.",
+            "The torch of these examples was built for CPUs. Without `backend=`, `init` takes the one that torch has.",
+            """
+            # hidden
+            import environment
+            import torch
+            import torch.distributed as dist
+            from contextlib import ExitStack
+            from unittest.mock import patch
+            for name in environment.set_by_launchers():
+                del os.environ[name]
+            patches = ExitStack()
+            patches.enter_context(patch.object(torch, "__version__", "2.8.0+cpu"))
+            """,
+            "pgregistry.init()",
+            """
+            # hidden
+            patches.close()
+            patches.enter_context(patch.object(dist, "is_nccl_available", lambda: False))
+            patches.enter_context(patch.object(dist, "is_backend_available", lambda name: name == "gloo"))
+            patches.enter_context(patch.multiple(torch.version, cuda=None, hip=None))
+            """,
+            """
+            pgregistry.init(backend="ncl")
+            pgregistry.init(tensor={"backend": "ncl"})
+            pgregistry.init(backend="nccl")
+            pgregistry.init(backend="mpi")
+            """,
+        ),
+        Refusal(
+            "A host has no GPU for NCCL, or fewer than local ranks.",
+            "Name gloo to train on CPUs. A launcher that starts more ranks than there are GPUs must start fewer.",
+            """
+            # hidden
+            patches.close()
+            patches.enter_context(patch.object(dist, "is_nccl_available", lambda: True))
+            patches.enter_context(patch.object(torch.cuda, "is_available", lambda: False))
+            """,
+            'pgregistry.init(backend="nccl")',
+            """
+            # hidden
+            from pgregistry.building.communicators import availability
+            patches.enter_context(patch.object(torch.cuda, "is_available", lambda: True))
+            patches.enter_context(patch.object(torch.accelerator, "device_count", lambda: 4))
+            patches.enter_context(patch.object(availability, "accelerator", lambda: "cuda"))
+            for name in availability.SHOWN_DEVICES:
+                os.environ.pop(name, None)
+            os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="4", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
+            """,
+            'pgregistry.init(backend="nccl")  # local rank 4 of a host with 4 GPUs',
+            """
+            # hidden
+            patches.close()
+            for name in environment.set_by_launchers():
+                del os.environ[name]
+            """,
+        ),
+        Refusal(
             "A mode has options that its backend does not take.",
             "On nccl they are attributes of `ProcessGroupNCCL.Options` or of its `config`. gloo takes none.",
             """
