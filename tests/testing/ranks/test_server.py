@@ -30,29 +30,24 @@ def ends(process: int) -> bool:
     return False
 
 
-def test_no_process_is_left_when_the_server_is_closed() -> None:
-    with LocalRanks() as ranks:
-        server, rank = ranks.run(1, lambda: (os.getppid(), os.getpid()))[0]
-        assert alive(server)
-    assert ends(server)
-    assert ends(rank)
-    ranks.close()  # twice is fine
-
-
-def test_modules_to_preload_are_imported_before_there_are_ranks(
+def test_the_server_imports_modules_once_and_leaves_no_process_when_it_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "acme_large.py").write_text("import os\nprocess = os.getpid()\n")
     monkeypatch.syspath_prepend(tmp_path)
 
-    def imported_in() -> tuple[int, int]:
+    def processes() -> tuple[int, int, int]:
         import acme_large  # type: ignore[import-not-found]
 
-        return acme_large.process, os.getppid()
+        return acme_large.process, os.getppid(), os.getpid()
 
     with LocalRanks(preload=["acme_large"]) as ranks:
-        for process, server in ranks.run(2, imported_in, world=False):
-            assert process == server
+        importer, server, rank = ranks.run(1, processes)[0]
+        assert importer == server
+        assert alive(server)
+    assert ends(server)
+    assert ends(rank)
+    ranks.close()  # twice is fine
 
 
 SCRIPT = """
