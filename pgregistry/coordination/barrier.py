@@ -166,8 +166,9 @@ def _came_alone(rank: int, seconds: float, missing: Sequence[int]) -> str:
 
 #: What the ranks of one call share, except the outcome, which a slow rank may still have to read.
 SHARED: Final = (
-    *("reference", "roster", "tally", "all here", "looking", "groups/count", "outcome/count"),
+    *("tally", "roster", "reference", "introduced", "all here", "looking", "left", "groups/count", "outcome/count"),
     *keys_of_decision("agreement"),
+    *keys_of_decision("comparison"),
     *keys_of_decision("groups"),
     *keys_of_roll_call("roll call"),
 )

@@ -12,9 +12,9 @@ from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, PgregistryError, PlanMismatch, format_ranks
 
-#: `go`: all ranks go on. `differ`, `missing`: they do not, and one rank has still to find out why.
-#: `failed`: they do not, and the reason is there already.
-Value: TypeAlias = Literal["go", "differ", "missing", "failed"]
+#: `go`: all ranks go on. `compare`: they differ, and another decision follows. `missing`: they do not go on, and one
+#: rank has still to find out why. `failed`: they do not, and the reason is there already.
+Value: TypeAlias = Literal["go", "compare", "missing", "failed"]
 
 #: Seconds for the rank that composes the reason, and how many try in turn. After that each rank offers one of its own.
 COMPOSE: Final = 10.0
@@ -67,16 +67,19 @@ class Decision:
 
     Attributes:
         number: The number that the rank which took the decision chose for all, when this rank has read it.
+        note: The note of the rank which took the decision, when this rank has read it.
     """
 
     def __init__(self, scope: ScopedStore, name: str) -> None:
         self._scope = scope
         self._key = name
         self.number = 0
+        self.note = ""
 
-    def take(self, value: Value, number: int = 0) -> Value:
-        """Take the decision, and a number with it, unless it is taken; return the value that holds."""
-        return self._read(self._scope.set_if_absent(self._key, f"{value} {number}" if number else value))
+    def take(self, value: Value, number: int = 0, note: str = "") -> Value:
+        """Take the decision, with a number and a note, unless it is taken; return the value that holds."""
+        text = f"{value} {number} {note}" if number or note else value
+        return self._read(self._scope.set_if_absent(self._key, text))
 
     def fail(self, reason: Reason) -> Value:
         """Give a reason, decide that all ranks fail, and return the value that holds."""
@@ -93,6 +96,19 @@ class Decision:
         """Wait for the value until a time of `time.monotonic()`; return None then."""
         text = self._scope.wait_for(self._key, until, look_around)
         return None if text is None else self._read(text)
+
+    def elect(self, take: Callable[[], Value]) -> Value:
+        """Return the value that holds. One rank takes the decision, and the next does if it does not come back.
+
+        Args:
+            take: Takes the decision, on the rank that is elected.
+        """
+        for key in composers_of_decision(self._key):
+            if self._scope.count_ranks(key) == 1:
+                return take()
+            if value := self.wait(time.monotonic() + COMPOSE):
+                return value
+        return take()
 
     def reason(self, value: Value | None, compose: Callable[[], Reason], *, elect: bool = True) -> Reason:
         """Return the reason that all ranks raise.
@@ -120,15 +136,16 @@ class Decision:
         return self._scope.parse(f"{self._key}/reason", text, Reason.decode)
 
     def _read(self, text: str) -> Value:
-        value, self.number = self._scope.parse(self._key, text, _value_and_number)
+        value, self.number, self.note = self._scope.parse(self._key, text, _parts)
         return value
 
 
-def _value_and_number(text: str) -> tuple[Value, int]:
-    written, _, number = text.partition(" ")
+def _parts(text: str) -> tuple[Value, int, str]:
+    written, _, rest = text.partition(" ")
+    number, _, note = rest.partition(" ")
     for value in get_args(Value):
         if written == value:
-            return value, read_number(1, MOST, number) if number else 0
+            return value, read_number(0, MOST, number) if number else 0, note
     raise ValueError(text)
 
 

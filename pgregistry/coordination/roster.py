@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,28 +17,49 @@ Meaning = TypeVar("Meaning")
 #: Seconds in which ranks that are alive answer a roll call. It is more than the pauses in which they look around.
 ROLL_CALL: Final = 2.5
 
-#: Counts are fields of one number in the store, so that one call changes one and reads all.
+#: The bits of one number in the store that count ranks. The others hold a sum.
 BITS: Final = 20
+#: The bits of a number in the store that are used, of 64.
+USED: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts of ranks: those that have come, those of them that differ in anything, those that left after an error.
+    """The ranks that have come, and the sum of one part of each: one call adds those of a rank and reads all.
 
-    >>> Tally.read(str(3 + (1 << BITS)), ranks=4)
-    Tally(came=3, differ=1, left=0)
+    Attributes:
+        came: How many ranks have come.
+        total: The sum of their parts.
     """
 
     came: int
-    differ: int
-    left: int
+    total: int
+
+    @staticmethod
+    def part(digest: str, ranks: int) -> int:
+        """Return a part of a hash of a digest, so short that the sum of those of all ranks cannot overflow.
+
+        >>> Tally.part("0123", ranks=4) == Tally.part("0123", ranks=4) != Tally.part("0124", ranks=4)
+        True
+        """
+        width = USED - BITS - ranks.bit_length()
+        return int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), "big") >> 64 - width
+
+    @staticmethod
+    def addend(part: int) -> int:
+        """Return the number that a rank with this part adds.
+
+        >>> Tally.read(str(Tally.addend(5) + Tally.addend(5)), ranks=4)
+        Tally(came=2, total=10)
+        """
+        return 1 + (part << BITS)
 
     @staticmethod
     def read(text: str, ranks: int) -> Tally:
-        """Return the counts in the number that the store holds; raise ValueError if these are not counts of ranks."""
-        number, mask = int(text), (1 << BITS) - 1
-        tally = Tally(number & mask, number >> BITS & mask, number >> 2 * BITS)
-        if not 0 <= tally.differ <= tally.came <= ranks or not 0 <= tally.left <= ranks:
+        """Return the tally in the number that the store holds; raise ValueError if it is none of so many ranks."""
+        number = int(text)
+        tally = Tally(number & (1 << BITS) - 1, number >> BITS)
+        if number < 0 or tally.came > ranks:
             raise ValueError(f"{tally} of {ranks} ranks")
         return tally
 

@@ -62,7 +62,7 @@ class WithinConflicts:
                 continue  # there is no note, or the wait ended just now
             name, ranks = self._common.parse(_note(rank), texts[0], _read)
             there = Decision(self._scope.beside(name), "agreement")
-            if set(ranks).isdisjoint(here) or there.taken():
+            if name == self._scope.name or set(ranks).isdisjoint(here) or there.taken():
                 continue  # it waits for others and may still come, or has only to wake up
             mine = "all ranks" if self._all else format_ranks(self._scope.ranks)
             reason = Reason(

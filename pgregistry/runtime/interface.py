@@ -26,8 +26,7 @@ def choose_interface(process: ProcessInfo, arrivals: Arrivals) -> None:
     a host shows the interface, if the address of this host on that way is not a loopback address. On the host of the
     store that is the way to any other host.
     """
-    one_host = process.world_size == 1 or bool(process.launch and process.launch.one_host)
-    if os.environ.get(VARIABLE) or one_host or is_loopback(os.environ.get("MASTER_ADDR", "")):
+    if os.environ.get(VARIABLE) or process.one_host:
         return
     address = process.own_address
     if not address or is_loopback(address):

@@ -138,7 +138,14 @@ class ProcessInfo:
         domain = slurm.domain(os.environ, "" if launch and launch.launcher == "Slurm" else host)
         place = Place(host, node, local_rank, "" if is_loopback(address) else address, domain)
         numbered = bool(launch and launch.launcher == "torchrun" and launch.node and not launch.one_host)
-        return Arrivals(scope, place, plan, numbered=numbered)
+        return Arrivals(scope, place, plan, numbered=numbered, one_host=self.one_host)
+
+    @property
+    def one_host(self) -> bool:
+        """Return whether all ranks are known to be on one host, by the launcher or by a loopback MASTER_ADDR."""
+        if self.world_size == 1 or (self.launch and self.launch.one_host):
+            return True
+        return is_loopback(os.environ.get("MASTER_ADDR", ""))
 
     def scope(self, ranks: Sequence[int]) -> ScopedStore:
         """Return the scope of this `init` among some ranks.

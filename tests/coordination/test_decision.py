@@ -50,7 +50,7 @@ def test_one_rank_composes_the_reason_and_all_raise_it() -> None:
             time.sleep(0.2)
             return Reason(f"composed by {rank}")
 
-        return decisions[rank].reason("differ", compose)
+        return decisions[rank].reason("missing", compose)
 
     outcome = as_ranks(reason, range(8))
     assert len(composed) == 1
@@ -79,7 +79,7 @@ def test_one_rank_replaces_another_that_died_while_it_composed(monkeypatch: pyte
             return Reason("composed")
 
         with suppress(KeyboardInterrupt):
-            return decisions[rank].reason("differ", compose)
+            return decisions[rank].reason("missing", compose)
         return None
 
     outcome = as_ranks(reason, range(8))
@@ -93,7 +93,34 @@ def test_if_all_that_compose_die_each_rank_composes_for_itself(monkeypatch: pyte
     scope = scope_of(store, 0, 4)
     for key in decision.composers_of_decision("plan"):
         scope.count(key, 1, int)
-    assert Decision(scope, "plan").reason("differ", lambda: Reason("mine")).text == "mine"
+    assert Decision(scope, "plan").reason("missing", lambda: Reason("mine")).text == "mine"
+
+
+def test_a_value_comes_with_the_number_and_the_note_of_the_rank_that_took_it() -> None:
+    first, second, third = of_ranks(3)
+    first.take("go", 0, "a note")
+    assert (second.take("go", 3, "another"), second.number, second.note) == ("go", 0, "a note")
+    assert (third.taken(), third.number, third.note) == ("go", 0, "a note")
+
+
+def test_one_rank_is_elected_and_another_takes_its_place_if_it_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "COMPOSE", 0.5)
+    decisions, elected = of_ranks(8), list[int]()
+
+    def take(rank: int) -> Any:
+        elected.append(rank)
+        if len(elected) == 1:
+            raise KeyboardInterrupt
+        return decisions[rank].take("go", 1 + rank)
+
+    def elect(rank: int) -> int:
+        with suppress(KeyboardInterrupt):
+            assert decisions[rank].elect(lambda: take(rank)) == "go"
+        return decisions[rank].number
+
+    outcome = as_ranks(elect, range(8))
+    dead, taken = elected
+    assert outcome == {rank: 0 if rank == dead else 1 + taken for rank in range(8)}
 
 
 @pytest.mark.parametrize("mismatch", [True, False])

@@ -11,7 +11,7 @@ from threads import as_ranks, scope_of
 
 from pgregistry import PlanMismatch
 from pgregistry.coordination import roster
-from pgregistry.coordination.roster import BITS, RollCall, Roster, Tally
+from pgregistry.coordination.roster import BITS, USED, RollCall, Roster, Tally
 from pgregistry.coordination.store.connections import ANSWER
 
 
@@ -63,13 +63,21 @@ def test_reading_a_roster_takes_one_call(size: int) -> None:
     assert len(counting.calls) == 1
 
 
-def test_a_tally_keeps_three_counts_in_one_number() -> None:
-    number = 5 + (2 << BITS) + (4 << 2 * BITS)
-    assert Tally.read(str(number), ranks=5) == Tally(came=5, differ=2, left=4)
+@pytest.mark.parametrize("ranks", [1, 2, 7, 8, 5_000, (1 << BITS) - 1])
+def test_a_tally_shows_whether_all_parts_are_the_same_and_cannot_overflow(ranks: int) -> None:
+    parts = {Tally.part(f"{digest}", ranks) for digest in range(100)}
+    assert len(parts) == 100
+    most = (1 << USED - BITS - ranks.bit_length()) - 1
+    assert max(parts) <= most
+    assert ranks * Tally.addend(most) < 1 << USED
+    one, other, *_ = sorted(parts)
+    assert Tally.read(f"{ranks * Tally.addend(one)}", ranks) == Tally(came=ranks, total=ranks * one)
+    mixed = Tally.read(f"{(ranks - 1) * Tally.addend(one) + Tally.addend(other)}", ranks)
+    assert mixed.total not in (ranks * one, ranks * other if ranks > 1 else None)
 
 
-@pytest.mark.parametrize("number", [6, 1 + (2 << BITS), 6 << 2 * BITS, -1])
-def test_counts_that_cannot_be_are_refused(number: int) -> None:
+@pytest.mark.parametrize("number", [6, 7 + (1 << BITS), -1])
+def test_a_tally_that_cannot_be_is_refused(number: int) -> None:
     with pytest.raises(ValueError):
         Tally.read(str(number), ranks=5)
 

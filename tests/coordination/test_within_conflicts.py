@@ -93,6 +93,12 @@ def test_no_note_is_left_of_a_wait_that_is_over() -> None:
     assert here.find([1]) is None
 
 
+def test_a_note_of_a_rank_that_waits_here_is_no_conflict() -> None:
+    store = dist.HashStore()
+    WithinConflicts(scope(store, 1, [0, 1])).note()
+    assert WithinConflicts(scope(store, 0, [0, 1])).find([1]) is None
+
+
 def test_a_store_that_cannot_delete_keeps_the_note_and_does_no_harm() -> None:
     store = Counting(dist.HashStore())  # has no `delete_key`
     conflicts = WithinConflicts(scope(store, 1, [0, 1]))

@@ -27,8 +27,8 @@ class Arrival:
     """A rank that has come to an agreement.
 
     Attributes:
-        digest: That of its proposal; empty if it is that of the reference.
-        in_use: The numbers that it has in use, as bits; 0 if they are those of the reference.
+        digest: That of its proposal.
+        in_use: The numbers that it has in use, as bits.
         place: Where it is.
     """
 
@@ -60,26 +60,40 @@ class Arrivals:
         place: Where this rank is.
         plan: The plan of this rank, if it has one.
         numbered: Whether torchrun numbered several hosts.
+        one_host: Whether all ranks are known to be on this host.
+
+    Attributes:
+        needed: Whether the place of a rank is needed even if all propose the same, so that it must sign at once.
     """
 
     def __init__(
-        self, scope: ScopedStore, place: Place | None = None, plan: Plan | None = None, *, numbered: bool = False
+        self,
+        scope: ScopedStore,
+        place: Place | None = None,
+        plan: Plan | None = None,
+        *,
+        numbered: bool = False,
+        one_host: bool = True,
     ) -> None:
         self._roster = Roster(scope, ROSTER)
         self._place, self._plan = place or Place(""), plan
         self._numbered = numbered and plan is not None and plan.ranks is None
+        self._signed = False
+        self.needed = not one_host or self._checks or bool(self._place.domain)
+
+    @property
+    def _checks(self) -> bool:
+        return self._numbered or (self._plan is not None and any(mode.needs_hosts for mode in self._plan.planned))
 
     def sign(self, digest: str = "", in_use: int = 0) -> None:
-        """Sign for this rank, with the digest and the numbers in use if they are not those of the reference."""
-        self._roster.sign(f"{digest}/{in_use:x}/{self._place.note()}")
+        """Sign for this rank, with the digest of its proposal and the numbers that it has in use; once."""
+        if not self._signed:
+            self._roster.sign(f"{digest}/{in_use:x}/{self._place.note()}")
+            self._signed = True
 
     def read(self) -> dict[int, Arrival]:
         """Return the ranks that have come."""
         return self._roster.read(Arrival.read)
-
-    def missing(self) -> list[int]:
-        """Return the ranks that have not come."""
-        return self._roster.missing()
 
     def places(self) -> dict[int, Place]:
         """Return where the ranks are that have come."""
@@ -104,7 +118,7 @@ class Arrivals:
         The places of the others are read only if a mode needs hosts, or torchrun numbered several.
         """
         plan = self._plan
-        if plan is None or not (self._numbered or any(mode.needs_hosts for mode in plan.planned)):
+        if plan is None or not self._checks:
             return None
         places = self.places()
         if self._numbered and (warning := out_of_order(places)):

@@ -6,6 +6,7 @@ are lines of few keys, so that one call reads them all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence, Set
 from contextlib import suppress
 from typing import Any, Final
@@ -92,8 +93,9 @@ class RollCall:
         return dict(_lines(text, frozenset(self._ranks)))
 
     def host_names(self) -> dict[int, str]:
-        """Return the name of the host of each rank, as it signed the agreement."""
-        return names_of_hosts(received(self._store.compare_set(ROSTER, "", "")))
+        """Return the name of the host of each rank, as it signed the agreement; all are on this host if none had to."""
+        here = dict.fromkeys(self._ranks, os.uname().nodename)
+        return here | names_of_hosts(received(self._store.compare_set(ROSTER, "", "")))
 
     def decide(self, data: Any) -> Any:
         """Write the judgement unless there is one; return the one that counts."""

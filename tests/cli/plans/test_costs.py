@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pgregistry
-from pgregistry import Mode, cli
+from pgregistry import HOST, WORLD, Mode, Split, cli
 from pgregistry.building.specs import Defaults
 from pgregistry.cli.plans.costs import Costs, costs
 from pgregistry.testing import LocalRanks
@@ -20,8 +20,8 @@ from pgregistry.testing import LocalRanks
 
 def test_modes_with_equal_groups_share_and_the_default_process_group_is_there() -> None:
     plan = pgregistry.plan(8, tensor=2, only=["data", "dummy", "global", "tensor", "zero1"])
-    assert costs(plan, 3, Defaults("gloo")) == Costs(3, 5, 3, 9, 4)
-    assert costs(plan, 3, Defaults("nccl")) == Costs(3, 5, 3, 7, 0)
+    assert costs(plan, 3, Defaults("gloo")) == Costs(3, 5, 3, 7, 4)
+    assert costs(plan, 3, Defaults("nccl")) == Costs(3, 5, 3, 5, 0)
     assert (
         costs(plan, 3, Defaults("nccl", cpu=True)).process_groups == 7
     )  # three of NCCL, and gloo beside each and global
@@ -32,11 +32,11 @@ def test_the_costs_follow_the_table_and_are_in_the_document(capsys: pytest.Captu
     assert cli.run(words.split()) == 0
     shown = capsys.readouterr().out.splitlines()
     costs_of_rank, *explained = shown[-4:]
-    assert costs_of_rank == "init costs rank 0: 2 groups, 2 process groups to build, 9 store calls, 4 gloo connections"
+    assert costs_of_rank == "init costs rank 0: 2 groups, 2 process groups to build, 7 store calls, 4 gloo connections"
     assert [line.partition(":")[0] for line in explained] == ["  process group", "  store call", "  gloo connection"]
     assert cli.run([*words.split(), "--rank", "5", "--backend", "nccl", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    counted = {"rank": 5, "groups": 2, "process_groups": 2, "store_calls": 7, "connections": 0}
+    counted = {"rank": 5, "groups": 2, "process_groups": 2, "store_calls": 5, "connections": 0}
     assert document["costs"] == counted
 
 
@@ -76,6 +76,7 @@ def test_the_costs_are_what_is_counted_on_real_ranks(size: int) -> None:
         {"tensor": 2, "pipe": 2},
         {"tensor": 2, "pipe": 2, "zero1": 2, "nettest": 3, "extra": [last]},
         {"only": ["data"]},
+        {"ranks_per_host": 4, "extra": [Mode("host", over=Split(WORLD, inner="host", size=HOST))]},
     ]
     with LocalRanks() as ranks:
         for keywords in cases:

@@ -1,0 +1,117 @@
+"""The comparison of proposals, when a count of ranks has shown that they are not all the same."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pgregistry.coordination.barrier import LEAVE
+from pgregistry.coordination.decision import Decision, Reason, Value, smallest_unused
+from pgregistry.coordination.places.arrivals import Arrivals
+from pgregistry.coordination.places.misplaced import unequal_hosts
+from pgregistry.coordination.proposal import Proposal, Summary, disagreement, sides_of
+from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.errors import format_ranks
+
+log = logging.getLogger("pgregistry")
+
+#: Seconds that the rank which compares waits for ranks that come just now.
+MOMENT: Final = 1.0
+
+
+class Comparison:
+    """The second stage of an agreement: every rank introduces itself, and one compares.
+
+    The summary of the first rank becomes the reference. Ranks that differ from it publish their whole
+    proposals, so only one rank reads those, and only one of each side.
+
+    Args:
+        scope: The scope of this `init`.
+        mine: The proposal of this rank.
+        arrivals: The ranks that have come, and where they are.
+
+    Attributes:
+        decision: The outcome: that ranks go on, or why they do not.
+        reference: The summary that this rank has compared its own with, or None.
+    """
+
+    def __init__(self, scope: ScopedStore, mine: Proposal, arrivals: Arrivals) -> None:
+        self._scope = scope
+        self._mine = mine
+        self._arrivals = arrivals
+        self._introduced = False
+        self.decision = Decision(scope, "comparison")
+        self.reference: Summary | None = None
+
+    def introduce(self, expected: int) -> None:
+        """Show the others what this rank proposes; once.
+
+        Args:
+            expected: How many ranks can come.
+        """
+        if self._introduced:
+            return
+        scope, mine = self._scope, self._mine
+        text = scope.set_if_absent("reference", mine.summary(scope.rank).encode())
+        self.reference = scope.parse("reference", text, Summary.decode)
+        if self.reference.digest != mine.digest or self.reference.rank == scope.rank:
+            scope.set(_proposal(scope.rank), mine.encode())
+        self._arrivals.sign(mine.digest, mine.in_use)
+        self._introduced = True
+        if scope.count_ranks("introduced") == expected:
+            scope.set("all here", "")
+
+    def settle(self, expected: int) -> Value:
+        """Return the outcome that all ranks hold. One rank compares, and takes it.
+
+        Args:
+            expected: How many ranks can come.
+        """
+        self.introduce(expected)
+        return self.decision.elect(lambda: self._compare(expected))
+
+    def _compare(self, expected: int) -> Value:
+        """Take the outcome: go on if ranks differ only in the numbers that they have in use."""
+        self._scope.wait_for("all here", time.monotonic() + MOMENT)
+        signed = self._arrivals.read()
+        if len(signed) < expected or {one.digest for one in signed.values()} != {self._mine.digest}:
+            return self.decision.fail(self._difference())
+        if problem := self._arrivals.problem():
+            return self.decision.fail(problem)
+        in_use = 0
+        for one in signed.values():
+            in_use |= one.in_use
+        return self.decision.take("go", smallest_unused(in_use), self._mine.summary(self._scope.rank).encode())
+
+    def _difference(self) -> Reason:
+        """Return the ranks on each side, and what differs: the only rank that reads what the others proposed."""
+        signed = self._arrivals.read()
+        sides = sides_of({rank: one.digest for rank, one in signed.items()})
+        proposals = {self._mine.digest: self._mine, **self._read(sides)}
+        known = min(proposal.world_size for proposal in proposals.values())
+        missing = [rank for rank in self._scope.ranks if rank not in signed and rank < known]
+        most = next(iter(sides))
+        at_fault = [rank for rank, one in signed.items() if one.digest != most]
+        places = {rank: one.place for rank, one in signed.items()}
+        text = disagreement(sides, proposals, missing) + unequal_hosts(places)
+        return Reason(text, (*at_fault, *missing), mismatch=True)
+
+    def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:
+        """Return one proposal of each other side: of the rank that was the reference, or of the lowest."""
+        publishers = {digest: ranks[0] for digest, ranks in sides.items() if digest != self._mine.digest}
+        if self.reference is not None and self.reference.digest in publishers:
+            publishers[self.reference.digest] = self.reference.rank
+        texts = self._scope.read([_proposal(rank) for rank in publishers.values()], LEAVE) if publishers else []
+        if texts is None:
+            log.debug("the proposals of %s were not published in time", format_ranks(publishers.values()))
+            return {}
+        return {
+            digest: self._scope.parse(_proposal(rank), text, Proposal.decode)
+            for (digest, rank), text in zip(publishers.items(), texts, strict=True)
+        }
+
+
+def _proposal(rank: int) -> str:
+    return f"proposal/{rank}"
