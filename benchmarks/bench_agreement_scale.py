@@ -94,7 +94,10 @@ def serve(pipe: Connection) -> None:
         if token:
             claim = Claim("", token=token)
             store.set(OPEN, claim.encode())
-        shared = [f"{claim.token}/{START}/all/1/{name}" for name in ("roster", "reference", "agreement/reason")]
+        shared = [
+            f"{claim.token}/{START}/all/1/{name}"
+            for name in ("tally", "agreement", "roster", "reference", "comparison")
+        ]
         held = sum(len(key) + len(store.get(key)) for key in shared if store.check([key]))
         used = resource.getrusage(resource.RUSAGE_SELF)
         pipe.send((used.ru_utime + used.ru_stime, store.num_keys(), held))

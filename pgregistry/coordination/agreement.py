@@ -20,7 +20,6 @@ from pgregistry.coordination.decision import Decision, Reason, Value, did_not_co
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions
 from pgregistry.coordination.roster import Tally
-from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.coordination.within_conflicts import NOTES, WithinConflicts
@@ -30,6 +29,8 @@ log = logging.getLogger("pgregistry")
 
 #: Seconds that ranks which differ wait for the others before they decide without them.
 GRACE: Final = 5.0
+#: Seconds more for each rank: the store meets about a thousand in one.
+EACH: Final = 0.001
 #: Seconds before each further look at ranks that have come and are about to sign.
 PAUSES: Final = (0.1, 0.3, 0.9)
 
@@ -112,21 +113,23 @@ class Agreement:
         """
         scope = self._scope
         try:
-            came = self._count(0).came
-            left = scope.count("left", scope.rank in scope.ranks, partial(read_number, 0, len(scope.ranks)))
             if scope.rank in scope.ranks:
-                scope.set(f"left/{left}", "")
-            # If planning failed on this rank, the others may not have come yet.
-            early = self._mine.error is not None
-            others = len(scope.ranks) if early else came
+                scope.set(f"left/{scope.count_ranks('left')}", "")
             self._conflicts.forget()
-            until = time.monotonic() + LEAVE + (GRACE if early else 0)
-            if hosts and left < others:
-                scope.wait_for(f"left/{others}", until)
-            if hosts and came < len(scope.ranks):
-                self._conflicts.outlive(self._at_fault, until)
+            if hosts:
+                self._wait_for_others()
         except (LostError, PlanMismatch) as lost:
             log.debug("rank %d leaves a store that is gone: %s", scope.rank, lost)
+
+    def _wait_for_others(self) -> None:
+        scope, came = self._scope, self._count(0).came
+        # If planning failed on this rank, the others may not have come yet.
+        early = self._mine.error is not None
+        others, until = len(scope.ranks) if early else came, time.monotonic() + LEAVE + (GRACE if early else 0)
+        if others:
+            scope.wait_for(f"left/{others}", until)
+        if came < len(scope.ranks):
+            self._conflicts.outlive(self._at_fault, until)
 
     def _end(self, value: Value) -> None:
         """Return if all ranks go on; raise the error of all if they do not."""
@@ -189,7 +192,7 @@ class Agreement:
             until = min(self._until, time.monotonic() + GRACE)
             return self._decision.wait(until) or self._decision.take("compare")
         self._conflicts.note()
-        if value := self._decision.wait(min(self._until, time.monotonic() + MOMENT)):
+        if value := self._decision.wait(min(self._until, time.monotonic() + MOMENT + EACH * ranks)):
             return value
         self._sign()  # so that it is not taken for one that is missing
         self._look_around(log_missing=False)

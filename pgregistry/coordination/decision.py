@@ -82,9 +82,14 @@ class Decision:
         return self._read(self._scope.set_if_absent(self._key, text))
 
     def fail(self, reason: Reason) -> Value:
-        """Give a reason, decide that all ranks fail, and return the value that holds."""
-        self._offer(reason)
-        return self.take("failed")
+        """Decide that all ranks fail, for a reason, and return the value that holds.
+
+        If ranks have decided that one is missing, the reason is offered in place of the one that they would compose.
+        """
+        value = self.take("failed", note=reason.encode())
+        if value == "missing":
+            self._offer(reason)
+        return value
 
     def taken(self) -> Value | None:
         """Return the value that holds, or None if no rank has decided yet."""
@@ -116,13 +121,16 @@ class Decision:
         One rank composes it, and the others read it, so the number of calls does not grow with the world.
 
         Args:
-            value: The value that holds; the reason of `failed` is there already.
+            value: The value that holds; `failed` came with its reason.
             compose: Returns the reason, if this is the rank that composes it.
             elect: Whether this rank may be the one. If not, it composes only if no other rank has.
         """
-        there = value == "failed"
-        for turn, key in enumerate(composers_of_decision(self._key)[: 1 if there else TURNS]):
-            if (elect or turn) and not there and self._scope.count_ranks(key) == 1:
+        if value == "failed":
+            if not self.note:  # the value was read elsewhere
+                self.wait(time.monotonic() + COMPOSE)
+            return self._scope.parse(self._key, self.note, Reason.decode)
+        for turn, key in enumerate(composers_of_decision(self._key)):
+            if (elect or turn) and self._scope.count_ranks(key) == 1:
                 return self._offer(compose())
             text = self._scope.wait_for(f"{self._key}/reason", time.monotonic() + COMPOSE)
             if text is not None:

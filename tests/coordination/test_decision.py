@@ -130,11 +130,16 @@ def test_a_reason_becomes_the_error_that_it_came_from(mismatch: bool) -> None:
     assert (type(raised), str(raised), raised.ranks) == (type(error), "Rank 3 is late.", (3,))
 
 
-@pytest.mark.parametrize(("key", "text"), [("plan", "evil"), ("plan/reason", "evil"), ("plan/reason", "[1, [], 0]")])
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("plan", "evil"), ("plan", "failed 0 evil"), ("plan/reason", "evil"), ("plan/reason", "[1, [], 0]")],
+)
 def test_what_no_rank_wrote_is_a_mismatch_with_its_key(key: str, text: str) -> None:
     store = dist.HashStore()
     scope = scope_of(store, 0, 1)
     scope.set(key, text)
-    ask: Any = Decision(scope, "plan").taken if key == "plan" else lambda: Decision(scope, "plan").fail(Reason(""))
+    value = "failed" if text.startswith("failed") else "missing"
+    one: Any = Decision(scope, "plan")
+    ask = one.taken if text == "evil" and key == "plan" else lambda: one.reason(value, lambda: Reason(""))
     with pytest.raises(PlanMismatch, match=f"holds what no rank wrote, in key {scope.name}/{key}"):
         ask()
