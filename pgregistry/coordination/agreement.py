@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
-from pgregistry.coordination.comparison import MOMENT, Comparison
+from pgregistry.coordination.comparison import Comparison, moment
 from pgregistry.coordination.decision import Decision, Reason, Value, did_not_come, smallest_unused
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions
@@ -29,9 +29,7 @@ log = logging.getLogger("pgregistry")
 
 #: Seconds that ranks which differ wait for the others before they decide without them.
 GRACE: Final = 5.0
-#: Seconds more for each rank: the store meets about a thousand in one.
-EACH: Final = 0.001
-#: Seconds before each further look at ranks that have come and are about to sign.
+#: Moments before each further look at ranks that have come and are about to sign.
 PAUSES: Final = (0.1, 0.3, 0.9)
 
 
@@ -192,7 +190,7 @@ class Agreement:
             until = min(self._until, time.monotonic() + GRACE)
             return self._decision.wait(until) or self._decision.take("compare")
         self._conflicts.note()
-        if value := self._decision.wait(min(self._until, time.monotonic() + MOMENT + EACH * ranks)):
+        if value := self._decision.wait(min(self._until, time.monotonic() + moment(self._scope))):
             return value
         self._sign()  # so that it is not taken for one that is missing
         self._look_around(log_missing=False)
@@ -224,7 +222,7 @@ class Agreement:
         for pause in PAUSES:
             if len(signed) >= came:
                 break
-            time.sleep(pause)
+            time.sleep(pause * moment(self._scope))
             signed = self._arrivals.read()
         return signed
 

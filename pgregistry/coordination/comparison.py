@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
-from pgregistry.coordination.decision import Decision, Reason, Value, smallest_unused
+from pgregistry.coordination.decision import COMPOSE, Decision, Reason, Value, smallest_unused
 from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.coordination.places.misplaced import unequal_hosts
 from pgregistry.coordination.proposal import Proposal, Summary, disagreement, sides_of
@@ -17,8 +17,10 @@ from pgregistry.errors import format_ranks
 
 log = logging.getLogger("pgregistry")
 
-#: Seconds that the rank which compares waits for ranks that come just now.
+#: Seconds in which ranks that are there make a few calls of the store: so many, and for each rank so many more, for
+#: the store answers some thousands in one second.
 MOMENT: Final = 1.0
+EACH: Final = 0.001
 
 
 class Comparison:
@@ -70,11 +72,11 @@ class Comparison:
             expected: How many ranks can come.
         """
         self.introduce(expected)
-        return self.decision.elect(lambda: self._compare(expected))
+        return self.decision.elect(lambda: self._compare(expected), moment(self._scope) + COMPOSE)
 
     def _compare(self, expected: int) -> Value:
         """Take the outcome: go on if ranks differ only in the numbers that they have in use."""
-        self._scope.wait_for("all here", time.monotonic() + MOMENT)
+        self._scope.wait_for("all here", time.monotonic() + moment(self._scope))
         signed = self._arrivals.read()
         if len(signed) < expected or {one.digest for one in signed.values()} != {self._mine.digest}:
             return self.decision.fail(self._difference())
@@ -111,6 +113,11 @@ class Comparison:
             digest: self._scope.parse(_proposal(rank), text, Proposal.decode)
             for (digest, rank), text in zip(publishers.items(), texts, strict=True)
         }
+
+
+def moment(scope: ScopedStore) -> float:
+    """Return the seconds in which ranks that are there make a few calls of the store."""
+    return MOMENT + EACH * len(scope.ranks)
 
 
 def _proposal(rank: int) -> str:

@@ -102,16 +102,17 @@ class Decision:
         text = self._scope.wait_for(self._key, until, look_around)
         return None if text is None else self._read(text)
 
-    def elect(self, take: Callable[[], Value]) -> Value:
+    def elect(self, take: Callable[[], Value], seconds: float) -> Value:
         """Return the value that holds. One rank takes the decision, and the next does if it does not come back.
 
         Args:
             take: Takes the decision, on the rank that is elected.
+            seconds: How long that may take.
         """
         for key in composers_of_decision(self._key):
             if self._scope.count_ranks(key) == 1:
                 return take()
-            if value := self.wait(time.monotonic() + COMPOSE):
+            if value := self.wait(time.monotonic() + seconds):
                 return value
         return take()
 

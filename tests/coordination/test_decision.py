@@ -103,8 +103,7 @@ def test_a_value_comes_with_the_number_and_the_note_of_the_rank_that_took_it() -
     assert (third.taken(), third.number, third.note) == ("go", 0, "a note")
 
 
-def test_one_rank_is_elected_and_another_takes_its_place_if_it_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decision, "COMPOSE", 0.5)
+def test_one_rank_is_elected_and_another_takes_its_place_if_it_dies() -> None:
     decisions, elected = of_ranks(8), list[int]()
 
     def take(rank: int) -> Any:
@@ -115,7 +114,7 @@ def test_one_rank_is_elected_and_another_takes_its_place_if_it_dies(monkeypatch:
 
     def elect(rank: int) -> int:
         with suppress(KeyboardInterrupt):
-            assert decisions[rank].elect(lambda: take(rank)) == "go"
+            assert decisions[rank].elect(lambda: take(rank), 0.5) == "go"
         return decisions[rank].number
 
     outcome = as_ranks(elect, range(8))

@@ -119,7 +119,6 @@ SHORT: Final = (
     ("decision", "COMPOSE", 3.0),
     ("roster", "ROLL_CALL", 1.5),
     ("agreement", "GRACE", 1.0),
-    ("agreement", "MOMENT", 0.3),
     ("comparison", "MOMENT", 0.3),
     ("agreement", "LEAVE", 1.0),
     ("comparison", "LEAVE", 1.0),

@@ -93,9 +93,10 @@ class RollCall:
         return dict(_lines(text, frozenset(self._ranks)))
 
     def host_names(self) -> dict[int, str]:
-        """Return the name of the host of each rank, as it signed the agreement; all are on this host if none had to."""
-        here = dict.fromkeys(self._ranks, os.uname().nodename)
-        return here | names_of_hosts(received(self._store.compare_set(ROSTER, "", "")))
+        """Return the name of the host of each rank, as it signed the agreement; none had to if all are on this host."""
+        signed = names_of_hosts(received(self._store.compare_set(ROSTER, "", "")))
+        here = os.uname().nodename
+        return signed if {*signed.values()} - {here} else dict.fromkeys(self._ranks, here)
 
     def decide(self, data: Any) -> Any:
         """Write the judgement unless there is one; return the one that counts."""
