@@ -316,7 +316,8 @@ FAULTS: Final = (
     ),
     Fault(
         "killed in build, its addresses published",
-        "could not make the process group of mode OR {Odd} is missing from the process group of mode",
+        # The system may have connected others to the dead rank.
+        "could not make the process group of mode OR {Odd} is missing from the process group of mode OR {Odd} did not",
         (),
         tried="killed in read",
         error="BuildError",
