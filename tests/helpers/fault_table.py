@@ -317,7 +317,8 @@ FAULTS: Final = (
     Fault(
         "killed in build, its addresses published",
         # The system may have connected others to the dead rank.
-        "could not make the process group of mode OR {Odd} is missing from the process group of mode OR {Odd} did not",
+        "could not make the process group of mode OR {Odd} is missing from the process group of mode OR "
+        "{Odd} did not answer",
         (),
         tried="killed in read",
         error="BuildError",
