@@ -25,7 +25,7 @@ WORLD = 4
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pgregistry.coordination.store.scoped_store.SLICE", 0.2)
-    monkeypatch.setattr("pgregistry.coordination.agreement.MOMENT", 0.4)
+    monkeypatch.setattr("pgregistry.coordination.comparison.MOMENT", 0.4)
 
 
 def scope(store: Any, rank: int, ranks: Sequence[int]) -> ScopedStore:
