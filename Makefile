@@ -10,7 +10,7 @@ demo: $(READY)
 	@echo "Next: . $(BIN)/activate; pgregistry show 16 tensor=4 pipe=2 --html plan.html"
 
 test: $(READY) lint
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 3  # on two cores: tests also wait
 
 # What takes minutes: the fault matrix, what builds environments, and several hosts (network namespaces; -rs shows why not).
 # As root on Debian it first installs what tests of launchers and of the page need, and Zensical for those of the site.

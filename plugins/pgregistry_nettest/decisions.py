@@ -24,6 +24,8 @@ Decide: TypeAlias = Callable[[Mapping[int, Any]], Any]
 
 #: One wait in the store takes at most this many seconds, so that the loss of the store is noticed.
 SLICE: Final = 5.0
+#: One wait takes at least a millisecond: torch takes less for no limit.
+LEAST: Final = 0.001
 #: A store that does not answer for this many seconds is lost.
 ANSWER: Final = 15.0
 
@@ -105,7 +107,7 @@ class Decisions:
         keys = {rank: f"{what}/{rank}" for rank in self.present}
         texts = self._wait(list(keys.values()), patience)
         if texts is None:
-            keys = {rank: key for rank, key in keys.items() if self._ask(partial(_arrived, [key], 0.001))}
+            keys = {rank: key for rank, key in keys.items() if self._ask(partial(_arrived, [key], LEAST))}
             texts = self._wait(list(keys.values()), patience) or []
         proposals = dict(zip(keys, map(_decode, texts), strict=False))
         return sorted(set(self.present) - proposals.keys()), decide(proposals)
@@ -179,7 +181,7 @@ def _decode(text: str) -> Any:
 def _arrived(keys: Sequence[str], seconds: float, store: Any) -> bool:
     """Wait in the store until all keys are written; return False after `seconds`."""
     try:
-        store.wait(list(keys), timedelta(seconds=seconds))
+        store.wait(list(keys), timedelta(seconds=max(seconds, LEAST)))
     except RuntimeError as error:
         # TCPStore raises DistStoreError, and each other kind of store words its RuntimeError differently.
         late = isinstance(error, DistStoreError) or "timeout" in str(error).lower()

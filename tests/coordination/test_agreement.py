@@ -300,7 +300,7 @@ def test_a_store_that_goes_away_is_a_mismatch_too() -> None:
 
 def test_a_rank_that_dies_while_it_composes_the_text_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first to begin is gone: one of the others writes the text, and both raise it."""
-    monkeypatch.setattr("pgregistry.coordination.decision.COMPOSE", 0.5)
+    monkeypatch.setattr("pgregistry.coordination.comparison.COMPOSE", 0.5)
     shared = dist.HashStore()
     dead = scope_of(Counting(shared), 2, 3)
     Arrivals(dead).sign(proposal(3, nettest=1).digest)

@@ -29,6 +29,8 @@ ANSWER: Final = 10.0
 AGAIN: Final = 5.0
 #: Seconds in which the host of a store must take a new connection.
 CONNECT: Final = 3.0
+#: Seconds that a wait takes at least: torch takes what rounds to no millisecond for no limit.
+LEAST: Final = 0.001
 
 Result = TypeVar("Result")
 
@@ -213,7 +215,7 @@ def connected() -> Iterator[None]:
 def waiting(store: Any, seconds: float) -> Iterator[None]:
     """Set how long the store waits, and restore it: a `get` has no timeout of its own."""
     before = store.timeout
-    store.set_timeout(timedelta(seconds=seconds))
+    store.set_timeout(timedelta(seconds=max(seconds, LEAST)))
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from pgregistry.coordination.store.codec import WRONG_DATA, read_number, received, sendable
 from pgregistry.coordination.store.connections import (
     ANSWER,
+    LEAST,
     LostError,
     StoreClient,
     address_of,
@@ -229,7 +230,7 @@ class ScopedStore:
         """Return the values of keys as soon as all are there, or None after `seconds`."""
         deadline, values = time.monotonic() + seconds, list[str]()
         for chunk in chunks(keys):
-            left = max(deadline - time.monotonic(), 0.001)
+            left = max(deadline - time.monotonic(), LEAST)
             got = self._call(partial(read_together, chunk, left), left)
             if got is None:
                 return None

@@ -126,3 +126,9 @@ def test_torch_tries_for_seconds_alone_to_connect_again_to_a_server_that_ends_ju
     other = StoreClient(store).second_connection()
     assert seen == [timedelta(seconds=connections.CONNECT)]
     assert store.timeout == other.timeout == timedelta(seconds=600)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("seconds", [0.0, 0.0001])
+def test_a_wait_that_rounds_to_nothing_ends_at_once(seconds: float) -> None:
+    assert connections.read_together(["key"], seconds, dist.HashStore()) is None

@@ -100,6 +100,11 @@ def test_a_store_that_does_not_answer_is_lost_for_good(monkeypatch: pytest.Monke
     never.set()
 
 
+@pytest.mark.timeout(20)
+def test_the_last_microseconds_of_a_wait_are_not_taken_for_no_limit() -> None:
+    assert not decisions._arrived(["key"], 0.0001, dist.HashStore())
+
+
 def test_an_error_of_the_store_that_is_no_timeout_is_not_taken_for_one() -> None:
     class Broken:
         def wait(self, *args: Any) -> None:
