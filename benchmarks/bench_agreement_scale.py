@@ -4,7 +4,7 @@
 
 A simulated rank is a thread with a connection of its own that runs the agreement of `init`. Only the thread that `init`
 makes for each call is left out. The last ranks are processes that call `init`: with ranks that agree, it is stopped
-where it would start the world. The peer are as many clients that each make two calls, in the same run.
+where it would start the world. The peers are as many clients, which make two calls each, in the same run.
 """
 
 from __future__ import annotations

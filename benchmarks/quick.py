@@ -158,8 +158,9 @@ def main() -> None:
         ("discovery", "Plugins among distributions, CPU time", "distributions", "s", discovering(), measure.duration),
     ]
     million = parts[2][4]["pgregistry.plan"][PLANNED[-1]]
-    (most,) = {f"{one:.0f}" for one in calls["pgregistry.init"].values()}
-    calls_said = f"{most} store calls of each rank from {WORLDS[0]} to {WORLDS[-1]} ranks"
+    counted = sorted({round(one) for one in calls["pgregistry.init"].values()})
+    said = " to ".join(map(str, dict.fromkeys((counted[0], counted[-1]))))  # a rank that waits for long asks again
+    calls_said = f"{said} store calls of each rank from {WORLDS[0]} to {WORLDS[-1]} ranks"
     ours, *peers = (measure.duration(series[WORLDS[-1]]) for series in parts[0][4].values())
     set_up = f"{ours} to set up {WORLDS[-1]} local ranks (`new_group` {peers[0]}, `init_device_mesh` {peers[1]})"
     summary = f"{calls_said}; {set_up}; {measure.duration(million)} to plan 1,048,576 ranks"

@@ -138,7 +138,7 @@ def watch_outcome(scope: ScopedStore, seconds: float) -> None:
 
 
 def _failure(scope: ScopedStore, value: Value | None, wording: Wording | None = None) -> PlanMismatch | BuildError:
-    """Return the error that all ranks raise. One rank composes it, of those whose time is up: they have a wording."""
+    """Return the error that all ranks raise. One of the ranks whose time is up, which have a wording, composes it."""
     roll_call = RollCall(scope, "roll call")
     if value == "missing" and scope.rank in scope.ranks:
         roll_call.answer()

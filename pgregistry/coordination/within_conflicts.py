@@ -44,7 +44,10 @@ class WithinConflicts:
             self._common.delete(_note(self._scope.rank))
 
     def outlive(self, ranks: Sequence[int], until: float) -> None:
-        """Wait until these ranks, if they wait with a list, have read why nobody comes; for the host of the store."""
+        """Wait until these ranks, if they wait with a list, have read why no rank will come.
+
+        The rank that hosts the store calls this before it leaves.
+        """
         for rank in ranks[:NOTES]:
             while self._common.has(_note(rank)) and time.monotonic() < until:
                 time.sleep(POLL)

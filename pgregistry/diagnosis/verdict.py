@@ -67,7 +67,7 @@ def judge(job: Job, patience: float = 0) -> Verdict:
     Args:
         job: The records.
         patience: The seconds after which a wait is too long, for answers to a roll call: others may go on meanwhile.
-            Nobody is guilty for whom no rank has waited so long, be it behind others.
+            A rank is guilty only if some rank has waited for it that long, directly or behind others.
     """
     verdict = Verdict()
     too_long = set()

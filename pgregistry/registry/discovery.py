@@ -2,7 +2,7 @@
 
 pluggy's own loader drops a second plugin of one name and keeps whichever the file system lists
 first. Here two of one name are an error, and a plugin that is off is not imported. Each distribution is read on its
-own: one that is damaged is a plugin that fails, where it may be one of ours, and else nothing.
+own: a damaged one is a plugin that failed if it may be one of ours, and is ignored otherwise.
 """
 
 from __future__ import annotations

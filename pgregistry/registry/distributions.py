@@ -207,7 +207,7 @@ def _found_by(search: Callable[..., Iterable[Distribution]], context: object) ->
 
 
 def _place(one: Any) -> tuple[str, str | None]:
-    """Return where a distribution lies, and its normalized name, of which importlib has no public form."""
+    """Return the folder of a distribution and its normalized name; importlib has no public call for either."""
     try:
         info = str(getattr(one, "_path", None) or one.locate_file(""))
     except Exception:

@@ -108,7 +108,7 @@ class Registry:
                 problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({given[name]}). {hint}"))
 
     def missing(self, name: str) -> str:
-        """Return why nothing has a name, as far as it lies at what is installed; it begins with a space."""
+        """Return why no plugin has a name, if what is installed is the reason; it begins with a space."""
         return f" {self.incomplete()}" if self.statuses and self.incomplete() else self._hidden.why(name)
 
     def unknown(self, name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,6 +34,8 @@ from pgregistry.runtime.default_group import leave_world, start_default_group
 from pgregistry.runtime.interface import choose_interface
 from pgregistry.runtime.process import InitOptions, ProcessInfo, find_process, is_first
 from pgregistry.settings.tracing import tracing
+
+log = logging.getLogger("pgregistry")
 
 #: One `init` at a time in a process. In `pgregistry_ready` the thread that holds it may call `init` again.
 _RUNNING: Final = threading.RLock()
@@ -251,9 +254,11 @@ def _announce(run: _Run, error: BaseException) -> PgregistryError | None:
     first = announce_failure(run.scope(everyone=True), error) if run.waited_for else None
     error = first or error
     if run.agreement is None and not isinstance(error, PgregistryError):  # an interrupt just before it
-        with suppress(PgregistryError):
+        try:
             mine = propose_failure(run.process.world_size, error)
             run.agreement = Agreement(run.scope(), mine, 0)
+        except PgregistryError as failure:
+            log.debug("rank %d could not publish that it was interrupted: %s", run.process.rank, failure)
     if run.agreement is not None:
         building = run.stage == "building"
         if run.stage == "comparing" and not run.agreement.settled:

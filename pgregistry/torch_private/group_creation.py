@@ -114,7 +114,7 @@ def can_split() -> bool:
 
 @contextmanager
 def unbound() -> Iterator[None]:
-    """Bind the default process group to nothing while process groups are made that need nobody but their members."""
+    """Unbind the default process group while process groups are made in which only their members take part."""
     device, world = bound_device(), dist.group.WORLD
     if device is None:
         yield

@@ -45,7 +45,7 @@ class Kind:
     sized: bool = True
 
 
-STAYS: Final = "Being installed is all it takes; without a size it is 1, and nobody's ranks move."
+STAYS: Final = "Being installed is all it takes; without a size it is 1, and no rank of another mode moves."
 KINDS: Final = {
     "split": Kind(
         f"it splits the data axis, and neighbours along it are together. {STAYS}", "[(0, 2), (1, 3), (4, 6), (5, 7)]"

@@ -100,9 +100,9 @@ class Arrivals:
         return {rank: one.place for rank, one in self.read().items()}
 
     def domains(self) -> list[list[int]]:
-        """Return the ranks of each domain that Slurm knows; none where it knows none, or where the user gave them.
+        """Return the ranks of each domain that Slurm knows; empty if it knows none, or the user gave them.
 
-        For the log alone: a store that is gone is not an error any more.
+        It is for the log alone, so a store that is gone is not an error here.
         """
         if not self._place.domain or self._plan is None or self._plan.hosts_per_domain is not None:
             return []

@@ -95,7 +95,7 @@ def backend_of(name: object) -> str:
 
 
 def with_states(entries: Iterable[Any]) -> frozenset[str]:
-    """Return the backends whose `state` says whether an operation is finished; for the others `retired` does.
+    """Return the backends whose `state` shows if an operation has finished; for the others `retired` shows it.
 
     gloo before torch 2.15 leaves all "scheduled". NCCL retires an operation that timed out too.
     """
@@ -173,7 +173,7 @@ def _frames(frames: Any) -> tuple[str, ...]:
     found = []
     for frame in frames or ():
         if not all(isinstance(value, str | int) for value in (*map(frame.__getitem__, ("filename", "name", "line")),)):
-            raise TypeError("a frame is no frame")
+            raise TypeError("a frame has a value of the wrong type")
         if "torch/distributed" not in str(frame["filename"]):
             found.append(f"{frame['name']}, {frame['filename']}:{frame['line']}")
             if len(found) == 3:

@@ -60,7 +60,7 @@ def one_job(found: Found) -> dict[int, Record]:
 
 
 def _of_last_lives(records: dict[int, Record]) -> dict[int, Record]:
-    """Return records without the operations of process groups that are gone, whose names others have now.
+    """Return records without the operations of process groups that are gone, whose names newer ones have.
 
     After `close()` and another `init` of the same plan names are the same. A rank that has not used the new process
     group has only operations of the old one.

@@ -39,7 +39,7 @@ class Judgement:
 
     @staticmethod
     def from_data(data: Any) -> Judgement:
-        """Return what `to_data` was called on; raise ValueError or TypeError if the data is of nobody."""
+        """Return the judgement that `to_data` made data of; raise ValueError or TypeError if it is not such data."""
         text, guilty, stuck = data
         return Judgement(
             text=clean(str(text), 200_000),

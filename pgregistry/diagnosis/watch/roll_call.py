@@ -64,7 +64,7 @@ class RollCall:
             self._store.multi_set(chunk, [values[key] for key in chunk])
 
     def wait(self, seconds: float) -> str | None:
-        """Return who calls this roll, or CLOSED; None if nobody has within `seconds`."""
+        """Return the rank that calls this roll, or CLOSED; None if none does within `seconds`."""
         found = read_together([wake_key(self._rank, self._number)], seconds, self._store)
         return None if found is None else received(found[0])
 

@@ -1,4 +1,4 @@
-"""The watch of a context: whether there is one, how long it waits, and what it says of itself."""
+"""The watch of a context: whether there is one, how long it waits, and what it logs about itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("pgregistry.watch")
 def start_watch(
     plan: Plan, scope: ScopedStore, asked: float, folder: str | None, defaults: Defaults, groups: ProcessGroups
 ) -> None:
-    """Start the watch of process groups, unless nothing can be stuck, nothing is recorded, or nobody wants one.
+    """Start the watch of process groups, unless nothing can be stuck, nothing is recorded, or `asked` is 0.
 
     Args:
         plan: The plan that was built.

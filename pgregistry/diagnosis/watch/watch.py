@@ -235,7 +235,7 @@ class Watch:
         self._busy = time.monotonic() + seconds + SLOW
 
     def _find_judgement(self, roll_call: RollCall, caller: str) -> Judgement | None:
-        """Return the judgement of all ranks: the caller judges, else a deputy, else nobody."""
+        """Return the judgement of all ranks, of the caller or of a deputy; None if neither passes one in time."""
         turn = [caller, *[str(rank) for rank in self._scope.ranks[: DEPUTIES + 1] if str(rank) != caller]]
         for judge in turn[: DEPUTIES + 1]:
             if judge == str(self._scope.rank):

@@ -65,7 +65,7 @@ class PlannedMode:
         return None if self.layout is None else self.layout.free()
 
     def option_origins(self) -> dict[str, str]:
-        """Return who says each backend option."""
+        """Return the origin of each backend option."""
         own = self.options if self.said_options is None else self.said_options
         return {
             key: self.origins.get(f"options.{key}")
@@ -74,7 +74,7 @@ class PlannedMode:
         }
 
     def said(self) -> Iterator[tuple[str, object, str]]:
-        """Yield the keys of a mode's table that are said, as `backend` and `options.NAME`, with value and origin."""
+        """Yield the keys of a mode's table that are set, as `backend` and `options.NAME`, with value and origin."""
         values: dict[str, object] = {key: getattr(self, key) for key in ("backend", "timeout", "cpu")}
         values["dedicated"] = self.dedicated if self.dedicated or "dedicated" in self.origins else None
         for key, value in values.items():

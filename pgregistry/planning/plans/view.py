@@ -109,7 +109,7 @@ def world(plan: PlanContents) -> str:
 
 
 def origins(plan: PlanContents, mode: str | None = None) -> list[str]:
-    """Return each size and setting with its origin, by name, and then what is said of modes, or of one.
+    """Return each size and setting with its origin, by name, then the settings of modes, or of one mode.
 
     >>> import pgregistry
     >>> origins(pgregistry.plan(8, tensor={"size": 2, "timeout": 60}, only=["tensor"]))

@@ -64,8 +64,8 @@ class OpenContexts:
     def _leave_to_parent(self) -> None:
         """Let a forked child end with its own exit code: it never frees the process groups of its parent.
 
-        Their threads are not there in a child, and whoever frees a process group waits for them, or crashes. So each
-        gets one reference that nothing takes back.
+        A child does not have their threads, so freeing a process group there would hang or crash. So each gets one
+        reference that nothing takes back.
         """
         for context, _ in tuple(self._stack.values()):
             for held in context.process_groups.leave_to_parent():

@@ -132,7 +132,7 @@ def _read(names: Variables, environ: Mapping[str, str]) -> Launch:
 
 
 def _completed(one: Launch, other: Launch) -> Launch:
-    """Return a launch with what only the other says."""
+    """Return a launch, completed with values that only the other has."""
     if one.ranks_per_host is None and one.hosts is None:
         each, variable, hosts = other.ranks_per_host, other.ranks_per_host_from, other.hosts
         one = replace(one, ranks_per_host=each, ranks_per_host_from=variable, hosts=hosts)

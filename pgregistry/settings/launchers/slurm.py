@@ -108,7 +108,7 @@ def job(environ: Mapping[str, str], *, step: bool) -> str:
 
 
 def domain(environ: Mapping[str, str], host: str) -> str:
-    """Return the lowest switch, or the block, that a host is on; empty if Slurm does not say, or says it of another.
+    """Return the lowest switch, or the block, that a host is on; empty if Slurm sets none, or that of another host.
 
     Programs inherit these variables, so what mpirun starts on other hosts may have those of its own host.
 
