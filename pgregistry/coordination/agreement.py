@@ -1,9 +1,10 @@
 """One plan on all ranks, or one error on all ranks: compared through the store before anything is built.
 
-Each rank makes three calls. It adds itself and a part of its digest to one number, the tally. The rank
-that completes the tally finds in the sum whether all are the same. If so, it takes the decision that all
-go on, with its own summary, in which every rank finds its whole digest. If not, ranks introduce
-themselves, one of them compares, and every rank raises the text that it writes.
+Each rank makes three calls, and one more if ranks show their hosts. It adds itself and a part of its
+digest to one number, the tally. The rank that completes the tally finds in the sum whether all are the
+same. If so, it takes the decision that all go on, with its own summary, against which every rank checks
+its whole digest. If not, ranks introduce themselves, one of them compares, and every rank raises the text
+that it writes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from __future__ import annotations
 import logging
 import time
 from bisect import bisect_left
-from functools import partial
 from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
-from pgregistry.coordination.comparison import Comparison, moment
-from pgregistry.coordination.decision import Decision, Reason, Value, did_not_come, smallest_unused
+from pgregistry.coordination.comparison import Comparison, longest, moment
+from pgregistry.coordination.decision import TURNS, Decision, Reason, Value, did_not_come, smallest_unused
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions
 from pgregistry.coordination.roster import Tally
@@ -29,6 +29,8 @@ log = logging.getLogger("pgregistry")
 
 #: Seconds that ranks which differ wait for the others before they decide without them.
 GRACE: Final = 5.0
+#: Ranks that then read what the others propose, at most: the list grows with the world.
+READERS: Final = 8
 #: Moments before each further look at ranks that have come and are about to sign.
 PAUSES: Final = (0.1, 0.3, 0.9)
 
@@ -57,6 +59,7 @@ class Agreement:
         self._comparison = Comparison(scope, mine, self._arrivals)
         self.settled = False
         self.number = 0
+        self._counted = False  # whether this rank is in the tally
         self._at_fault: tuple[int, ...] = ()
         self._conflicts = WithinConflicts(scope)
         self._looks: bool | None = None  # whether this is the rank that looks around; None until it has waited
@@ -98,7 +101,8 @@ class Agreement:
         text = f"Rank {rank} stopped while ranks compared their plans: {describe(error)}"
         mine = Reason.of(error) if isinstance(error, PlanMismatch) else Reason(text, (rank,), mismatch=True)
         try:
-            return self._decision.fail(mine)
+            value = self._decision.fail(mine)
+            return self._comparison.decision.fail(mine) if value == "compare" else value
         except (LostError, PlanMismatch) as failure:
             log.debug("the stop of rank %d could not be published: %s", rank, failure)
             return None
@@ -111,7 +115,7 @@ class Agreement:
         """
         scope = self._scope
         try:
-            if scope.rank in scope.ranks:
+            if self._counted:
                 scope.set(f"left/{scope.count_ranks('left')}", "")
             self._conflicts.forget()
             if hosts:
@@ -137,7 +141,8 @@ class Agreement:
             if takes_part:
                 value = self._comparison.settle(self._expected())
             else:
-                value = decision.wait(self._until + GRACE) or decision.take("missing")
+                until = self._until + GRACE + TURNS * longest(self._scope)
+                value = decision.wait(until) or decision.take("missing")
         if value == "missing" and takes_part:
             self._sign()
         if value != "go":
@@ -150,7 +155,7 @@ class Agreement:
     def _check_digest(self) -> None:
         """Compare the whole digest with that of the rank which decided; warn of other versions of plugins."""
         scope = self._scope
-        decided = scope.parse("agreement", self._decision.note, Summary.decode)
+        decided = self._decision.note(Summary.decode)
         if decided.digest != self._mine.digest:
             raise PlanMismatch(
                 f"Rank {scope.rank} differs from rank {decided.rank}, but the store holds that all agree: another "
@@ -179,19 +184,20 @@ class Agreement:
         ranks = len(self._scope.ranks)
         part = Tally.part(f"{self._mine.digest} {smallest_unused(self._mine.in_use)}", ranks)
         tally = self._count(Tally.addend(part))
-        same = not failed and tally.total == tally.came * part
+        self._counted = True
+        same = not failed and tally.came <= ranks and tally.total == tally.came * part
         if not same:
             self._comparison.introduce(self._expected())
         if tally.came >= self._expected():
             return self._decide(same=same)
         if failed:
             return self._decision.take("compare")  # the others need not wait
-        if not same:
-            until = min(self._until, time.monotonic() + GRACE)
-            return self._decision.wait(until) or self._decision.take("compare")
         self._conflicts.note()
-        if value := self._decision.wait(min(self._until, time.monotonic() + moment(self._scope))):
+        patience = moment(self._scope) if same else max(GRACE, 2 * moment(self._scope))
+        if value := self._decision.wait(min(self._until, time.monotonic() + patience)):
             return value
+        if not same and self._scope.count_ranks("differing") <= READERS and self._comparison.differs():
+            return self._decision.take("compare")
         self._sign()  # so that it is not taken for one that is missing
         self._look_around(log_missing=False)
         return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
@@ -209,7 +215,7 @@ class Agreement:
         self._arrivals.sign(self._mine.digest, self._mine.in_use)
 
     def _count(self, number: int) -> Tally:
-        return self._scope.count("tally", number, partial(Tally.read, ranks=len(self._scope.ranks)))
+        return self._scope.count("tally", number, Tally.read)
 
     def _expected(self) -> int:
         """Return how many ranks can come: if world sizes differ, those that all sides count."""
@@ -229,7 +235,7 @@ class Agreement:
     def _look_around(self, *, log_missing: bool = True) -> None:
         """Find out, on one of the ranks that wait, which ranks are missing, and whether they wait elsewhere."""
         if self._looks is None:
-            self._looks = self._scope.count_ranks("looking") == 1
+            self._looks = self._scope.count_ranks("looking", others=True) == 1
         if not self._looks:
             return
         signed = self._signed()

@@ -166,7 +166,18 @@ def _came_alone(rank: int, seconds: float, missing: Sequence[int]) -> str:
 
 #: What the ranks of one call share, except the outcome, which a slow rank may still have to read.
 SHARED: Final = (
-    *("tally", "roster", "reference", "introduced", "all here", "looking", "left", "groups/count", "outcome/count"),
+    *(
+        "tally",
+        "roster",
+        "reference",
+        "introduced",
+        "all here",
+        "looking",
+        "differing",
+        "left",
+        "groups/count",
+        "outcome/count",
+    ),
     *keys_of_decision("agreement"),
     *keys_of_decision("comparison"),
     *keys_of_decision("groups"),
@@ -181,6 +192,8 @@ def delete_keys(scope: ScopedStore) -> None:
     its own keys, and the lowest also those that are shared.
     """
     calls, this = scope.of_all_calls()
+    # A rank outside of within= may still have to read these.
+    read = {*keys_of_decision("agreement"), *keys_of_decision("comparison")} if not scope.everybody else set[str]()
     own = (f"proposal/{scope.rank}", address_key(scope.rank), f"made/{scope.rank}", f"left/{_place(scope)}")
     shared = SHARED if scope.rank == min(scope.ranks) else ()
     outcome = keys_of_decision("outcome") if shared else ()
@@ -189,7 +202,7 @@ def delete_keys(scope: ScopedStore) -> None:
         for call in range(first, this):
             for key in (*own, *shared, *outcome):
                 calls.delete(f"{call}/{key}")
-        for key in (*own, *shared):
+        for key in (*own, *(key for key in shared if key not in read)):
             scope.delete(key)
         calls.count(f"deleted/{scope.rank}", this - first, int)
     except (LostError, PlanMismatch) as error:

@@ -17,17 +17,19 @@ from pgregistry.errors import format_ranks
 
 log = logging.getLogger("pgregistry")
 
-#: Seconds in which ranks that are there make a few calls of the store: so many, and for each rank so many more, for
-#: the store answers some thousands in one second.
+#: Seconds that present ranks need for a few calls, and those that each rank adds: the store answers some thousands of
+#: calls a second.
 MOMENT: Final = 1.0
 EACH: Final = 0.001
+#: Sides for whose proposal another rank is looked for, at most.
+SIDES: Final = 4
 
 
 class Comparison:
     """The second stage of an agreement: every rank introduces itself, and one compares.
 
-    The summary of the first rank becomes the reference. Ranks that differ from it publish their whole
-    proposals, so only one rank reads those, and only one of each side.
+    The summary of the first rank becomes the reference. It and ranks that differ from it publish their
+    whole proposals. Only one rank reads those, one of each side.
 
     Args:
         scope: The scope of this `init`.
@@ -72,14 +74,23 @@ class Comparison:
             expected: How many ranks can come.
         """
         self.introduce(expected)
-        return self.decision.elect(lambda: self._compare(expected), moment(self._scope) + COMPOSE)
+        return self.decision.elect(self._compare, longest(self._scope))
 
-    def _compare(self, expected: int) -> Value:
+    def differs(self) -> bool:
+        """Return whether a rank that has signed proposes something else."""
+        return any(one.digest != self._mine.digest for one in self._arrivals.read().values())
+
+    def _compare(self) -> Value:
         """Take the outcome: go on if ranks differ only in the numbers that they have in use."""
         self._scope.wait_for("all here", time.monotonic() + moment(self._scope))
+        if not self.differs():  # ranks that differ need not wait for one that is slow
+            self._scope.wait_for("all here", time.monotonic() + COMPOSE)
         signed = self._arrivals.read()
-        if len(signed) < expected or {one.digest for one in signed.values()} != {self._mine.digest}:
+        if {one.digest for one in signed.values()} != {self._mine.digest}:
             return self.decision.fail(self._difference())
+        if missing := [rank for rank in self._scope.ranks if rank not in signed]:
+            text = f"{format_ranks(missing).capitalize()} came, but did not answer when ranks compared their plans"
+            return self.decision.fail(Reason(f"{text}; nothing was created.", tuple(missing), mismatch=True))
         if problem := self._arrivals.problem():
             return self.decision.fail(problem)
         in_use = 0
@@ -100,12 +111,21 @@ class Comparison:
         text = disagreement(sides, proposals, missing) + unequal_hosts(places)
         return Reason(text, (*at_fault, *missing), mismatch=True)
 
+    def _publisher(self, ranks: Sequence[int]) -> int | None:
+        """Return a rank of a side that has published its proposal, of the first and the last."""
+        some = dict.fromkeys((*ranks[:2], *ranks[-2:]))
+        return next((rank for rank in some if self._scope.has(_proposal(rank))), None)
+
     def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:
         """Return one proposal of each other side: of the rank that was the reference, or of the lowest."""
         publishers = {digest: ranks[0] for digest, ranks in sides.items() if digest != self._mine.digest}
         if self.reference is not None and self.reference.digest in publishers:
             publishers[self.reference.digest] = self.reference.rank
         texts = self._scope.read([_proposal(rank) for rank in publishers.values()], LEAVE) if publishers else []
+        if texts is None:  # one is gone: of a few sides, take another
+            there = {digest: self._publisher(sides[digest]) for digest in [*publishers][:SIDES]}
+            publishers = {digest: rank for digest, rank in there.items() if rank is not None}
+            texts = self._scope.read([_proposal(rank) for rank in publishers.values()], LEAVE)
         if texts is None:
             log.debug("the proposals of %s were not published in time", format_ranks(publishers.values()))
             return {}
@@ -113,6 +133,11 @@ class Comparison:
             digest: self._scope.parse(_proposal(rank), text, Proposal.decode)
             for (digest, rank), text in zip(publishers.items(), texts, strict=True)
         }
+
+
+def longest(scope: ScopedStore) -> float:
+    """Return the seconds in which a rank that compares has taken the outcome."""
+    return moment(scope) + 2 * COMPOSE
 
 
 def moment(scope: ScopedStore) -> float:

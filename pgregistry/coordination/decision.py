@@ -6,14 +6,16 @@ import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, PgregistryError, PlanMismatch, format_ranks
 
-#: `go`: all ranks go on. `compare`: they differ, and another decision follows. `missing`: they do not go on, and one
-#: rank has still to find out why. `failed`: they do not, and the reason is there already.
+Result = TypeVar("Result")
+
+#: `go`: all ranks go on. `compare`: ranks are to compare, and another decision follows. `missing`: they do not go on,
+#: and one rank has still to find out why. `failed`: they do not, and the reason came with it.
 Value: TypeAlias = Literal["go", "compare", "missing", "failed"]
 
 #: Seconds for the rank that composes the reason, and how many try in turn. After that each rank offers one of its own.
@@ -67,14 +69,13 @@ class Decision:
 
     Attributes:
         number: The number that the rank which took the decision chose for all, when this rank has read it.
-        note: The note of the rank which took the decision, when this rank has read it.
     """
 
     def __init__(self, scope: ScopedStore, name: str) -> None:
         self._scope = scope
         self._key = name
         self.number = 0
-        self.note = ""
+        self._note = ""
 
     def take(self, value: Value, number: int = 0, note: str = "") -> Value:
         """Take the decision, with a number and a note, unless it is taken; return the value that holds."""
@@ -110,7 +111,7 @@ class Decision:
             seconds: How long that may take.
         """
         for key in composers_of_decision(self._key):
-            if self._scope.count_ranks(key) == 1:
+            if self._scope.count_ranks(key, others=True) == 1:
                 return take()
             if value := self.wait(time.monotonic() + seconds):
                 return value
@@ -127,16 +128,27 @@ class Decision:
             elect: Whether this rank may be the one. If not, it composes only if no other rank has.
         """
         if value == "failed":
-            if not self.note:  # the value was read elsewhere
+            if not self._note:  # the value was read elsewhere
                 self.wait(time.monotonic() + COMPOSE)
-            return self._scope.parse(self._key, self.note, Reason.decode)
+            return self.note(Reason.decode)
         for turn, key in enumerate(composers_of_decision(self._key)):
-            if (elect or turn) and self._scope.count_ranks(key) == 1:
+            if (elect or turn) and self._scope.count_ranks(key, others=True) == 1:
                 return self._offer(compose())
             text = self._scope.wait_for(f"{self._key}/reason", time.monotonic() + COMPOSE)
             if text is not None:
                 return self._reason(text)
         return self._offer(compose())
+
+    def note(self, read: Callable[[str], Result]) -> Result:
+        """Return the meaning of the note with which the decision that this rank has read was taken.
+
+        Args:
+            read: Returns the meaning, or raises what Python raises for wrong data.
+
+        Raises:
+            PlanMismatch: if no rank of this version can have written it.
+        """
+        return self._scope.parse(self._key, f"go 0 {self._note}", lambda text: read(_parts(text)[2]))
 
     def _offer(self, reason: Reason) -> Reason:
         return self._reason(self._scope.set_if_absent(f"{self._key}/reason", reason.encode()))
@@ -145,7 +157,7 @@ class Decision:
         return self._scope.parse(f"{self._key}/reason", text, Reason.decode)
 
     def _read(self, text: str) -> Value:
-        value, self.number, self.note = self._scope.parse(self._key, text, _parts)
+        value, self.number, self._note = self._scope.parse(self._key, text, _parts)
         return value
 
 
@@ -173,9 +185,10 @@ def did_not_come(ranks: Sequence[int], here: Collection[int], seconds: float) ->
             "then; nothing was created.\n  Look for the first error in their logs, or raise agree_timeout.",
             mismatch=True,
         )
+    present = f"Present: {format_ranks(here)}. " if here else ""
     return Reason(
         f"{format_ranks(missing).capitalize()} of {len(ranks)} did not come within {seconds:g} s; "
-        f"nothing was created.\n  Present: {format_ranks(here)}. Look for the first error in the log of "
+        f"nothing was created.\n  {present}Look for the first error in the log of "
         f"{format_ranks(missing)}, or raise agree_timeout.",
         missing,
         mismatch=True,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
-from pgregistry.coordination.store.codec import decode, encode, read_numbers
+from pgregistry.coordination.store.codec import decode, encode
 from pgregistry.errors import ConfigError, describe, format_ranks
 from pgregistry.planning.plans import difference, document
 from pgregistry.planning.plans.plan import Plan
@@ -34,38 +34,36 @@ LARGEST: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The part of a proposal that every rank reads: what shows that two ranks agree.
+    """The part of a proposal that other ranks read, also where all agree: what shows that two ranks do.
 
     Attributes:
         rank: The rank that proposes.
         world_size: The world size that it was given.
         digest: Equal if the same would be built in the same way.
         versions: For each active plugin its distribution and version. They may differ.
-        in_use: See `Proposal`.
     """
 
     rank: int
     world_size: int
     digest: str
     versions: Mapping[str, str]
-    in_use: int = 0
 
     def encode(self) -> str:
         """Return the summary as text for the store."""
-        return encode([self.rank, self.world_size, self.digest, dict(self.versions), f"{self.in_use:x}"])
+        return encode([self.rank, self.world_size, self.digest, dict(self.versions)])
 
     @staticmethod
     def decode(text: str) -> Summary:
         """Return the summary that `encode` made text of; raise what Python raises if it is not one."""
-        rank, world_size, digest, versions, in_use = decode(text)
+        rank, world_size, digest, versions = decode(text)
         if not (isinstance(rank, int) and isinstance(world_size, int) and isinstance(digest, str)):
             raise TypeError(text)
-        return Summary(rank, world_size, digest, _texts(versions), read_numbers(in_use))
+        return Summary(rank, world_size, digest, _texts(versions))
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The whole of what one rank would build. It is sent only if ranks differ.
+    """The whole of what one rank would build. It is sent only if ranks compare.
 
     Attributes:
         world_size: The world size that it was given.
@@ -122,7 +120,7 @@ class Proposal:
 
     def summary(self, rank: int) -> Summary:
         """Return the part that every rank reads."""
-        return Summary(rank, self.world_size, self.digest, self.plugins, self.in_use)
+        return Summary(rank, self.world_size, self.digest, self.plugins)
 
 
 def _texts(given: Any) -> dict[str, str]:

@@ -21,6 +21,8 @@ ROLL_CALL: Final = 2.5
 BITS: Final = 20
 #: The bits of a number in the store that are used, of 64.
 USED: Final = 63
+#: Bits that are left free for parts of ranks that take the world for smaller, which are longer.
+FREE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +44,39 @@ class Tally:
         >>> Tally.part("0123", ranks=4) == Tally.part("0123", ranks=4) != Tally.part("0124", ranks=4)
         True
         """
-        width = USED - BITS - ranks.bit_length()
+        width = USED - BITS - FREE - ranks.bit_length()
         return int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), "big") >> 64 - width
 
     @staticmethod
     def addend(part: int) -> int:
         """Return the number that a rank with this part adds.
 
-        >>> Tally.read(str(Tally.addend(5) + Tally.addend(5)), ranks=4)
+        >>> Tally.read(str(Tally.addend(5) + Tally.addend(5)))
         Tally(came=2, total=10)
         """
         return 1 + (part << BITS)
 
     @staticmethod
-    def read(text: str, ranks: int) -> Tally:
-        """Return the tally in the number that the store holds; raise ValueError if it is none of so many ranks."""
-        number = int(text)
-        tally = Tally(number & (1 << BITS) - 1, number >> BITS)
-        if number < 0 or tally.came > ranks:
-            raise ValueError(f"{tally} of {ranks} ranks")
-        return tally
+    def read(text: str) -> Tally:
+        """Return the tally in the number that the store holds; raise ValueError if it cannot be one."""
+        if not 0 <= (number := int(text)) < 1 << USED:
+            raise ValueError(f"{number:.100}")
+        return Tally(number & (1 << BITS) - 1, number >> BITS)
 
 
 class Roster:
-    """A list in the store that ranks sign: one call to sign, one to read it, however many ranks there are."""
+    """A list in the store that ranks sign: one call to sign, one to read it, however many ranks there are.
 
-    def __init__(self, scope: ScopedStore, name: str) -> None:
+    Args:
+        scope: The scope of the ranks.
+        name: The key of the list.
+        others: Whether ranks that this rank does not count may sign too: they take the world for larger.
+    """
+
+    def __init__(self, scope: ScopedStore, name: str, *, others: bool = False) -> None:
         self._scope = scope
         self._key = name
+        self._others = others
 
     def sign(self, note: str = "") -> None:
         """Sign with this rank, and with a note without spaces."""
@@ -89,7 +96,7 @@ class Roster:
 
     def _entries(self, meaning: Callable[[str], Meaning], text: str) -> dict[int, Meaning]:
         signed = entries(meaning, text)
-        if not signed.keys() <= set(self._scope.ranks):
+        if not self._others and not signed.keys() <= set(self._scope.ranks):
             raise ValueError("ranks that do not take part")
         return signed
 

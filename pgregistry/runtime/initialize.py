@@ -132,7 +132,6 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
         else:
             attempt.plan()  # if it raises, the ranks that compare their plans raise too
             run.agreement.watch()
-        run.stage = "planned"
         plan = attempt.plan()
         run.stage = "building"
         make_current(rank_device(options.device, process.local_rank))
@@ -178,7 +177,7 @@ class _Run:
         process: This process.
         ranks: The ranks that compare a plan and build it.
         agreement: The comparison, once it has begun.
-        stage: `planned` when the plans have been compared, `building` when they are equal.
+        stage: `building` when the plans have been compared and are equal.
         groups: The process groups so far.
         context: The context, once they are all there.
     """
@@ -186,7 +185,7 @@ class _Run:
     process: ProcessInfo
     ranks: Sequence[int]
     agreement: Agreement | None = None
-    stage: Literal["comparing", "planned", "building"] = "comparing"
+    stage: Literal["comparing", "building"] = "comparing"
     groups: ProcessGroups = field(default_factory=ProcessGroups)
     context: ParallelContext | None = None
     _scopes: dict[bool, ScopedStore] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from typing import Final
 
 from pgregistry.coordination.meeting.route import interface_of, is_loopback, own_address
 from pgregistry.coordination.places.arrivals import Arrivals
+from pgregistry.coordination.store.connections import LostError
 from pgregistry.runtime.process import ProcessInfo
 from pgregistry.values import shown
 
@@ -30,7 +31,11 @@ def choose_interface(process: ProcessInfo, arrivals: Arrivals) -> None:
         return
     address = process.own_address
     if not address or is_loopback(address):
-        others = [place.address for _, place in sorted(arrivals.places().items()) if place.address]
+        try:
+            others = [place.address for _, place in sorted(arrivals.places().items()) if place.address]
+        except LostError as error:  # which the next call of the store raises too
+            log.debug("addresses of other hosts could not be read: %s", error)
+            return
         address = own_address(others[0], PORT) if others else ""
     if address and not is_loopback(address) and (name := interface_of(address)):
         os.environ[VARIABLE] = name

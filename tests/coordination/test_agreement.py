@@ -25,6 +25,7 @@ from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.coordination.places.place import Place
 from pgregistry.coordination.proposal import Proposal, propose, propose_failure
 from pgregistry.coordination.roster import Tally
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.planning.planner import Planner
 from pgregistry.registry.discovery import discover
 
@@ -108,6 +109,30 @@ def test_ranks_agree_on_the_smallest_number_that_is_in_use_on_none(
     assert as_ranks(one, range(4)) == dict.fromkeys(range(4), number)
 
 
+def test_a_late_rank_is_waited_for_if_the_others_differ_in_numbers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "GRACE", 0.3)
+    shared = dist.HashStore()
+    proposals = {rank: replace(proposal(), in_use=0b1 if rank == 0 else 0) for rank in range(4)}
+    assert agree_all(lambda: Counting(shared), proposals, late={3: 3.5}) == dict.fromkeys(range(4))
+
+
+def test_a_rank_that_is_slow_to_sign_is_waited_for_if_ranks_differ_in_numbers_alone() -> None:
+    class Slow(Counting):
+        def append(self, key: str, value: Any) -> None:
+            time.sleep(2.5)
+            super().append(key, value)
+
+    shared = dist.HashStore()
+
+    def one(rank: int) -> int:
+        store = Slow(shared) if rank == 0 else Counting(shared)
+        mine = Agreement(scope_of(store, rank, 3), replace(proposal(3), in_use=rank), 30)
+        mine.reach()
+        return mine.number
+
+    assert as_ranks(one, range(3)) == dict.fromkeys(range(3), 2)
+
+
 def test_ranks_that_also_use_other_numbers_are_told_of_the_plan_alone(stores: Callable[[], Any]) -> None:
     proposals = {rank: replace(proposal(tensor=1 + rank // 3), in_use=rank) for rank in range(4)}
     (text,) = texts(agree_all(stores, proposals))
@@ -157,6 +182,20 @@ def test_several_ranks_may_fail_in_different_ways(stores: Callable[[], Any]) -> 
     assert outcome.pop(1) is outcome.pop(3) is None
     (text,) = texts(outcome)
     assert [f"rank {rank}: failed with ConfigError: no {rank}" in text for rank in (1, 3)] == [True, True]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_rank_that_takes_the_world_for_smaller_is_told_like_all_others(last: bool) -> None:
+    shared = dist.HashStore()
+
+    def one(rank: int) -> None:
+        time.sleep(0.3 * ((rank == 1) == last))
+        size = 2 if rank == 1 else 4
+        Agreement(scope_of(Counting(shared), rank, size), proposal(size), 60).reach()
+
+    (text,) = texts(as_ranks(one, range(4)))
+    assert "  world size:\n    rank" in text
+    assert "    rank 1: 2" in text
 
 
 @pytest.mark.parametrize("odd", [0, 3])
@@ -278,6 +317,30 @@ def test_a_rank_that_stops_is_named_by_all_others() -> None:
     assert texts(outcome) == {"Rank 1 stopped while ranks compared their plans: KeyboardInterrupt: "}
 
 
+@pytest.mark.parametrize("decided", ["", "go"])
+def test_a_rank_that_stops_when_ranks_have_begun_to_compare_ends_that(decided: str) -> None:
+    scope = scope_of(Counting(dist.HashStore()), 1, 2)
+    scope.set("agreement", "compare")
+    if decided:
+        scope.set("comparison", decided)
+    value = Agreement(scope, proposal(2), 30).stop(KeyboardInterrupt())
+    assert value == (decided or "failed")  # "go": the others build already, and are to be told there
+
+
+@pytest.mark.slow
+def test_more_ranks_may_wait_outside_of_within_than_inside() -> None:
+    shared = dist.HashStore()
+
+    def outside(rank: int) -> None:
+        scope = ScopedStore.open(Counting(shared), rank, [0], everybody=False)
+        Agreement(scope, proposal(20, within=[0]), 3).watch()
+
+    outcome = as_ranks(outside, range(1, 20))
+    (text,) = texts(outcome)
+    look = "Look for the first error in the log of rank 0, or raise agree_timeout."
+    assert text == f"Rank 0 of 1 did not come within 3 s; nothing was created.\n  {look}"
+
+
 def test_a_store_that_goes_away_is_a_mismatch_too() -> None:
     server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     servers, port = [server], server.port
@@ -313,6 +376,20 @@ def test_a_rank_that_dies_while_it_composes_the_text_is_replaced(monkeypatch: py
     (text,) = texts(as_ranks(one, range(2)))
     assert "1 (keyword)" in text
     assert "2 (keyword)" in text
+
+
+@pytest.mark.slow
+def test_what_differs_is_shown_also_if_the_first_rank_of_a_side_died() -> None:
+    shared = dist.HashStore()
+    dead, mine = scope_of(Counting(shared), 0, 4), proposal(tensor=2)
+    Arrivals(dead).sign(mine.digest)
+    dead.count("tally", Tally.addend(Tally.part(f"{mine.digest} 0", 4)), int)
+
+    def one(rank: int) -> None:
+        Agreement(scope_of(Counting(shared), rank, 4), proposal(tensor=4) if rank == 3 else mine, 30).reach()
+
+    (text,) = texts(as_ranks(one, range(1, 4)))
+    assert text.endswith("size tensor:\n    ranks 0-2: 2 (keyword)\n    rank 3: 4 (keyword)")
 
 
 # --- how many calls -------------------------------------------------------------------------------

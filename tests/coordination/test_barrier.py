@@ -12,7 +12,9 @@ from counting import Counting
 from threads import as_ranks, busiest, scope_of
 
 from pgregistry import BuildError
-from pgregistry.coordination.barrier import announce_failure, barrier, check_failure, give_up
+from pgregistry.coordination.barrier import announce_failure, barrier, check_failure, delete_keys, give_up
+from pgregistry.coordination.decision import Decision
+from pgregistry.coordination.store.scoped_store import ScopedStore
 
 
 @pytest.fixture
@@ -132,3 +134,17 @@ def test_a_failed_build_takes_as_many_calls_a_rank_with_32_ranks_as_with_8(kind:
     for size in (8, 32):
         calls = busiest(size, lambda store, rank, size=size: failing(store, rank, size, kind))
         assert calls <= limit, size
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_what_a_rank_outside_of_within_may_still_read_stays_until_the_next_call(within: bool) -> None:
+    store = dist.HashStore()
+    scopes = []
+    for _ in range(2):
+        scopes.append(ScopedStore.open(store, 0, [0], everybody=not within))
+        for name in ("agreement", "outcome"):
+            Decision(scopes[-1], name).take("go")
+        delete_keys(scopes[-1])
+    first, second = scopes
+    assert [first.has(name) for name in ("agreement", "outcome")] == [False, False]
+    assert [second.has(name) for name in ("agreement", "outcome")] == [within, True]

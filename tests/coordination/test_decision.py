@@ -99,8 +99,8 @@ def test_if_all_that_compose_die_each_rank_composes_for_itself(monkeypatch: pyte
 def test_a_value_comes_with_the_number_and_the_note_of_the_rank_that_took_it() -> None:
     first, second, third = of_ranks(3)
     first.take("go", 0, "a note")
-    assert (second.take("go", 3, "another"), second.number, second.note) == ("go", 0, "a note")
-    assert (third.taken(), third.number, third.note) == ("go", 0, "a note")
+    assert (second.take("go", 3, "another"), second.number, second.note(str)) == ("go", 0, "a note")
+    assert (third.taken(), third.number, third.note(str)) == ("go", 0, "a note")
 
 
 def test_one_rank_is_elected_and_another_takes_its_place_if_it_dies() -> None:

@@ -75,7 +75,7 @@ class Arrivals:
         numbered: bool = False,
         one_host: bool = True,
     ) -> None:
-        self._roster = Roster(scope, ROSTER)
+        self._roster = Roster(scope, ROSTER, others=True)
         self._place, self._plan = place or Place(""), plan
         self._numbered = numbered and plan is not None and plan.ranks is None
         self._signed = False

@@ -33,7 +33,10 @@ SLICE: Final = 5.0
 MOST_CALLS: Final = 10**9
 #: Times that a rank is counted in one key, at most.
 MOST_TIMES: Final = 8
+#: Ranks of any world, at most.
+MOST_RANKS: Final = 1 << 20
 
+_read_call = partial(read_number, 1, MOST_CALLS)
 Result = TypeVar("Result")
 
 
@@ -181,16 +184,16 @@ class ScopedStore:
 
         try:
             if not (once and name in sums):
-                self._call(add, again=False)
+                self._call(add, again=by == 0)
         except LostError:
             if self.has(key):  # torch's server breaks off the connection if there is no number in it
                 self.parse(key, "", read)
             raise
         return self.parse(key, str(sums[name]), read)
 
-    def count_ranks(self, key: str) -> int:
-        """Add 1 to the number of ranks in a key, and return the sum."""
-        return self.count(key, 1, partial(read_number, 1, MOST_TIMES * len(self.ranks)))
+    def count_ranks(self, key: str, *, others: bool = False) -> int:
+        """Add 1 to the number of ranks in a key, those outside of the scope too if `others`, and return the sum."""
+        return self.count(key, 1, partial(read_number, 1, MOST_RANKS if others else MOST_TIMES * len(self.ranks)))
 
     def parse(self, key: str, text: str, read: Callable[[str], Result]) -> Result:
         """Return the meaning of a value of the store; a value that means nothing is read once more.
@@ -251,10 +254,6 @@ class ScopedStore:
                 return values[0]
             look_around()
         return None
-
-
-def _read_call(text: str) -> int:
-    return read_number(1, MOST_CALLS, text)
 
 
 def _below(name: str, question: Callable[[Any], Result], store: Any) -> Result:
