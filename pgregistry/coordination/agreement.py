@@ -164,8 +164,8 @@ class Agreement:
             )
         for plugin, here, there in different_versions(self._mine.summary(scope.rank), decided):
             log.warning(
-                "pgregistry: plugin %r is %s on rank %d and %s on another; the plan is the same.",
-                *(plugin, here, scope.rank, there),
+                "pgregistry: plugin %r is %s on rank %d and %s on rank %d; the plan is the same.",
+                *(plugin, here, scope.rank, there, decided.rank),
             )
 
     def _lost(self, error: LostError) -> PlanMismatch:

@@ -231,7 +231,7 @@ FAULTS: Final = (
         None,
         plugins_all=("ring",),
         plugins=("ring 2",),
-        log="pgregistry: plugin 'ring' is acme-ring {mine} on rank {rank} and acme-ring {theirs} on another; "
+        log="pgregistry: plugin 'ring' is acme-ring {mine} on rank {rank} and acme-ring {theirs} on rank {other}; "
         "the plan is the same.",
     ),
     Fault("another plugin that declares nothing", None, plugins=("silent",)),
@@ -371,7 +371,14 @@ def table() -> str:
         if fault.says is None:
             says = "accepted, with a line in the log" if fault.log else "accepted"
             named = (
-                [fault.log.replace("{rank}", "N").replace("{mine}", "2").replace("{theirs}", "1")] if fault.log else []
+                [
+                    fault.log.replace("{rank}", "N")
+                    .replace("{mine}", "2")
+                    .replace("{theirs}", "1")
+                    .replace("{other}", "M")
+                ]
+                if fault.log
+                else []
             )
         else:
             heading = "The ranks disagree about what to build; nothing was created.\n"

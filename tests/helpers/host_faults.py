@@ -78,7 +78,7 @@ FAULTS: Final = (
     _parted("before `init`", "start", PARTED),
     _parted("while groups connect", "connecting", PARTED),
     _parted("after `init`", "after", TORCH),
-    _well("another plugin version on one host", "start", "version", "is acme-ring 2 on rank"),
+    _well("another plugin version on one host", "start", "version", "acme-ring 2 on rank"),
     _well("a host comes 10 s late", "start", "late", "waiting for rank 2 of 3 to agree on the plan"),
     _well("a port scan of the store's host, with random bytes at each port", "connecting", "scan"),
     _well("HTTP requests at the port of the store", "before", "http"),
