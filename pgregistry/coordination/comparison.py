@@ -82,8 +82,8 @@ class Comparison:
 
     def _compare(self) -> Value:
         """Take the outcome: go on if ranks differ only in the numbers that they have in use."""
-        self._scope.wait_for("all here", time.monotonic() + moment(self._scope))
-        if not self.differs():  # ranks that differ need not wait for one that is slow
+        all_here = self._scope.wait_for("all here", time.monotonic() + moment(self._scope)) is not None
+        if not all_here and not self.differs():  # ranks that differ need not wait for one that is slow
             self._scope.wait_for("all here", time.monotonic() + COMPOSE)
         signed = self._arrivals.read()
         if {one.digest for one in signed.values()} != {self._mine.digest}:
