@@ -13,7 +13,7 @@ from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.coordination.places.misplaced import unequal_hosts
 from pgregistry.coordination.proposal import Proposal, Summary, disagreement, sides_of
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import format_ranks
+from pgregistry.errors import PlanMismatch, format_ranks
 
 log = logging.getLogger("pgregistry")
 
@@ -93,6 +93,11 @@ class Comparison:
             return self.decision.fail(Reason(f"{text}; nothing was created.", tuple(missing), mismatch=True))
         if problem := self._arrivals.problem():
             return self.decision.fail(problem)
+        if len({smallest_unused(one.in_use) for one in signed.values()}) == 1:  # then the tally was not their sum
+            try:
+                self._scope.parse("tally", "", _not_their_sum)
+            except PlanMismatch as error:
+                return self.decision.fail(Reason.of(error))
         in_use = 0
         for one in signed.values():
             in_use |= one.in_use
@@ -143,6 +148,10 @@ def longest(scope: ScopedStore) -> float:
 def moment(scope: ScopedStore) -> float:
     """Return the seconds in which ranks that are there make a few calls of the store."""
     return MOMENT + EACH * len(scope.ranks)
+
+
+def _not_their_sum(text: str) -> None:
+    raise ValueError(text)
 
 
 def _proposal(rank: int) -> str:
