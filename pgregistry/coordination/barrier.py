@@ -170,6 +170,7 @@ SHARED: Final = (
         "tally",
         "roster",
         "reference",
+        "reference/other",
         "introduced",
         "all here",
         "looking",

@@ -21,6 +21,8 @@ log = logging.getLogger("pgregistry")
 #: calls a second.
 MOMENT: Final = 1.0
 EACH: Final = 0.001
+#: The keys of the references.
+REFERENCES: Final = ("reference", "reference/other")
 #: Sides for whose proposal another rank is looked for, at most.
 SIDES: Final = 4
 
@@ -28,8 +30,9 @@ SIDES: Final = 4
 class Comparison:
     """The second stage of an agreement: every rank introduces itself, and one compares.
 
-    The summary of the first rank becomes the reference. It and ranks that differ from it publish their
-    whole proposals. Only one rank reads those, one of each side.
+    The summary of the first rank becomes a reference, and that of the first that differs from it another.
+    These two and ranks that differ from both publish their whole proposals. Only one rank reads those, one
+    of each side.
 
     Args:
         scope: The scope of this `init`.
@@ -38,7 +41,6 @@ class Comparison:
 
     Attributes:
         decision: The outcome: that ranks go on, or why they do not.
-        reference: The summary that this rank has compared its own with, or None.
     """
 
     def __init__(self, scope: ScopedStore, mine: Proposal, arrivals: Arrivals) -> None:
@@ -46,8 +48,13 @@ class Comparison:
         self._mine = mine
         self._arrivals = arrivals
         self._introduced = False
+        self._references: list[Summary] = []
         self.decision = Decision(scope, "comparison")
-        self.reference: Summary | None = None
+
+    @property
+    def reference(self) -> Summary | None:
+        """Return the summary that this rank has first compared its own with, or None."""
+        return self._references[0] if self._references else None
 
     def introduce(self, expected: int) -> None:
         """Show the others what this rank proposes; once.
@@ -58,9 +65,12 @@ class Comparison:
         if self._introduced:
             return
         scope, mine = self._scope, self._mine
-        text = scope.set_if_absent("reference", mine.summary(scope.rank).encode())
-        self.reference = scope.parse("reference", text, Summary.decode)
-        if self.reference.digest != mine.digest or self.reference.rank == scope.rank:
+        for key in REFERENCES:
+            text = scope.set_if_absent(key, mine.summary(scope.rank).encode())
+            self._references.append(scope.parse(key, text, Summary.decode))
+            if self._references[-1].digest == mine.digest:
+                break
+        if self._references[-1].digest != mine.digest or self._references[-1].rank == scope.rank:
             scope.set(_proposal(scope.rank), mine.encode())
         self._arrivals.sign(mine.digest, mine.in_use)
         self._introduced = True
@@ -123,9 +133,10 @@ class Comparison:
 
     def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:
         """Return one proposal of each other side: of the rank that was the reference, or of the lowest."""
+        if len(self._references) == 1 and (texts := self._scope.read([REFERENCES[1]], LEAVE)):
+            self._references.append(self._scope.parse(REFERENCES[1], texts[0], Summary.decode))
         publishers = {digest: ranks[0] for digest, ranks in sides.items() if digest != self._mine.digest}
-        if self.reference is not None and self.reference.digest in publishers:
-            publishers[self.reference.digest] = self.reference.rank
+        publishers |= {one.digest: one.rank for one in self._references if one.digest in publishers}
         texts = self._scope.read([_proposal(rank) for rank in publishers.values()], LEAVE) if publishers else []
         if texts is None:  # one is gone: of a few sides, take another
             there = {digest: self._publisher(sides[digest]) for digest in [*publishers][:SIDES]}

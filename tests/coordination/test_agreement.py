@@ -154,6 +154,18 @@ def test_every_rank_raises_one_text_that_names_the_sides_and_the_difference(
     assert {error.ranks for error in outcome.values()} == {(odd,)}
 
 
+def test_of_two_sides_one_rank_each_sends_its_whole_proposal() -> None:
+    shared = dist.HashStore()
+    counted = [Counting(shared) for _ in range(8)]
+
+    def one(rank: int) -> None:
+        Agreement(scope_of(counted[rank], rank, 8), proposal(8, tensor=4 if rank % 3 else 2), 30).reach()
+
+    (text,) = texts(as_ranks(one, range(8)))
+    assert text.endswith("size tensor:\n    ranks 1-2, 4-5, 7: 4 (keyword)\n    ranks 0, 3, 6: 2 (keyword)")
+    assert sum("/proposal/" in key for store in counted for call, key in store.calls if call == "set") == 2
+
+
 def test_all_ranks_may_differ(stores: Callable[[], Any]) -> None:
     (text,) = texts(agree_all(stores, {rank: proposal(8, tensor=2**rank) for rank in range(4)}))
     assert [text.count(f"    rank {rank}: {2**rank} (keyword)") for rank in range(4)] == [3, 1, 1, 1]
