@@ -15,11 +15,9 @@ from pgregistry.building.by_name import create_by_name
 from pgregistry.building.by_public_calls import create_by_public_calls
 from pgregistry.building.communicators.availability import check_available, check_devices
 from pgregistry.building.communicators.options import torch_options
-from pgregistry.building.process_groups import ProcessGroups
 from pgregistry.building.specs import Defaults, ascends, specs_of_group
 from pgregistry.coordination.barrier import lost
 from pgregistry.coordination.store.connections import LostError
-from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import ConfigError, Problems
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.torch_private import group_creation
@@ -88,30 +86,13 @@ def check_buildable(
             )
 
 
-def build(
-    plan: Plan,
-    scope: ScopedStore,
-    defaults: Defaults,
-    groups: ProcessGroups,
-    *,
-    seconds: float,
-    number: int = 0,
-) -> None:
+def build(builder: GroupBuilder) -> None:
     """Make the process groups of a plan that this rank is in; every rank of the scope must call it.
-
-    Args:
-        plan: The agreed plan.
-        scope: The store of the ranks that build; its name is new for every `init`.
-        defaults: The run's settings for modes that have none.
-        groups: Filled as process groups are made, so that a failure can destroy them.
-        seconds: The time that all of it may take.
-        number: The number in the names of process groups, which tells apart those of one plan that live at once.
 
     Raises:
         BuildError: if a group could not be made, or another rank failed or is missing.
     """
-    builder = GroupBuilder(plan, scope, defaults, groups, seconds, number)
-    strategy = build_strategy()
+    scope, strategy = builder.scope, build_strategy()
     if (
         strategy == "by_public_calls"
         and os.environ.get("PGREGISTRY_BUILD") != "public"

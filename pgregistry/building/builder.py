@@ -23,9 +23,12 @@ from pgregistry.planning.plans.plan import Plan
 class GroupBuilder:
     """The common part of the two ways of building: the plan, the scope of the ranks, the groups so far, the watchdog.
 
+    Args:
+        seconds: The time that all of it may take.
+
     Attributes:
         plan: The agreed plan.
-        scope: The store of the ranks that build.
+        scope: The store of the ranks that build; its name is new for every `init`.
         defaults: The run's settings for modes that have none.
         groups: Filled as process groups are made, so that a failure can destroy them.
         default_spec: The spec of the default process group, which is there and serves every mode that it fits.

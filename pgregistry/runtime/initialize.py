@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import torch.distributed as dist
 
 from pgregistry.building.build import build
+from pgregistry.building.builder import GroupBuilder
 from pgregistry.building.by_public_calls import create_fake
 from pgregistry.building.communicators.backend import make_current, rank_device, world_backend
 from pgregistry.building.process_groups import ProcessGroups, release_frames
@@ -140,7 +141,7 @@ def _initialize(process: ProcessInfo, attempt: Attempt) -> ParallelContext:
             run.start_world(options)
         if takes_part:
             number, seconds = run.agreement.number, options.build_timeout
-            build(plan, run.scope(), attempt.defaults, run.groups, seconds=seconds, number=number)
+            build(GroupBuilder(plan, run.scope(), attempt.defaults, run.groups, seconds, number))
         context = run.context = attempt.context(process, run.groups)
         if takes_part:
             attempt.call_ready_hooks(context, run.scope(), options.build_timeout)
