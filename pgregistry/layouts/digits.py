@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pgregistry.layouts.layout import Factors, whole
+from pgregistry.layouts.factors import Factors, whole
 
 
 def apart(some: Factors, others: Factors) -> bool:

@@ -10,7 +10,8 @@ from itertools import chain
 from math import prod
 from typing import Final, NamedTuple, overload
 
-from pgregistry.layouts.layout import Factors, Layout, locate, offset, whole
+from pgregistry.layouts.factors import Factors, locate, offset, whole
+from pgregistry.layouts.layout import Layout
 from pgregistry.values import shown
 
 #: `repr` lists the ranks of groups up to this size.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from itertools import groupby
 
-from pgregistry.layouts.layout import Factor, Factors, merge
+from pgregistry.layouts.factors import Factor, Factors, merge
 
 
 def cut_at(factors: Factors, share: int) -> tuple[Factors, Factors] | None:

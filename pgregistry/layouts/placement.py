@@ -9,9 +9,9 @@ from itertools import pairwise
 from math import gcd
 from typing import NamedTuple
 
+from pgregistry.layouts.factors import Factors
 from pgregistry.layouts.groups import Groups, GroupSample, LayoutGroups, ListedGroups
 from pgregistry.layouts.hosts import Hosts
-from pgregistry.layouts.layout import Factors
 
 
 class Reach(NamedTuple):

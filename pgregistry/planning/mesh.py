@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from pgregistry.errors import ConfigError, PluginError, describe, did_you_mean, listing
+from pgregistry.layouts.factors import coordinate, merge, pin
 from pgregistry.layouts.groups import Groups, ListedGroups, laid_out
-from pgregistry.layouts.layout import Layout, coordinate, merge, pin
+from pgregistry.layouts.layout import Layout
 from pgregistry.planning.declarations import Declarations, DeclaredMode
 from pgregistry.planning.references import label, walk
 from pgregistry.planning.sizes.cuts import Cuts

@@ -12,7 +12,7 @@ from math import prod
 from typing import Any, Final
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing
-from pgregistry.layouts.layout import divisors
+from pgregistry.layouts.factors import divisors
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.references import declared_sizes, default_size, walk

@@ -1,10 +1,10 @@
-"""Arithmetic of factors: what a layout is equal to, and where a whole can be cut."""
+"""Layouts: which are equal."""
 
 from __future__ import annotations
 
 import pytest
 
-from pgregistry.layouts.layout import Layout, Ragged, outer_sizes, run_counts
+from pgregistry.layouts.layout import Layout, Ragged
 
 FOUR = ((4, 1),)
 RUNS = Ragged(8, 3, 1, "inner")
@@ -36,13 +36,3 @@ def test_layouts_that_keep_the_same_positions_have_one_key(one: Layout, two: Lay
 )
 def test_layouts_of_other_groups_have_other_keys(one: Layout, two: Layout) -> None:
     assert one.key() != two.key()
-
-
-def test_the_run_counts_are_those_that_some_length_of_run_makes() -> None:
-    for total in range(1, 200):
-        assert run_counts(total) == sorted({-(-total // size) for size in range(1, total + 1)}), total
-    assert len(run_counts(1 << 40)) == 2 * (1 << 20) - 1
-
-
-def test_the_outer_sizes_are_what_the_cuts_leave() -> None:
-    assert outer_sizes(((4, 6), (6, 1))) == [1, 2, 4, 8, 12, 24]

@@ -6,8 +6,9 @@ from itertools import combinations
 
 import pytest
 
+from pgregistry.layouts.factors import Factors, divisors, merge
 from pgregistry.layouts.groups import LayoutGroups
-from pgregistry.layouts.layout import Factors, Layout, divisors, merge
+from pgregistry.layouts.layout import Layout
 from pgregistry.layouts.levels import cut_at, run_length
 
 

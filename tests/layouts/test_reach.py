@@ -10,9 +10,10 @@ import pytest
 
 import pgregistry
 from pgregistry import ConfigError, Mode
+from pgregistry.layouts.factors import Factor, merge, pin
 from pgregistry.layouts.groups import Groups, laid_out
 from pgregistry.layouts.hosts import Hosts
-from pgregistry.layouts.layout import Factor, Layout, Ragged, merge, pin
+from pgregistry.layouts.layout import Layout, Ragged
 from pgregistry.layouts.placement import Reach, floor_sum, place, reach
 
 

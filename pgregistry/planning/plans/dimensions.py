@@ -8,7 +8,7 @@ from math import inf, prod
 
 from pgregistry.errors import ConfigError, did_you_mean
 from pgregistry.layouts.digits import apart, cover, inside, outermost
-from pgregistry.layouts.layout import Factor, Factors, merge
+from pgregistry.layouts.factors import Factor, Factors, merge
 from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.settings.merge import LEFT

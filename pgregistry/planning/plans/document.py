@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import Any, Final, Literal, TypeVar
 
 from pgregistry.errors import ConfigError
+from pgregistry.layouts.factors import merge
 from pgregistry.layouts.groups import ListedGroups, laid_out
 from pgregistry.layouts.hosts import Hosts
-from pgregistry.layouts.layout import Layout, Ragged, merge
+from pgregistry.layouts.layout import Layout, Ragged
 from pgregistry.layouts.placement import place
 from pgregistry.planning.plans.contents import PlanContents
 from pgregistry.planning.plans.mode import PlannedMode

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pgregistry.layouts.factors import Factors
 from pgregistry.layouts.groups import Groups
-from pgregistry.layouts.layout import Factors, Layout
+from pgregistry.layouts.layout import Layout
 from pgregistry.registry.plugin import Plugin
 from pgregistry.settings.merge import DEFAULT
 from pgregistry.settings.named import OPTION

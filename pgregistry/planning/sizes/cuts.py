@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from pgregistry.errors import ConfigError, Problems, listing
+from pgregistry.layouts.factors import Factors, cut, cuts, merge, outer_sizes, run_counts, whole
 from pgregistry.layouts.hosts import Hosts
-from pgregistry.layouts.layout import Factors, Ragged, cut, cuts, merge, outer_sizes, run_counts, whole
+from pgregistry.layouts.layout import Ragged
 from pgregistry.layouts.levels import cut_at
 from pgregistry.planning.declarations import Declarations
 from pgregistry.planning.references import label

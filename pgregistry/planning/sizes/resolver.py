@@ -6,8 +6,8 @@ from collections.abc import Callable
 from math import prod
 
 from pgregistry.errors import ConfigError, PluginError, listing
+from pgregistry.layouts.factors import divisors
 from pgregistry.layouts.hosts import Hosts
-from pgregistry.layouts.layout import divisors
 from pgregistry.planning.declarations import Declarations
 from pgregistry.planning.references import label
 from pgregistry.settings.merge import DEFAULT, LEFT, ConfigValue, Settings, Sizes
