@@ -129,7 +129,8 @@ def plugins_of(one: InstalledDistribution, *, leftovers: bool = False) -> Iterat
 def _check_first_line(text: str) -> None:
     """Raise ValueError for what precedes all sections, such as a byte order mark, which importlib passes over."""
     lines = (line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#"))
-    if not re.fullmatch(r"\[[^\0]*\]", first := next(lines, "[]")):
+    first = next(lines, "[]")
+    if not first.startswith("[") or not first.endswith("]") or "\0" in first:
         raise ValueError(f"it begins with {shown(first)}; it must be UTF-8 and begin with a section, as [pgregistry]")
 
 
@@ -153,8 +154,8 @@ def _plugin(one: InstalledDistribution, name: str, entry: str | None = None) -> 
 
 def _way_out(one: InstalledDistribution, name: str) -> str:
     """Return how to run without a plugin; if its name cannot be typed, by that of its distribution."""
-    if not name.isprintable() or re.search(r"[\s,]|^$", name):
-        name = next((of for of in (one.name, one.info_name) if not re.search(r"[\s,]", of)), name)
+    if not name.isprintable() or not _is_word(name):
+        name = next((of for of in (one.name, one.info_name) if _is_word(of)), name)
     return f"To run without it: disable=[{name!r}], --disable {name} or PGREGISTRY_DISABLE={name}."
 
 
@@ -203,13 +204,18 @@ def _wrong_point(point: EntryPoint) -> str | None:
 def _wrong_name(name: str) -> str | None:
     if not name:
         return "must have a name, as in NAME = MODULE."
-    if "," in name or any(map(str.isspace, name)):
+    if not _is_word(name):
         return "must have a name without spaces and commas, which separate names on the command line. Rename it."
     if not name.isprintable():
         return "must have a name that can be printed. Rename it."
     if name == BUNDLED:
         return f"must have another name: in only=, {BUNDLED!r} is the plugins that ship with pgregistry. Rename it."
     return None
+
+
+def _is_word(name: str) -> bool:
+    """Return True if a name can stand in a list on the command line; a pattern would take longer to compile."""
+    return bool(name) and "," not in name and not any(map(str.isspace, name))
 
 
 def switched_off(installed: InstalledPlugin, settings: Settings) -> str | None:

@@ -8,13 +8,16 @@ Another error takes another `Refusal` in one of these modules. A test compares t
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
+import multiprocessing
 import os
 import re
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -209,11 +212,21 @@ def _fenced(language: str, text: str) -> str:
 
 def page() -> tuple[str, set[Site]]:
     """Return the page, and the lines of pgregistry that made the errors in it."""
-    shown = [show(section) for section in SECTIONS]
+    # Some sections wait for ranks that do not come, so two processes share them, the last one first: it waits longest.
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), _prepare) as pool:
+        shown = [*pool.map(_show, reversed(range(len(SECTIONS))))][::-1]
     return "\n\n".join((INTRODUCTION, *(one.text for one in shown))) + "\n", set().union(*(one.sites for one in shown))
 
 
-if __name__ == "__main__":
+def _prepare() -> None:
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # no warnings about names of hosts
+    ranks.PRELOAD = ()  # these ranks make no DTensors
+    atexit.register(lambda: ranks.local_ranks().close())
+
+
+def _show(number: int) -> Shown:
+    return show(SECTIONS[number])
+
+
+if __name__ == "__main__":
     Path(sys.argv[1]).write_text(page()[0], encoding="utf-8")
-    ranks.local_ranks().close()
