@@ -41,7 +41,8 @@ DEGREES = {
 
 def ours(row: str) -> list[Any]:
     """Return the process groups of all modes of the script."""
-    context = importlib.import_module("pgregistry").init(plugins=["pgregistry_gpt"], disable=["nettest"], backend="gloo", **ROWS[row][1])
+    pgregistry = importlib.import_module("pgregistry")
+    context = pgregistry.init(plugins=["pgregistry_gpt"], disable=["nettest"], backend="gloo", **ROWS[row][1])
     return [handle.group for handle in context.values()]
 
 

@@ -5,7 +5,6 @@ Communicators that torch splits from that of a bound world are the exception: al
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -88,8 +87,9 @@ def _create(builder: GroupBuilder, spec: GroupSpec, store: Any) -> None:
 
 def numbers_in_use(plan: Plan) -> int:
     """Return the numbers in the names of living process groups of a plan on this rank, as bits: 5 is 0 and 2."""
-    found = (re.match(rf"{_prefix(plan)}/(\d+)/", name) for name in group_names.living())
-    return sum(1 << number for number in {int(one[1]) for one in found if one})
+    prefix = f"{_prefix(plan)}/"
+    ours = (name.removeprefix(prefix).partition("/") for name in group_names.living() if name.startswith(prefix))
+    return sum(1 << number for number in {int(number) for number, slash, _ in ours if slash and number.isdecimal()})
 
 
 def _name(builder: GroupBuilder, spec: GroupSpec) -> str:

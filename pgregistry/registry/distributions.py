@@ -175,6 +175,8 @@ def _in_folder(entry: str) -> Iterator[InstalledDistribution]:
     before = os.path.join(entry, "")
     by_name: dict[str, list[InstalledDistribution]] = {}
     for child in children:  # of thousands, so each step counts
+        if child[-5:].lower() != "-info":
+            continue
         tail = child[-10:]
         if tail == ".dist-info":
             base, usual = child[:-10], True

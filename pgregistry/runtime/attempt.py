@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +66,6 @@ class Attempt:
         try:
             check_torch()
             backend = accelerator_backend()
-            options = InitOptions.before_reading(keywords, command_line)
             _check_nothing_goes_on()
             world_size = process.world_size
             if plan is None:
@@ -74,6 +74,7 @@ class Attempt:
             else:
                 settings = read_beside(problems, keywords, command_line)
                 ranks = sorted(check_given(plan, world_size).ranks or ranks)
+            process.begin_scope(ranks)
             with problems.collecting():
                 options = InitOptions.of(settings)
             backend = options.backend or (default_group_backend() if dist.is_initialized() else backend)
@@ -95,6 +96,9 @@ class Attempt:
                 )
         except BaseException as error:
             outcome = error
+            if options == InitOptions():
+                with suppress(Exception):
+                    options = InitOptions.before_reading(keywords, command_line)
         return Attempt(outcome, ranks, options, backend, _defaults(backend, options))
 
     @property

@@ -14,9 +14,10 @@ one from scratch, by its members alone. torch 2.15 binds every world of NCCL by 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import torch
@@ -38,7 +39,12 @@ def available() -> bool:
         return False
     if not isinstance(getattr(world, "pg_group_ranks", None), dict):
         return False
-    parameters = list(inspect.signature(c10d._new_process_group_helper).parameters)
+    return _takes_all(c10d._new_process_group_helper)
+
+
+@cache
+def _takes_all(helper: Callable[..., Any]) -> bool:
+    parameters = list(inspect.signature(helper).parameters)
     return tuple(parameters[: len(_POSITIONAL)]) == _POSITIONAL and set(parameters) >= _BY_NAME
 
 
