@@ -74,7 +74,6 @@ class Attempt:
             else:
                 settings = read_beside(problems, keywords, command_line)
                 ranks = sorted(check_given(plan, world_size).ranks or ranks)
-            process.begin_scope(ranks)
             with problems.collecting():
                 options = InitOptions.of(settings)
             backend = options.backend or (default_group_backend() if dist.is_initialized() else backend)

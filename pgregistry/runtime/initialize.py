@@ -90,7 +90,7 @@ def _attempt(
     def patience() -> float:
         return InitOptions.before_reading(keywords, typed(Problems())).agree_timeout
 
-    problems, process = Problems(), None
+    problems = Problems()
     try:
         stack.enter_context(tracing(None if is_first() else False))
         settings = typed(problems)
@@ -109,7 +109,7 @@ def _attempt(
         if not dist.is_initialized():
             raise
         with suppress(PgregistryError):
-            process = process or find_process(patience)
+            process = find_process(patience)
             attempt = Attempt.at(process, keywords, typed(Problems()), Problems(), plan)
             return process, replace(attempt, outcome=error)
         raise

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from pgregistry.building.communicators.availability import check_known
 from pgregistry.building.communicators.backend import FAKE, accelerator
-from pgregistry.coordination.abandonable import AbandonableThread
 from pgregistry.coordination.meeting.claim import START
 from pgregistry.coordination.meeting.rendezvous import connect
 from pgregistry.coordination.meeting.route import is_loopback
@@ -24,7 +22,7 @@ from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.coordination.places.place import Place
 from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import ConfigError, PgregistryError, PlanMismatch, Problems, text_of
+from pgregistry.errors import ConfigError, PlanMismatch, Problems, text_of
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings.launchers import launcher, slurm
 from pgregistry.settings.launchers.launcher import Launch
@@ -126,7 +124,6 @@ class ProcessInfo:
     launch: Launch | None = None
     own_address: str = ""
     server: list[Any] = field(default_factory=list)
-    _opening: dict[int, AbandonableThread] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def local_rank(self) -> int | None:
@@ -150,29 +147,12 @@ class ProcessInfo:
             return True
         return is_loopback(os.environ.get("MASTER_ADDR", ""))
 
-    def begin_scope(self, ranks: Sequence[int]) -> None:
-        """Begin to open the scope of this `init` among some ranks: this rank plans while the store answers."""
-        if not self.fake:
-            thread = self._opening[len(ranks)] = AbandonableThread(partial(self._open, ranks))
-            with suppress(RuntimeError, MemoryError):  # a limit of the system: `scope` opens it then
-                thread.start()
-
     def scope(self, ranks: Sequence[int]) -> ScopedStore:
         """Return the scope of this `init` among some ranks.
 
         Raises:
             PlanMismatch: if the store is gone.
         """
-        if thread := self._opening.get(len(ranks)):
-            thread.wait()
-            if isinstance(thread.failure, PgregistryError):
-                raise thread.failure
-            if thread.result is not None:
-                opened: ScopedStore = thread.result
-                return opened
-        return self._open(ranks)
-
-    def _open(self, ranks: Sequence[int]) -> ScopedStore:
         everybody = len(ranks) == self.world_size
         # The world that is started has another store, where calls are counted anew.
         below = START if self.owns_world else "pgregistry"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import math
 import os
 import signal
@@ -383,13 +382,6 @@ def test_a_world_over_torchs_older_store_server_costs_no_waits_of_seconds() -> N
     assert max(run_ranks(4, with_a_tcp_store, rounds_in_seconds, False, world=False)) < 10
 
 
-def press_ctrl_c() -> None:
-    """Interrupt the main thread, wherever it is if a thread beside it makes this call of the store."""
-    if threading.current_thread() is threading.main_thread():
-        raise KeyboardInterrupt
-    _thread.interrupt_main()
-
-
 def interrupted_at(moments: list[int]) -> list[tuple[str, str]]:
     """Call init twice for each moment: rank 1 is interrupted before or after a call of the store the first time."""
     found = []
@@ -401,10 +393,10 @@ def interrupted_at(moments: list[int]) -> list[tuple[str, str]]:
             def interrupt(*args: Any, at: int = at, seen: Any = seen, **named: Any) -> Any:
                 now = next(seen) == at // 2
                 if now and at % 2 == 0:
-                    press_ctrl_c()
+                    raise KeyboardInterrupt
                 result = run(*args, **named)
-                if now and at % 2 == 1:
-                    press_ctrl_c()
+                if now:
+                    raise KeyboardInterrupt
                 return result
 
             if rank() == 1:
