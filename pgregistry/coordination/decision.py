@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 #: `go`: all ranks go on. `compare`: ranks are to compare, and another decision follows. `missing`: they do not go on,
 #: and one rank has still to find out why. `failed`: they do not, and the reason came with it.
 Value: TypeAlias = Literal["go", "compare", "missing", "failed"]
+VALUES: Final[tuple[Value, ...]] = get_args(Value)
 
 #: Seconds for the rank that composes the reason, and how many try in turn. After that each rank offers one of its own.
 COMPOSE: Final = 10.0
@@ -164,7 +165,7 @@ class Decision:
 def _parts(text: str) -> tuple[Value, int, str]:
     written, _, rest = text.partition(" ")
     number, _, note = rest.partition(" ")
-    for value in get_args(Value):
+    for value in VALUES:
         if written == value:
             return value, read_number(0, MOST, number) if number else 0, note
     raise ValueError(text)

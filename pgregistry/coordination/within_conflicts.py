@@ -27,9 +27,12 @@ class WithinConflicts:
 
     def __init__(self, scope: ScopedStore) -> None:
         self._scope = scope
-        self._common = scope.common()
         self._all = scope.everybody
         self._noted = False
+
+    @property
+    def _common(self) -> ScopedStore:
+        return self._scope.common()
 
     def note(self) -> None:
         """Leave a note that this rank waits."""

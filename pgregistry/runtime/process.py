@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -132,13 +133,16 @@ class ProcessInfo:
 
     def arrivals(self, scope: ScopedStore, plan: Plan | None) -> Arrivals:
         """Return the ranks that come to the agreement in a scope, where this one is to sign."""
+        launch, host = self.launch, os.uname().nodename
+        domain = slurm.domain(os.environ, "" if launch and launch.launcher == "Slurm" else host)
+        numbered = bool(launch and launch.launcher == "torchrun" and launch.node and not launch.one_host)
+        place = partial(self._place, host, domain)
+        return Arrivals(scope, place, plan, numbered=numbered, one_host=self.one_host, domain=domain)
+
+    def _place(self, host: str, domain: str) -> Place:
         launch, address = self.launch, self.own_address
         node, local_rank = (launch.node, launch.local_rank) if launch else ("", None)
-        host = os.uname().nodename
-        domain = slurm.domain(os.environ, "" if launch and launch.launcher == "Slurm" else host)
-        place = Place(host, node, local_rank, "" if is_loopback(address) else address, domain)
-        numbered = bool(launch and launch.launcher == "torchrun" and launch.node and not launch.one_host)
-        return Arrivals(scope, place, plan, numbered=numbered, one_host=self.one_host)
+        return Place(host, node, local_rank, "" if is_loopback(address) else address, domain)
 
     @property
     def one_host(self) -> bool:

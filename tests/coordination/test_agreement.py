@@ -439,7 +439,7 @@ def test_ranks_that_must_show_where_they_are_make_one_call_more() -> None:
     def one(rank: int) -> int:
         counted = Counting(shared)
         scope = scope_of(counted, rank, 4)
-        Agreement(scope, proposal(), 60, Arrivals(scope, Place("host"), one_host=False)).reach()
+        Agreement(scope, proposal(), 60, Arrivals(scope, lambda: Place("host"), one_host=False)).reach()
         return len(counted.calls)
 
     shared = dist.HashStore()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,10 +58,11 @@ class Arrivals:
 
     Args:
         scope: The scope of this `init`.
-        place: Where this rank is.
+        place: Returns where this rank is; called only if ranks show that.
         plan: The plan of this rank, if it has one.
         numbered: Whether torchrun numbered several hosts.
         one_host: Whether all ranks are known to be on this host.
+        domain: The domain of its host, as Slurm says; empty if it does not.
 
     Attributes:
         needed: Whether the place of a rank is needed even if all propose the same, so that it must sign at once.
@@ -69,26 +71,24 @@ class Arrivals:
     def __init__(
         self,
         scope: ScopedStore,
-        place: Place | None = None,
+        place: Callable[[], Place] = lambda: Place(""),
         plan: Plan | None = None,
         *,
         numbered: bool = False,
         one_host: bool = True,
+        domain: str = "",
     ) -> None:
         self._roster = Roster(scope, ROSTER, others=True)
-        self._place, self._plan = place or Place(""), plan
+        self._place, self._plan, self._domain = place, plan, domain
         self._numbered = numbered and plan is not None and plan.ranks is None
         self._signed = False
-        self.needed = not one_host or self._checks or bool(self._place.domain)
-
-    @property
-    def _checks(self) -> bool:
-        return self._numbered or (self._plan is not None and any(mode.needs_hosts for mode in self._plan.planned))
+        self._checks = self._numbered or (plan is not None and any(mode.needs_hosts for mode in plan.planned))
+        self.needed = not one_host or self._checks or bool(domain)
 
     def sign(self, digest: str = "", in_use: int = 0) -> None:
         """Sign for this rank, with the digest of its proposal and the numbers that it has in use; once."""
         if not self._signed:
-            self._roster.sign(f"{digest}/{in_use:x}/{self._place.note()}")
+            self._roster.sign(f"{digest}/{in_use:x}/{self._place().note()}")
             self._signed = True
 
     def read(self) -> dict[int, Arrival]:
@@ -104,7 +104,7 @@ class Arrivals:
 
         It is for the log alone, so a store that is gone is not an error here.
         """
-        if not self._place.domain or self._plan is None or self._plan.hosts_per_domain is not None:
+        if not self._domain or self._plan is None or self._plan.hosts_per_domain is not None:
             return []
         try:
             return [*domains_of(self.places()).values()]

@@ -65,7 +65,6 @@ class ScopedStore:
         self.name = name
         self.host = host
         self._client = client or StoreClient(store)
-        self._wake = without_libuv(store)
 
     @classmethod
     def open(
@@ -160,7 +159,7 @@ class ScopedStore:
     def set_if_absent(self, key: str, value: str) -> str:
         """Write a key unless it is there, and return its value: compare-and-set."""
         found = received(self._call(lambda store: store.compare_set(key, "", sendable(value))))
-        if self._wake and found == value:
+        if found == value and without_libuv(self._client.store):
             self.set(key, value)
         return found
 

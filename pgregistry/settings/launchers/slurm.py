@@ -119,6 +119,8 @@ def domain(environ: Mapping[str, str], host: str) -> str:
         environ: Environment variables.
         host: The name of this host, which must be the one of the variables; empty if srun started this process.
     """
+    if "SLURM_TOPOLOGY_ADDR" not in environ:
+        return ""
     kinds = environ.get("SLURM_TOPOLOGY_ADDR_PATTERN", "").split(".")
     names = environ.get("SLURM_TOPOLOGY_ADDR", "").split(".", len(kinds) - 1)
     if len(kinds) < 2 or kinds[-1] != "node" or len(names) != len(kinds):
