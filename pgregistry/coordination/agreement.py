@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from bisect import bisect_left
+from functools import partial
 from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
@@ -20,8 +21,9 @@ from pgregistry.coordination.decision import TURNS, Decision, Reason, Value, did
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions
 from pgregistry.coordination.roster import Tally
+from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.connections import LostError
-from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.coordination.store.scoped_store import MOST_RANKS, ScopedStore
 from pgregistry.coordination.within_conflicts import NOTES, WithinConflicts
 from pgregistry.errors import PlanMismatch, describe, format_ranks
 
@@ -31,6 +33,8 @@ log = logging.getLogger("pgregistry")
 GRACE: Final = 5.0
 #: Ranks that then read what the others propose, at most: the list grows with the world.
 READERS: Final = 8
+#: Moments between two looks of the host of the store at ranks that leave.
+LEAVING: Final = 0.01
 #: Moments before each further look at ranks that have come and are about to sign.
 PAUSES: Final = (0.1, 0.3, 0.9)
 
@@ -116,7 +120,7 @@ class Agreement:
         scope = self._scope
         try:
             if self._counted:
-                scope.set(f"left/{scope.count_ranks('left')}", "")
+                scope.count_ranks("left")
             self._conflicts.forget()
             if hosts:
                 self._wait_for_others()
@@ -128,8 +132,8 @@ class Agreement:
         # If planning failed on this rank, the others may not have come yet.
         early = self._mine.error is not None
         others, until = len(scope.ranks) if early else came, time.monotonic() + LEAVE + (GRACE if early else 0)
-        if others:
-            scope.wait_for(f"left/{others}", until)
+        while scope.count("left", 0, partial(read_number, 0, MOST_RANKS)) < others and time.monotonic() < until:
+            time.sleep(LEAVING * moment(scope))
         if came < len(scope.ranks):
             self._conflicts.outlive(self._at_fault, until)
 
@@ -137,11 +141,12 @@ class Agreement:
         """Return if all ranks go on; raise the error of all if they do not."""
         decision, takes_part = self._decision, self._scope.rank in self._scope.ranks
         if value == "compare":
+            comparer = decision.note(_comparer)
             self._decision = decision = self._comparison.decision
             if takes_part:
-                value = self._comparison.settle(self._expected())
+                value = self._comparison.settle(comparer, self._expected())
             else:
-                until = self._until + GRACE + TURNS * longest(self._scope)
+                until = self._until + GRACE + (1 + TURNS) * longest(self._scope)
                 value = decision.wait(until) or decision.take("missing")
         if value == "missing" and takes_part:
             self._sign()
@@ -178,7 +183,7 @@ class Agreement:
         """Add this rank to the tally, and return the value that all ranks hold."""
         failed = self._mine.error is not None
         if failed:
-            self._comparison.introduce(self._expected())
+            self._comparison.introduce()
         elif self._arrivals.needed:
             self._sign()
         ranks = len(self._scope.ranks)
@@ -187,17 +192,17 @@ class Agreement:
         self._counted = True
         same = not failed and tally.came <= ranks and tally.total == tally.came * part
         if not same:
-            self._comparison.introduce(self._expected())
+            self._comparison.introduce()
         if tally.came >= self._expected():
             return self._decide(same=same)
         if failed:
-            return self._decision.take("compare")  # the others need not wait
+            return self._decision.take("compare")  # the others need not wait, and elect one that compares
         self._conflicts.note()
         patience = moment(self._scope) if same else max(GRACE, 2 * moment(self._scope))
         if value := self._decision.wait(min(self._until, time.monotonic() + patience)):
             return value
         if not same and self._scope.count_ranks("differing") <= READERS and self._comparison.differs():
-            return self._decision.take("compare")
+            return self._let_compare()
         self._sign()  # so that it is not taken for one that is missing
         self._look_around(log_missing=False)
         return self._decision.wait(self._until, self._look_around) or self._decision.take("missing")
@@ -205,11 +210,15 @@ class Agreement:
     def _decide(self, *, same: bool) -> Value:
         """Take the decision on the last rank that comes."""
         if not same:
-            return self._decision.take("compare")
+            return self._let_compare()
         if problem := self._arrivals.problem():
             return self._decision.fail(problem)
         mine = self._mine
         return self._decision.take("go", smallest_unused(mine.in_use), mine.summary(self._scope.rank).encode())
+
+    def _let_compare(self) -> Value:
+        """Decide that all ranks compare, this one for all."""
+        return self._decision.take("compare", note=str(self._scope.rank))
 
     def _sign(self) -> None:
         self._arrivals.sign(self._mine.digest, self._mine.in_use)
@@ -251,3 +260,8 @@ class Agreement:
 
     def _missing(self) -> Reason:
         return did_not_come(self._scope.ranks, self._signed(), self._seconds)
+
+
+def _comparer(note: str) -> int | None:
+    """Return the rank that compares, or None if one must be elected; raise ValueError if the note is not of a rank."""
+    return read_number(0, MOST_RANKS, note) if note else None

@@ -171,8 +171,6 @@ SHARED: Final = (
         "roster",
         "reference",
         "reference/other",
-        "introduced",
-        "all here",
         "looking",
         "differing",
         "left",
@@ -195,7 +193,7 @@ def delete_keys(scope: ScopedStore) -> None:
     calls, this = scope.of_all_calls()
     # A rank outside of within= may still have to read these.
     read = {*keys_of_decision("agreement"), *keys_of_decision("comparison")} if not scope.everybody else set[str]()
-    own = (f"proposal/{scope.rank}", address_key(scope.rank), f"made/{scope.rank}", f"left/{_place(scope)}")
+    own = (f"proposal/{scope.rank}", address_key(scope.rank), f"made/{scope.rank}")
     shared = SHARED if scope.rank == min(scope.ranks) else ()
     outcome = keys_of_decision("outcome") if shared else ()
     try:
@@ -208,8 +206,3 @@ def delete_keys(scope: ScopedStore) -> None:
         calls.count(f"deleted/{scope.rank}", this - first, int)
     except (LostError, PlanMismatch) as error:
         log.debug("rank %d could not delete the keys of calls of init that are over: %s", scope.rank, error)
-
-
-def _place(scope: ScopedStore) -> int:
-    """Return the number of the rank among those of the scope, from 1: ranks that leave are counted."""
-    return scope.ranks.index(scope.rank) + 1

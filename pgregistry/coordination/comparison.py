@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
 from pgregistry.coordination.decision import COMPOSE, Decision, Reason, Value, smallest_unused
-from pgregistry.coordination.places.arrivals import Arrivals
+from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.places.misplaced import unequal_hosts
 from pgregistry.coordination.proposal import Proposal, Summary, disagreement, sides_of
 from pgregistry.coordination.store.scoped_store import ScopedStore
@@ -21,6 +22,9 @@ log = logging.getLogger("pgregistry")
 #: calls a second.
 MOMENT: Final = 1.0
 EACH: Final = 0.001
+#: The pause before another look at ranks that have signed, in moments, and the factor by which each next is longer.
+FIRST_PAUSE: Final = 0.005
+LONGER: Final = 1.5
 #: The keys of the references.
 REFERENCES: Final = ("reference", "reference/other")
 #: Sides for whose proposal another rank is looked for, at most.
@@ -56,17 +60,14 @@ class Comparison:
         """Return the summary that this rank has first compared its own with, or None."""
         return self._references[0] if self._references else None
 
-    def introduce(self, expected: int) -> None:
-        """Show the others what this rank proposes; once.
-
-        Args:
-            expected: How many ranks can come.
-        """
+    def introduce(self) -> None:
+        """Show the others what this rank proposes; once."""
         if self._introduced:
             return
         scope, mine = self._scope, self._mine
+        short = Summary(scope.rank, mine.world_size, mine.digest, {}).encode()
         for key in REFERENCES:
-            text = scope.set_if_absent(key, mine.summary(scope.rank).encode())
+            text = scope.set_if_absent(key, short)
             self._references.append(scope.parse(key, text, Summary.decode))
             if self._references[-1].digest == mine.digest:
                 break
@@ -74,30 +75,31 @@ class Comparison:
             scope.set(_proposal(scope.rank), mine.encode())
         self._arrivals.sign(mine.digest, mine.in_use)
         self._introduced = True
-        if scope.count_ranks("introduced") == expected:
-            scope.set("all here", "")
 
-    def settle(self, expected: int) -> Value:
+    def settle(self, comparer: int | None, expected: int) -> Value:
         """Return the outcome that all ranks hold. One rank compares, and takes it.
 
         Args:
+            comparer: The rank that is to compare; None if one must be elected, as it is if this one does not come back.
             expected: How many ranks can come.
         """
-        self.introduce(expected)
-        return self.decision.elect(self._compare, longest(self._scope))
+        self.introduce()
+        compare, seconds = partial(self._compare, expected), longest(self._scope)
+        if comparer == self._scope.rank:
+            return compare()
+        if comparer is not None and (value := self.decision.wait(time.monotonic() + seconds)):
+            return value
+        return self.decision.elect(compare, seconds)
 
     def differs(self) -> bool:
         """Return whether a rank that has signed proposes something else."""
         return any(one.digest != self._mine.digest for one in self._arrivals.read().values())
 
-    def _compare(self) -> Value:
+    def _compare(self, expected: int) -> Value:
         """Take the outcome: go on if ranks differ only in the numbers that they have in use."""
-        all_here = self._scope.wait_for("all here", time.monotonic() + moment(self._scope)) is not None
-        if not all_here and not self.differs():  # ranks that differ need not wait for one that is slow
-            self._scope.wait_for("all here", time.monotonic() + COMPOSE)
-        signed = self._arrivals.read()
+        signed = self._all_signed(expected)
         if {one.digest for one in signed.values()} != {self._mine.digest}:
-            return self.decision.fail(self._difference())
+            return self.decision.fail(self._difference(signed))
         if missing := [rank for rank in self._scope.ranks if rank not in signed]:
             text = f"{format_ranks(missing).capitalize()} came, but did not answer when ranks compared their plans"
             return self.decision.fail(Reason(f"{text}; nothing was created.", tuple(missing), mismatch=True))
@@ -113,9 +115,19 @@ class Comparison:
             in_use |= one.in_use
         return self.decision.take("go", smallest_unused(in_use), self._mine.summary(self._scope.rank).encode())
 
-    def _difference(self) -> Reason:
+    def _all_signed(self, expected: int) -> dict[int, Arrival]:
+        """Return the ranks that have signed, when all have. Ranks that differ need not wait for one that is slow."""
+        begun, pause = time.monotonic(), FIRST_PAUSE * moment(self._scope)
+        while len(signed := self._arrivals.read()) < expected:
+            differ = any(one.digest != self._mine.digest for one in signed.values())
+            if time.monotonic() > begun + moment(self._scope) + (0 if differ else COMPOSE):
+                break
+            time.sleep(pause)
+            pause *= LONGER
+        return signed
+
+    def _difference(self, signed: Mapping[int, Arrival]) -> Reason:
         """Return the ranks on each side, and what differs: the only rank that reads what the others proposed."""
-        signed = self._arrivals.read()
         sides = sides_of({rank: one.digest for rank, one in signed.items()})
         proposals = {self._mine.digest: self._mine, **self._read(sides)}
         known = min(proposal.world_size for proposal in proposals.values())

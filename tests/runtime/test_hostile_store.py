@@ -36,13 +36,12 @@ READ: Final = (
 )
 #: Keys that ranks read if they differ.
 COMPARED: Final = tuple(
-    f"{{call}}/{key}"
-    for key in ("reference", "introduced", "all here", "roster", "proposal/1", "comparison", "comparison/composing")
+    f"{{call}}/{key}" for key in ("reference", "roster", "proposal/1", "comparison", "comparison/composing")
 )
 #: Keys that ranks write over, or read only if another rank has failed.
 WRITTEN: Final = tuple(
     f"{{call}}/{key}"
-    for key in ("roster", "addresses/0", "agreement/reason", "agreement/composing", "outcome/reason", "left/1")
+    for key in ("roster", "addresses/0", "agreement/reason", "agreement/composing", "outcome/reason", "left")
 )
 
 
