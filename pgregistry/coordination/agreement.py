@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
-from pgregistry.coordination.comparison import Comparison, longest, moment
+from pgregistry.coordination.comparison import Comparer, Comparison, longest, moment
 from pgregistry.coordination.decision import TURNS, Decision, Reason, Value, did_not_come, smallest_unused
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.proposal import Proposal, Summary, different_versions
@@ -141,7 +141,7 @@ class Agreement:
         """Return if all ranks go on; raise the error of all if they do not."""
         decision, takes_part = self._decision, self._scope.rank in self._scope.ranks
         if value == "compare":
-            comparer = decision.note(_comparer)
+            comparer = decision.note(Comparer.decode)
             self._decision = decision = self._comparison.decision
             if takes_part:
                 value = self._comparison.settle(comparer, self._expected())
@@ -191,8 +191,6 @@ class Agreement:
         tally = self._count(Tally.addend(part))
         self._counted = True
         same = not failed and tally.came <= ranks and tally.total == tally.came * part
-        if not same:
-            self._comparison.introduce()
         if tally.came >= self._expected():
             return self._decide(same=same)
         if failed:
@@ -201,6 +199,8 @@ class Agreement:
         patience = moment(self._scope) if same else max(GRACE, 2 * moment(self._scope))
         if value := self._decision.wait(min(self._until, time.monotonic() + patience)):
             return value
+        if not same:
+            self._comparison.introduce()
         if not same and self._scope.count_ranks("differing") <= READERS and self._comparison.differs():
             return self._let_compare()
         self._sign()  # so that it is not taken for one that is missing
@@ -218,7 +218,7 @@ class Agreement:
 
     def _let_compare(self) -> Value:
         """Decide that all ranks compare, this one for all."""
-        return self._decision.take("compare", note=str(self._scope.rank))
+        return self._decision.take("compare", note=Comparer(self._scope.rank, self._mine.digest).encode())
 
     def _sign(self) -> None:
         self._arrivals.sign(self._mine.digest, self._mine.in_use)
@@ -260,8 +260,3 @@ class Agreement:
 
     def _missing(self) -> Reason:
         return did_not_come(self._scope.ranks, self._signed(), self._seconds)
-
-
-def _comparer(note: str) -> int | None:
-    """Return the rank that compares, or None if one must be elected; raise ValueError if the note is not of a rank."""
-    return read_number(0, MOST_RANKS, note) if note else None

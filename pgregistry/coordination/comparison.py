@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,8 @@ from pgregistry.coordination.decision import COMPOSE, Decision, Reason, Value, s
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.places.misplaced import unequal_hosts
 from pgregistry.coordination.proposal import Proposal, Summary, disagreement, sides_of
-from pgregistry.coordination.store.scoped_store import ScopedStore
+from pgregistry.coordination.store.codec import read_number
+from pgregistry.coordination.store.scoped_store import MOST_RANKS, ScopedStore
 from pgregistry.errors import PlanMismatch, format_ranks
 
 log = logging.getLogger("pgregistry")
@@ -31,12 +33,32 @@ REFERENCES: Final = ("reference", "reference/other")
 SIDES: Final = 4
 
 
-class Comparison:
-    """The second stage of an agreement: every rank introduces itself, and one compares.
+@dataclass(frozen=True, slots=True)
+class Comparer:
+    """The rank that compares for all, and the digest of its proposal."""
 
-    The summary of the first rank becomes a reference, and that of the first that differs from it another.
-    These two and ranks that differ from both publish their whole proposals. Only one rank reads those, one
-    of each side.
+    rank: int
+    digest: str
+
+    @staticmethod
+    def decode(note: str) -> Comparer | None:
+        """Return the comparer in the note of a decision; None if one must be elected."""
+        if not note:
+            return None
+        rank, digest = note.split()
+        return Comparer(read_number(0, MOST_RANKS, rank), digest)
+
+    def encode(self) -> str:
+        """Return the note that `decode` reads."""
+        return f"{self.rank} {self.digest}"
+
+
+class Comparison:
+    """The second stage of an agreement: every rank shows its digest, and one compares.
+
+    The rank that compares and those that differ from it introduce themselves: the summary of the first becomes
+    a reference, and that of the first that differs from it another. These two and ranks that differ from both
+    publish their whole proposals. Only one rank reads those, one of each side.
 
     Args:
         scope: The scope of this `init`.
@@ -76,16 +98,20 @@ class Comparison:
         self._arrivals.sign(mine.digest, mine.in_use)
         self._introduced = True
 
-    def settle(self, comparer: int | None, expected: int) -> Value:
+    def settle(self, comparer: Comparer | None, expected: int) -> Value:
         """Return the outcome that all ranks hold. One rank compares, and takes it.
 
         Args:
             comparer: The rank that is to compare; None if one must be elected, as it is if this one does not come back.
             expected: How many ranks can come.
         """
-        self.introduce()
         compare, seconds = partial(self._compare, expected), longest(self._scope)
-        if comparer == self._scope.rank:
+        chosen = comparer is not None and comparer.rank == self._scope.rank
+        if comparer is None or chosen or comparer.digest != self._mine.digest:
+            self.introduce()
+        else:  # it has the same proposal
+            self._arrivals.sign(self._mine.digest, self._mine.in_use)
+        if chosen:
             return compare()
         if comparer is not None and (value := self.decision.wait(time.monotonic() + seconds)):
             return value
@@ -145,8 +171,9 @@ class Comparison:
 
     def _read(self, sides: Mapping[str, Sequence[int]]) -> dict[str, Proposal]:
         """Return one proposal of each other side: of the rank that was the reference, or of the lowest."""
-        if len(self._references) == 1 and (texts := self._scope.read([REFERENCES[1]], LEAVE)):
-            self._references.append(self._scope.parse(REFERENCES[1], texts[0], Summary.decode))
+        for key in REFERENCES[len(self._references) :]:
+            if texts := self._scope.read([key], LEAVE):
+                self._references.append(self._scope.parse(key, texts[0], Summary.decode))
         publishers = {digest: ranks[0] for digest, ranks in sides.items() if digest != self._mine.digest}
         publishers |= {one.digest: one.rank for one in self._references if one.digest in publishers}
         texts = self._scope.read([_proposal(rank) for rank in publishers.values()], LEAVE) if publishers else []

@@ -374,23 +374,6 @@ def test_a_store_that_goes_away_is_a_mismatch_too() -> None:
         assert f"Rank {rank}: rank 0, which hosts the store, is gone before all ranks agreed" in str(error)
 
 
-def test_a_rank_that_dies_while_it_composes_the_text_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first to begin is gone: one of the others writes the text, and both raise it."""
-    monkeypatch.setattr("pgregistry.coordination.comparison.COMPOSE", 0.5)
-    shared = dist.HashStore()
-    dead = scope_of(Counting(shared), 2, 3)
-    Arrivals(dead).sign(proposal(3, nettest=1).digest)
-    dead.count("tally", Tally.addend(0), int)
-    dead.count("comparison/composing", 1, int)
-
-    def one(rank: int) -> None:
-        Agreement(scope_of(Counting(shared), rank, 3), proposal(3, nettest=1 + rank), 30).reach()
-
-    (text,) = texts(as_ranks(one, range(2)))
-    assert "1 (keyword)" in text
-    assert "2 (keyword)" in text
-
-
 @pytest.mark.slow
 def test_what_differs_is_shown_also_if_the_first_rank_of_a_side_died() -> None:
     shared = dist.HashStore()

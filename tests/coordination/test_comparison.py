@@ -1,0 +1,101 @@
+"""The second stage of an agreement: who compares, who takes its place, and how little the others send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+from counting import Counting
+from threads import as_ranks, scope_of
+
+import pgregistry
+from pgregistry import PlanMismatch
+from pgregistry.coordination import comparison
+from pgregistry.coordination.agreement import Agreement
+from pgregistry.coordination.comparison import Comparer
+from pgregistry.coordination.decision import Decision
+from pgregistry.coordination.places.arrivals import Arrivals
+from pgregistry.coordination.proposal import Proposal, propose
+from pgregistry.coordination.roster import Tally
+
+
+def proposal(world_size: int, **keywords: Any) -> Proposal:
+    return propose(pgregistry.plan(world_size, **keywords), {}, {"backend": "gloo"}, {})
+
+
+def disagree(size: int, odd: int) -> tuple[str, list[Counting]]:
+    """Return what all ranks raise if one has another size, and the counted store of each."""
+    shared = dist.HashStore()
+    counted = [Counting(shared) for _ in range(size)]
+
+    def one(rank: int) -> None:
+        Agreement(scope_of(counted[rank], rank, size), proposal(size, tensor=1 + (rank == odd)), 30).reach()
+
+    outcome = as_ranks(one, range(size))
+    assert {type(one) for one in outcome.values()} == {PlanMismatch}
+    (text,) = set(map(str, outcome.values()))
+    return text, counted
+
+
+@pytest.mark.parametrize("size", [4, 8, 16])
+@pytest.mark.parametrize("odd", [0, 1, -1])
+def test_a_mismatch_takes_few_calls_on_ranks_that_agree_with_the_one_that_compares(size: int, odd: int) -> None:
+    text, counted = disagree(size, odd % size)
+    assert "tensor = 2" in text or "2 (keyword)" in text
+    calls = sorted(len(store.calls) for store in counted)
+    assert calls[size // 2 - 1] <= 7  # counting, waiting, signing and waiting; and a reference if the odd one compares
+    assert calls[-1] <= 20
+
+
+@pytest.mark.parametrize("odd", [0, 3])
+def test_only_ranks_that_differ_publish_their_proposals(odd: int) -> None:
+    _, counted = disagree(8, odd)
+    published = [key for store in counted for call, key in store.calls if call == "set" and "/proposal/" in key]
+    assert 1 <= len(published) <= 2
+
+
+@pytest.mark.parametrize("counted", ["signed", "unsigned"])
+def test_a_rank_that_dies_before_it_has_compared_is_replaced(counted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "COMPOSE", 0.3)
+    monkeypatch.setattr(comparison, "MOMENT", 0.3)
+    shared = dist.HashStore()
+    dead, theirs = scope_of(Counting(shared), 2, 3), proposal(3, nettest=1)
+    if counted == "signed":
+        Arrivals(dead).sign(theirs.digest)
+    dead.count("tally", Tally.addend(Tally.part(f"{theirs.digest} 0", 3)), Tally.read)
+    Decision(dead, "agreement").take("compare", note=Comparer(2, theirs.digest).encode())
+
+    def one(rank: int) -> None:
+        Agreement(scope_of(Counting(shared), rank, 3), proposal(3, nettest=1 + rank), 30).reach()
+
+    outcome = as_ranks(one, range(2))
+    assert {type(error) for error in outcome.values()} == {PlanMismatch}
+    (text,) = set(map(str, outcome.values()))
+    assert "1 (keyword)" in text
+    assert "2 (keyword)" in text
+
+
+def test_ranks_elect_one_that_compares_if_the_decision_names_none() -> None:
+    """A rank whose plan was refused lets the others compare, and does not come back."""
+    shared = dist.HashStore()
+    dead = scope_of(Counting(shared), 0, 3)
+    dead.count("tally", Tally.addend(5), Tally.read)
+    Decision(dead, "agreement").take("compare")
+
+    def one(rank: int) -> None:
+        Agreement(scope_of(Counting(shared), rank, 3), proposal(3, nettest=rank), 30).reach()
+
+    outcome = as_ranks(one, [1, 2])
+    assert {type(error) for error in outcome.values()} == {PlanMismatch}
+    (text,) = set(map(str, outcome.values()))
+    assert "1 (keyword)" in text
+    assert "2 (keyword)" in text
+
+
+@pytest.mark.parametrize("note", ["x abc", "-1 abc", "1", "1 2 3", "99999999999 abc"])
+def test_a_note_that_no_rank_wrote_is_refused(note: str) -> None:
+    assert Comparer.decode("") is None
+    assert Comparer.decode(Comparer(3, "abc").encode()) == Comparer(3, "abc")
+    with pytest.raises(ValueError, match=r".*"):
+        Comparer.decode(note)
