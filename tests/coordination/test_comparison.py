@@ -57,8 +57,8 @@ def test_only_ranks_that_differ_publish_their_proposals(odd: int) -> None:
 
 @pytest.mark.parametrize("counted", ["signed", "unsigned"])
 def test_a_rank_that_dies_before_it_has_compared_is_replaced(counted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "COMPOSE", 0.3)
-    monkeypatch.setattr(comparison, "MOMENT", 0.3)
+    for seconds in ("COMPOSE", "LEAVE", "MOMENT"):
+        monkeypatch.setattr(comparison, seconds, 0.3)
     shared = dist.HashStore()
     dead, theirs = scope_of(Counting(shared), 2, 3), proposal(3, nettest=1)
     if counted == "signed":
