@@ -190,11 +190,11 @@ class Agreement:
         part = Tally.part(f"{self._mine.digest} {smallest_unused(self._mine.in_use)}", ranks)
         tally = self._count(Tally.addend(part))
         self._counted = True
-        same = not failed and tally.came <= ranks and tally.total == tally.came * part
-        if tally.came >= self._expected():
-            return self._decide(same=same)
+        same = tally.came <= ranks and tally.total == tally.came * part
         if failed:
             return self._decision.take("compare")  # the others need not wait, and elect one that compares
+        if tally.came >= self._expected():
+            return self._decide(same=same)
         self._conflicts.note()
         patience = moment(self._scope) if same else max(GRACE, 2 * moment(self._scope))
         if value := self._decision.wait(min(self._until, time.monotonic() + patience)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -10,13 +12,13 @@ from counting import Counting
 from threads import as_ranks, scope_of
 
 import pgregistry
-from pgregistry import PlanMismatch
+from pgregistry import ConfigError, PlanMismatch
 from pgregistry.coordination import comparison
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.comparison import Comparer
 from pgregistry.coordination.decision import Decision
 from pgregistry.coordination.places.arrivals import Arrivals
-from pgregistry.coordination.proposal import Proposal, propose
+from pgregistry.coordination.proposal import Proposal, propose, propose_failure
 from pgregistry.coordination.roster import Tally
 
 
@@ -74,6 +76,29 @@ def test_a_rank_that_dies_before_it_has_compared_is_replaced(counted: str, monke
     (text,) = set(map(str, outcome.values()))
     assert "1 (keyword)" in text
     assert "2 (keyword)" in text
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_rank_whose_plan_was_refused_is_not_the_one_that_compares(last: bool) -> None:
+    shared, refused = dist.HashStore(), propose_failure(3, ConfigError("tensor = 3 does not divide 4."))
+    come = threading.Event()
+
+    def one(rank: int) -> float:
+        if rank != 1 and not last:
+            come.wait(10)
+        if rank == 1 and last:
+            time.sleep(0.5)
+        mine = Agreement(scope_of(Counting(shared), rank, 3), refused if rank == 1 else proposal(3), 30)
+        if rank == 1:
+            mine.reach()  # it is to raise its own error
+            come.set()
+            return 0
+        begun = time.monotonic()
+        with pytest.raises(PlanMismatch, match="rank 1: failed with ConfigError: tensor = 3"):
+            mine.reach()
+        return time.monotonic() - begun
+
+    assert max(as_ranks(one, range(3)).values()) < comparison.COMPOSE
 
 
 def test_ranks_elect_one_that_compares_if_the_decision_names_none() -> None:
