@@ -11,8 +11,6 @@ from typing import Any, Final
 #: Bytes of one value, as it stands in the store and decompressed, above which no rank has written it.
 LARGEST: Final = 16 << 20
 LARGEST_DECODED: Final = 64 << 20
-#: Bytes below which compressing takes longer than it saves.
-PLAIN: Final = 512
 #: Bytes below which a window of 2 KiB compresses as well as one of 32 KiB.
 SHORT: Final = 2048
 #: What Python raises when data is not as expected.
@@ -20,15 +18,12 @@ WRONG_DATA: Final = (ArithmeticError, AttributeError, LookupError, TypeError, Va
 
 
 def encode(data: Any) -> str:
-    """Return JSON data as short text for the store.
+    """Return JSON data as short text without spaces for the store.
 
     >>> decode(encode({"tensor": [0, 1]}))
     {'tensor': [0, 1]}
     """
-    plain = json.dumps(data)
-    if len(plain) < PLAIN and plain[0] in "[{":
-        return plain
-    text = plain.encode()
+    text = json.dumps(data).encode()
     # For a short text, zlib's own tables of 256 KiB would take longer than all the rest.
     deflate = zlib.compressobj(wbits=11, memLevel=3) if len(text) < SHORT else zlib.compressobj()
     return base64.b64encode(deflate.compress(text) + deflate.flush()).decode()
@@ -42,10 +37,8 @@ def decode(text: str) -> Any:
     """
     if len(text) > LARGEST:
         raise ValueError(f"{len(text)} bytes")
+    inflate = zlib.decompressobj()
     try:
-        if text[:1] in ("[", "{"):  # base64 has neither
-            return json.loads(text)
-        inflate = zlib.decompressobj()
         data = inflate.decompress(base64.b64decode(text, validate=True), LARGEST_DECODED)
         if inflate.unconsumed_tail or not inflate.eof:
             raise ValueError("too large, or cut off")
