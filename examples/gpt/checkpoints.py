@@ -75,13 +75,16 @@ class Checkpoints:
     def _last_good(self) -> tuple[Path, int] | Refused | None:
         """Return the last good checkpoint and its step, None if there are none at all, or why none is good."""
         there = sorted(self.folder.glob("step-*"), reverse=True) if self.folder else []
-        reasons = []
+        reasons: list[str] = []
         for path in there:
             try:
-                return path, manifest.check(path, asdict(self.config))
+                step = manifest.check(path, asdict(self.config))
             except Refused as reason:
-                print(f"Refused: {reason}", file=sys.stderr)
                 reasons.append(str(reason))
+            else:
+                print(*(f"Refused: {reason}\n" for reason in reasons), sep="", end="", file=sys.stderr)
+                print(f"Going on from {path}.", file=sys.stderr)
+                return path, step
         return Refused("\n".join(reasons)) if reasons else None
 
 
