@@ -58,3 +58,15 @@ def test_groups_are_called_as_megatron_describes_them(tmp_path: Path) -> None:
         "all_to_all",
         45265,
     )
+
+
+def test_a_device_is_shown_with_what_it_finished_last_by_its_counters(tmp_path: Path) -> None:
+    """The records hold what is pending alone."""
+    text = str(pgregistry.diagnose(unpacked("gpu_error_1st", tmp_path)))
+    assert text.startswith(
+        "Rank 12 holds up the run (device): it is in an operation that rank 13 finished; its device or its link is "
+        "stuck.\n"
+        "  in      _all_gather_base #42806 of TENSOR_MODEL_PARALLEL_GROUP (ranks 12-13): rank 12 waits since "
+        "2025-09-23 06:55:05 UTC\n"
+        "  last    finished #42805 of TENSOR_MODEL_PARALLEL_GROUP (ranks 12-13)\n"
+    )
