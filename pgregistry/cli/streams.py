@@ -42,6 +42,8 @@ def write_whole(path: str, text: str) -> None:
     Raises:
         ConfigError: if it cannot be written.
     """
+    if not path:
+        raise ConfigError("A file to write must have a name, but '' was given.")
     try:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():  # a pipe or a device, such as /dev/stdout

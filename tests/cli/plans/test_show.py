@@ -89,6 +89,10 @@ def test_a_file_that_is_written_is_named_on_stderr_with_how_to_open_it(
     [
         ("2097152 --html FILE", 1, "world_size = 2097152 must be at most 1048576 for a picture. `pgregistry plan` ans"),
         ("8 --html no/such/folder", 1, "ConfigError: no/such/folder cannot be written: No such file or directory."),
+        ("8 --html=", 1, "ConfigError: A file to write must have a name, but '' was given."),
+        ("8 --html a --svg ./a", 2, "--html and --svg must name two files, but both name ./a."),
+        ("8 --plan=", 2, "What shapes a plan comes with --plan ''. Remove 8."),
+        ("--plan=", 1, "ConfigError: --plan '' cannot be read: Is a directory."),
         ("8 --html .", 1, "ConfigError: . cannot be written: Is a directory."),
         ("8 --mode tensr", 1, "ConfigError: mode: there is no mode 'tensr' (command line). Did you mean 'tensor'?"),
         ("8 --rank 8", 1, "ConfigError: rank: 8 is out of range (command line): the ranks are 0 to 7."),
