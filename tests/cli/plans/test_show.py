@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from command import command
 from origin import EIGHT
 
 import pgregistry
@@ -150,6 +151,7 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(capsys: pytest.CaptureFixture[str
     shown(capsys, f"8 --svg {tmp_path}/pipe")
     reader.join(timeout=60)
     assert read == [(tmp_path / "there.svg").read_text(encoding="utf-8")]
+    assert command("pgregistry", "show", "8", "--svg", "/dev/stdout").stdout == read[0]
 
 
 @pytest.mark.parametrize(
