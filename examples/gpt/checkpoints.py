@@ -28,7 +28,9 @@ class Checkpoints:
     """The checkpoints of a run in a folder that all ranks see, one folder for each step; without a folder, none."""
 
     def __init__(self, folder: Path | None, config: Config, context: ParallelContext) -> None:
-        self.folder, self.config, self.context = folder, config, context
+        self.folder, self.context = folder, context
+        self.shape = asdict(config)
+        del self.shape["dropout"]  # it shapes no weight, and a run may go on with another
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Save the state after a step; all ranks call it together."""
@@ -42,7 +44,7 @@ class Checkpoints:
         dist.barrier(everyone)
         dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=partial, process_group=everyone)
         if self.context.rank == 0:
-            manifest.write(partial, step, asdict(self.config))
+            manifest.write(partial, step, self.shape)
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
         dist.barrier(everyone)
@@ -78,7 +80,7 @@ class Checkpoints:
         reasons: list[str] = []
         for path in there:
             try:
-                step = manifest.check(path, asdict(self.config))
+                step = manifest.check(path, self.shape)
             except Refused as reason:
                 reasons.append(str(reason))
             else:

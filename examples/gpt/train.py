@@ -56,7 +56,7 @@ def options(words: Sequence[str]) -> tuple[Namespace, list[str]]:
 
 
 def check(said: Namespace, sizes: Mapping[str, int]) -> None:
-    """Refuse options that ranks cannot share out evenly: means over unequal parts are not those of one process.
+    """Refuse options that ranks cannot share out evenly: means of unequal parts are not those of one process.
 
     Raises:
         SystemExit: with one line for each.
@@ -68,7 +68,8 @@ def check(said: Namespace, sizes: Mapping[str, int]) -> None:
         "heads": {"tensor": sizes["tensor"]},
         "experts": {"expert": sizes["expert"]},
     }
-    wrong = [f"--layers {said.layers} must be at least pipe = {sizes['pipe']}."] * (said.layers < sizes["pipe"])
+    few = [option for option in ("layers", "microbatches") if getattr(said, option) < sizes["pipe"]]
+    wrong = [f"--{option} {getattr(said, option)} must be at least pipe = {sizes['pipe']}." for option in few]
     for option, factors in parts.items():
         value, least = getattr(said, option), prod(factors.values())
         if value % least or value < 1 < least:

@@ -141,6 +141,8 @@ def test_the_last_good_checkpoint_is_the_one_that_a_run_goes_on_from(tmp_path: P
     (tmp_path / "step-00000004" / "__1_0.distcp").write_bytes(b"")
     again = run_ranks(2, gpt_ranks.run, [*words, "--steps", "6"], world=False)[0]
     assert again == first[2:]
+    assert len(run_ranks(2, gpt_ranks.run, [*words, "--steps", "7", "--dropout", "0.1"], world=False)[0]) == 1
+    shutil.rmtree(tmp_path / "step-00000007")
     for step in (2, 4, 6):
         (tmp_path / f"step-{step:08}" / "manifest.json").unlink()
     with pytest.raises(AssertionError, match="step-00000006 is not whole"):
@@ -152,6 +154,12 @@ def test_dropout_draws_other_numbers_along_every_mode_that_splits_activations_an
     more = ["--layers", "2", "--steps", "20", "--dropout", "0.1"]
     for losses in run_ranks(4, gpt_ranks.run_all, [["tensor=2"], ["pipe=2"]], more, world=False, timeout=100):
         assert all(of_a_layout[-1] < of_a_layout[0] - 1 for of_a_layout in losses)
+
+
+@pytest.mark.slow
+def test_a_run_shows_no_warning_that_its_logits_are_a_view() -> None:
+    for warned in run_ranks(2, gpt_ranks.warned, ["tensor=2", "--steps", "1", "--layers", "1"], world=False):
+        assert [text for text in warned if "view" in text] == []
 
 
 def test_sizes_that_the_script_does_not_combine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +189,8 @@ def test_options_that_ranks_cannot_share_out_evenly_are_refused(monkeypatch: pyt
         "--heads 1 must be a multiple of 2 (tensor 2), and above 0."
     )
     assert refusal("--layers 3 --heads 3", pipe=4) == (
-        "--layers 3 must be at least pipe = 4.\n--width 32 must be a multiple of 3 (--heads 3), and above 0."
+        "--layers 3 must be at least pipe = 4.\n--microbatches 2 must be at least pipe = 4.\n"
+        "--width 32 must be a multiple of 3 (--heads 3), and above 0."
     )
     assert refusal("--save-every 0") == "2"  # by argparse
     for ranks, sizes in ROWS.values():
