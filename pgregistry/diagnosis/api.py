@@ -167,8 +167,9 @@ def _evidence(job: Job, verdict: Verdict, rank: int, kind: str, place: Place, ne
         mine, theirs = (f"{one.operation} of {_elements(one.inputs)}" for one in (event, other))
         return f"it has {mine} where {'others have' if same or not place.ends else 'its peer has'} {theirs}"
     if kind == DEADLOCK:
-        held = ranks_of(verdict.waits[rank])
-        return f"it waits for {format_ranks(held)}, which wait{'s' * (len(held) == 1)} for it in turn"
+        held, near_it = ranks_of(verdict.waits[rank]), verdict.waiting_for(rank)
+        how = "in turn" if set(held) <= {*near_it} else "in turn, through others"
+        return f"it waits for {format_ranks(held)}, which wait{'s' * (len(held) == 1)} for it {how}"
     return f"it waits for nobody, and {wait_for_it}"
 
 

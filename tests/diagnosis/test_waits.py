@@ -67,3 +67,19 @@ def test_of_a_ring_of_batches_the_rank_that_is_late_or_stuck_is_named(culprit: i
 def test_a_batch_of_which_one_peer_has_finished_may_wait_for_the_other(order: tuple[str, str]) -> None:
     records = {0: batch(1, "send 0->1", done=True), 1: batch(1, *order), 2: [], 3: []}
     assert named(records) == {2: "process"}
+
+
+def test_the_evidence_of_a_ring_has_others_where_two_ranks_do_not_wait_for_one_another() -> None:
+    pairs = {"a": (0, 1), "b": (1, 2), "c": (2, 3), "d": (0, 3)}
+    config = {name: {"name": name, "desc": name, "ranks": str(list(ranks))} for name, ranks in pairs.items()}
+    records = {
+        rank: record(operation("nccl:all_reduce", 1, process_group=(name, name)), pg_config=config)
+        for rank, name in enumerate(pairs)
+    }
+    found = pgregistry.diagnose(records).guilty
+    assert [(one.rank, one.kind) for one in found] == [(rank, "deadlock") for rank in range(4)]
+    assert found[0].evidence == "it waits for rank 1, which waits for it in turn, through others"
+    two = {rank: record(operation("nccl:all_reduce", 1, process_group=(name, name))) for rank, name in enumerate("ab")}
+    both = {name: {"name": name, "desc": name, "ranks": "[0, 1]"} for name in "ab"}
+    found = pgregistry.diagnose({rank: {**one, "pg_config": both} for rank, one in two.items()}).guilty
+    assert found[1].evidence == "it waits for rank 0, which waits for it in turn"
