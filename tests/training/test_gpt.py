@@ -120,6 +120,8 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert gpt_ranks.script("manifest").check(path, MODEL_OF_A_RUN) == 10
+    (path / "__0_0.distcp").write_bytes(bytes(5))
+    assert refusal(path) == "step-00000010 is not whole: __0_0.distcp has other bytes than were written."
     (path / "__0_0.distcp").write_bytes(b"123")
     assert refusal(path) == "step-00000010 is not whole: __0_0.distcp must have 5 bytes and has 3."
     (path / "__0_0.distcp").unlink()
