@@ -21,7 +21,7 @@ PARTS = ("Args", "Attributes", "Returns", "Raises", "Yields")
 def api_page() -> str:
     """Return the page of every public name."""
     lines = [
-        "# Python",
+        "# Python API",
         "",
         "Every public name, from its docstring. [reference.md](reference.md) explains them together.",
     ]

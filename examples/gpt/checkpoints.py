@@ -28,7 +28,9 @@ class Checkpoints:
     """The checkpoints of a run in a folder that all ranks see, one folder for each step; without a folder, none."""
 
     def __init__(self, folder: Path | None, config: Config, context: ParallelContext) -> None:
-        self.folder, self.config, self.context = folder, config, context
+        self.folder, self.context = folder, context
+        self.shape = asdict(config)
+        del self.shape["dropout"]  # it shapes no weight, and a run may go on with another
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Save the state after a step; all ranks call it together."""
@@ -42,7 +44,7 @@ class Checkpoints:
         dist.barrier(everyone)
         dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=partial, process_group=everyone)
         if self.context.rank == 0:
-            manifest.write(partial, step, asdict(self.config))
+            manifest.write(partial, step, self.shape)
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
         dist.barrier(everyone)
@@ -75,13 +77,16 @@ class Checkpoints:
     def _last_good(self) -> tuple[Path, int] | Refused | None:
         """Return the last good checkpoint and its step, None if there are none at all, or why none is good."""
         there = sorted(self.folder.glob("step-*"), reverse=True) if self.folder else []
-        reasons = []
+        reasons: list[str] = []
         for path in there:
             try:
-                return path, manifest.check(path, asdict(self.config))
+                step = manifest.check(path, self.shape)
             except Refused as reason:
-                print(f"Refused: {reason}", file=sys.stderr)
                 reasons.append(str(reason))
+            else:
+                print(*(f"Refused: {reason}\n" for reason in reasons), sep="", end="", file=sys.stderr)
+                print(f"Going on from {path}.", file=sys.stderr)
+                return path, step
         return Refused("\n".join(reasons)) if reasons else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.distributed as dist
 from gpt import GPT, Block, MixtureOfExperts
@@ -122,6 +124,8 @@ def _split_layers(model: GPT, context: ParallelContext) -> None:
 
 def _shard_weights(model: GPT, context: ParallelContext) -> None:
     """Shard the weights with FSDP2 over `fsdp`, with copies over `replicate` (HSDP) if there are some."""
+    # With `tensor` the logits are a view, which nothing here changes in place; torch warns of it on every rank.
+    warnings.filterwarnings("ignore", r"FSDP2-wrapped module \(FSDPGPT\) returned a view")
     mesh = context.device_mesh("replicate", "fsdp", "tensor")
     mesh = mesh["replicate", "fsdp"] if context.sizes["replicate"] > 1 else mesh["fsdp"]
     for block in _blocks(model):

@@ -27,3 +27,5 @@ def pgregistry_check(plan: Plan) -> Iterator[str]:
         for other in ("tensor", "expert"):
             if sizes[other] > 1:
                 yield f"ZeRO-1 (shard = 1) goes with {other} = 1, not {sizes[other]}; set shard to 2 or more."
+    elif sizes["zero1"] != sizes["data"]:  # set by the user, and FSDP2 would take no notice of it
+        yield f"zero1 = {sizes['zero1']} goes with shard = 1, not {sizes['shard']}; set shard = 1, or leave zero1 out."

@@ -12,8 +12,9 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
 import torch
@@ -32,17 +33,50 @@ import pgregistry
 from pgregistry import ParallelContext
 
 
+def positive(word: str) -> int:
+    """Return a number from 1 on."""
+    if (number := int(word)) < 1:
+        raise ValueError(word)
+    return number
+
+
 def options(words: Sequence[str]) -> tuple[Namespace, list[str]]:
     """Return the options of this script, and the words that pgregistry takes: sizes, `--order` and so on."""
     parser = ArgumentParser(description=__doc__, allow_abbrev=False)
-    for name, default in {"steps": 200, "batch": 16, "microbatches": 2, "seed": 0, "save-every": 50}.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    for name in ("layers", "width", "heads", "length", "experts"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Config(), name))
+    for name, default in {"steps": 200, "batch": 16, "microbatches": 2, "save-every": 50}.items():
+        parser.add_argument(f"--{name}", type=positive, default=default)
+    for name in ("layers", "width", "heads", "length"):
+        parser.add_argument(f"--{name}", type=positive, default=getattr(Config(), name))
+    for name in ("experts", "seed"):
+        parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--checkpoints", type=Path, help="a folder to save to, and to resume from")
     return parser.parse_known_args(words)
+
+
+def check(said: Namespace, sizes: Mapping[str, int]) -> None:
+    """Refuse options that ranks cannot share out evenly: means of unequal parts are not those of one process.
+
+    Raises:
+        SystemExit: with one line for each.
+    """
+    parts = {
+        "batch": {"data": sizes["data"], "--microbatches": said.microbatches},
+        "length": {"context": sizes["context"], "tensor": sizes["tensor"]},
+        "width": {"--heads": said.heads},
+        "heads": {"tensor": sizes["tensor"]},
+        "experts": {"expert": sizes["expert"]},
+    }
+    few = [option for option in ("layers", "microbatches") if getattr(said, option) < sizes["pipe"]]
+    wrong = [f"--{option} {getattr(said, option)} must be at least pipe = {sizes['pipe']}." for option in few]
+    for option, factors in parts.items():
+        value, least = getattr(said, option), prod(factors.values())
+        if value % least or value < 1 < least:
+            reason = " × ".join(f"{name} {factor}" for name, factor in factors.items())
+            wrong.append(f"--{option} {value} must be a multiple of {least} ({reason}), and above 0.")
+    if wrong:
+        raise SystemExit("\n".join(wrong))
 
 
 def next_byte_loss(logits: Tensor, following: Tensor) -> Tensor:
@@ -84,7 +118,7 @@ def train(context: ParallelContext, said: Namespace) -> list[float]:
         for handle in (tokens, pipe):
             dist.all_reduce(loss, group=handle.group)
         losses.append(loss.item() / tokens.size)
-        if saved.folder is not None and (step + 1) % said.save_every == 0:
+        if saved.folder is not None and ((step + 1) % said.save_every == 0 or step + 1 == said.steps):
             saved.save(model, optimize, step + 1)
         if context.rank == 0:
             speed = said.batch * config.length * len(losses) / (time.perf_counter() - began)
@@ -96,6 +130,7 @@ def main(words: Sequence[str]) -> list[float]:
     """Train with the sizes and options of the command line."""
     said, sizes = options(words)
     with pgregistry.init(args=sizes, plugins=["pgregistry_gpt"]) as context:
+        check(said, context.sizes)
         try:
             losses = train(context, said)
         except Refused as reasons:
@@ -103,6 +138,8 @@ def main(words: Sequence[str]) -> list[float]:
         if context.rank == 0 and losses:
             axes = " × ".join(f"{name} {context.sizes[name]}" for name in context.plan.order)
             print(f"{plot(losses)}\n{axes}: loss {losses[0]:.4f} → {losses[-1]:.4f}")
+        elif context.rank == 0:
+            print(f"{said.checkpoints} has step {said.steps} or a later one: nothing to train. Give more --steps.")
     return losses
 
 

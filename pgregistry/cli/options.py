@@ -19,6 +19,9 @@ log = logging.getLogger("pgregistry.cli")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+#: A path that the shell completes. It is not checked here: the command that reads or writes it does.
+PATH: Final = click.Path(readable=False)
+
 #: None if it is not given, so that PGREGISTRY_TRACE counts.
 trace_option: Final = click.option(
     "--trace", is_flag=True, default=None, help="Print on stderr which hooks are called and what they return."
@@ -33,7 +36,13 @@ def option(name: str) -> Callable[[F], F]:
         return click.option(words, name, is_flag=True, default=None, help=one.help)
     callback = _with_those_before if name == "plugins" else None
     return click.option(
-        words, name, metavar=one.metavar, multiple=one.typed is not None, callback=callback, help=one.help
+        words,
+        name,
+        type=PATH if one.metavar in ("FILE", "DIR") else None,
+        metavar=one.metavar,
+        multiple=one.typed is not None,
+        callback=callback,
+        help=one.help,
     )
 
 

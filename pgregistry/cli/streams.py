@@ -42,11 +42,14 @@ def write_whole(path: str, text: str) -> None:
     Raises:
         ConfigError: if it cannot be written.
     """
+    if not path:
+        raise ConfigError("A file to write must have a name, but '' was given.")
     try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():  # a pipe or a device, such as /dev/stdout
-            target.write_text(text, encoding="utf-8")
+        given = Path(path)  # unresolved, since /dev/stdout leads to a pipe that has no path of its own
+        if given.exists() and not given.is_file():  # a pipe or a device
+            given.write_text(text, encoding="utf-8")
             return
+        target = Path(os.path.realpath(path))
         beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with beside.open("x", encoding="utf-8") as file:

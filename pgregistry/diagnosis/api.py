@@ -113,7 +113,7 @@ def report(
                 waiting=ranks_of(near),
                 behind=ranks_of(verdict.behind(rank)),
                 host=hosts.get(rank) or _host(rank, record, plan),
-                last=_last(job, rank),
+                last=_last(job, rank, place),
                 now=_now(job, rank),
             )
         )
@@ -167,8 +167,9 @@ def _evidence(job: Job, verdict: Verdict, rank: int, kind: str, place: Place, ne
         mine, theirs = (f"{one.operation} of {_elements(one.inputs)}" for one in (event, other))
         return f"it has {mine} where {'others have' if same or not place.ends else 'its peer has'} {theirs}"
     if kind == DEADLOCK:
-        held = ranks_of(verdict.waits[rank])
-        return f"it waits for {format_ranks(held)}, who wait for it in turn"
+        held, near_it = ranks_of(verdict.waits[rank]), verdict.waiting_for(rank)
+        how = "in turn" if set(held) <= {*near_it} else "in turn, through others"
+        return f"it waits for {format_ranks(held)}, which wait{'s' * (len(held) == 1)} for it {how}"
     return f"it waits for nobody, and {wait_for_it}"
 
 
@@ -184,12 +185,13 @@ def _host(rank: int, record: Record | None, plan: Plan | None) -> str:
     return f"{number} ({format_ranks(ranks)})" if ranks else ""
 
 
-def _last(job: Job, rank: int) -> str | None:
+def _last(job: Job, rank: int, place: Place) -> str | None:
     record = job.records.get(rank)
     event = next((one for one in reversed(record.events if record else ()) if one.finished), None)
-    if event is None:
-        return None
-    return f"finished {event.called()} of {job.places[rank, event.place].group}"
+    if event is not None:
+        return f"finished {event.called()} of {job.places[rank, event.place].group}"
+    finished = job.finished(rank, place.group)  # of a record of what is pending alone
+    return f"finished #{finished} of {place.group}" if finished > 0 else None
 
 
 def _now(job: Job, rank: int) -> tuple[str, ...]:

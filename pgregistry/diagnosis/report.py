@@ -53,8 +53,7 @@ class Wait:
     def __str__(self) -> str:
         since = f" since {self.since}" if self.since else ""
         wait = "waits" if len(self.ranks) == 1 else "wait"
-        stuck = "" if self.held_by else "; it ends on nobody: one of their devices is stuck, or a link"
-        return f"{self.name}: {format_ranks(self.ranks)} {wait}{since}{stuck}"
+        return f"{self.name}: {format_ranks(self.ranks)} {wait}{since}"
 
     @property
     def name(self) -> str:
@@ -136,7 +135,9 @@ class Diagnosis:
             parts.append(f"So do {format_ranks(one.rank for one in self.guilty[LISTED:])}.")
         if not self.guilty:
             parts.append("The records show no rank that holds up the run." if self.waiting else "Nobody waits.")
-            parts += [f"  {one}" for one in sorted(self.waiting, key=lambda one: bool(one.held_by))[:LISTED]]
+            stuck = "; it ends on nobody: one of their devices is stuck, or a link"
+            waiting = sorted(self.waiting, key=lambda one: bool(one.held_by))[:LISTED]
+            parts += [f"  {one}{'' if one.held_by else stuck}" for one in waiting]
         if self.missing_records:
             parts.append(f"No {'answer' if self.asked else 'record'}: {format_ranks(self.missing_records)}.")
         return clean("\n".join(parts), 200_000)

@@ -122,25 +122,27 @@ def reached(ranks: Iterable[int], waits: Mapping[int, Iterable[int]]) -> set[int
 
 def _look(job: Job, verdict: Verdict, rank: int, place: Place, event: Event, *, asked: bool) -> None:
     """Note whom one operation of one rank waits for, or that its device is stuck in it."""
-    standing, wait, first = job.standing(place), verdict.waits[rank], job.first[rank] == place
+    standing, wait, first = job.standing(place), verdict.waits[rank], job.stands_in(rank, place)
+    others_of_batch = [job.standing(one) for one in job.together(rank, place) if one != place] if first else []
     done, others = standing.done - {rank}, standing.needed - {rank}
     if asked and standing.absent:
         done = frozenset()  # what others have finished may have failed there, as one of them is gone
     blamed: Iterable[int] = ()
     if standing.odd:
-        blamed = standing.odd
+        blamed = standing.odd | standing.missing
         for one in standing.odd:
             verdict.guilty.setdefault(one, (MISMATCH, place))
     elif candidates := job.candidates(place):
         blamed = standing.missing or candidates
     elif first and (done == others or (done and event.together)):
-        verdict.guilty.setdefault(rank, (DEVICE, place))
+        if all(one.done for one in others_of_batch):  # a batch ends when all of it has
+            verdict.guilty.setdefault(rank, (DEVICE, place))
     else:
         # without a record it may have entered what is not the first thing that this rank waits in
         blamed = standing.missing | (standing.absent if first and not (done and event.together) else frozenset())
         if first and not standing.missing and not standing.absent:
             blamed = standing.busy  # a device runs what it has one after another
-            if not standing.busy:
+            if not any(one.missing or one.absent or one.busy for one in (standing, *others_of_batch)):
                 verdict.stalled[place].append(rank)
     for one in blamed:
         if one != rank:

@@ -16,17 +16,19 @@ from pgregistry.diagnosis.records.record import Record
 class Place:
     """One operation of one process group, the same on all members: the third sendrecv, the fifth collective.
 
-    `ends` are the two ranks of a send and its recv, in that order; empty for a collective.
+    `ends` are the two ranks of a send and its recv, in that order; empty for a collective. Collectives are counted for
+    each backend: a process group of "cpu:gloo,cuda:nccl" has two third ones.
     """
 
     group: Group
     sequence: int
     ends: tuple[int, ...] = ()
+    backend: str = ""
 
     @property
     def step(self) -> Hashable:
         """Return what is equal for the same step of one program on all ranks, whichever group of a mode they are in."""
-        return (self.group.mode, self.sequence, self.ends)
+        return (self.group.mode, self.sequence, self.ends, self.backend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ class Job:
         self.records, self.groups = records, groups
         self.events: dict[tuple[int, Place], Event] = {}
         self.places: dict[tuple[int, int], Place] = {}
-        self.entered: dict[tuple[int, Group], int] = {}
+        self.entered: dict[tuple[int, Group, str], int] = {}
         self._both: set[str] = set()
+        self._backends: defaultdict[str, set[str]] = defaultdict(set)
         self._standings: dict[Place, Standing] = {}
         for rank, record in records.items():
             sent: Counter[object] = Counter()
@@ -74,7 +77,8 @@ class Job:
                 self.places[rank, one.place] = place
                 self.events[rank, place] = one
                 if not one.point_to_point:
-                    key = rank, place.group
+                    self._backends[one.group[0]].add(one.backend)
+                    key = rank, place.group, one.backend
                     self.entered[key] = max(self.entered.get(key, 0), one.sequence)
         self.first = {
             rank: next((self.places[rank, one.place] for one in record.events if not one.finished), None)
@@ -85,7 +89,7 @@ class Job:
         """Return the place of an event; sends and recvs count from the first of a whole record, else from its end."""
         group = self.groups.of(rank, event.group)
         if not event.point_to_point:
-            return Place(group, event.sequence)
+            return Place(group, event.sequence, backend=event.backend)
         peer = group.ranks[event.peer] if event.peer is not None and event.peer < len(group.ranks) else -1
         if peer < 0 and len(group.ranks) == 2:
             peer = next(one for one in group.ranks if one != rank)
@@ -105,6 +109,27 @@ class Job:
                 seen.add((place.group, place.ends))
                 yield place, one
 
+    def together(self, rank: int, place: Place) -> list[Place]:
+        """Return the operations that a rank has begun at once: those of a batch of sends and recvs, else this one."""
+        one = self.events[rank, place]
+        key = (one.group, one.batch)
+        return self._batches[rank].get(key, [place]) if one.point_to_point and one.batch[1] > 0 else [place]
+
+    def stands_in(self, rank: int, place: Place) -> bool:
+        """Return True if an operation is the first that a rank has not finished, or of one batch with that."""
+        first = self.first[rank]
+        return place == first or (first is not None and place in self.together(rank, first))
+
+    @cached_property
+    def _batches(self) -> dict[int, dict[Hashable, list[Place]]]:
+        found: dict[int, dict[Hashable, list[Place]]] = {}
+        for rank, record in self.records.items():
+            batches = found[rank] = defaultdict(list)
+            for one in record.events:
+                if one.point_to_point and not one.finished:
+                    batches[one.group, one.batch].append(self.places[rank, one.place])
+        return found
+
     def standing(self, place: Place) -> Standing:
         """Return how far the ranks are that an operation needs."""
         if place not in self._standings:
@@ -116,7 +141,7 @@ class Job:
                 frozenset(one for one, done in finished.items() if done),
                 frozenset(one for one, done in finished.items() if done is None),
                 absent,
-                frozenset(one for one, done in finished.items() if done is False and self.first[one] != place),
+                frozenset(one for one, done in finished.items() if done is False and not self.stands_in(one, place)),
                 frozenset(self._minority(place)),
             )
         return self._standings[place]
@@ -126,15 +151,19 @@ class Job:
         event = self.events.get((rank, place))
         if event is not None:
             return event.finished
-        if not place.ends and self.entered.get((rank, place.group), 0) > place.sequence:
+        if not place.ends and self.entered.get((rank, place.group, place.backend), 0) > place.sequence:
             return True  # it is no longer in the record
         enqueued, finished = (-1, -1) if place.ends else self._counter(rank, place.group)
         return True if place.sequence <= finished else False if place.sequence <= enqueued else None
 
+    def finished(self, rank: int, group: Group) -> int:
+        """Return the number of the last collective that a rank has finished in a group by torch's counters, else -1."""
+        return self._counter(rank, group)[1] if rank in self.records else -1
+
     def _counter(self, rank: int, group: Group) -> tuple[int, int]:
-        """Return torch's counters of a process group, which count sends and recvs too if it has any."""
+        """Return torch's counters of a process group; none if sends and recvs, or a second backend, are counted too."""
         record = self.records[rank]
-        if not record.counters or group.name in self._both:
+        if not record.counters or group.name in self._both or len(self._backends[group.name]) > 1:
             return (-1, -1)
         number = next((number for name, number in record.numbers.items() if name[0] == group.name), None)
         if number is None:  # the record has none of its operations, but others know the number
@@ -179,19 +208,15 @@ class Job:
         if len(votes) < 2:
             return []
         if len(set(votes.values())) == 1:  # the sisters decide
-            votes = Counter({kind: self._sisters[place.group.mode, place.sequence, kind] for kind in votes})
+            votes = Counter({kind: self._sisters[place.step, kind] for kind in votes})
         most = max(votes.values())
         usual = [kind for kind, count in votes.items() if count == most]
         return [one for one, event in mine.items() if len(usual) > 1 or event.signature() not in usual]
 
     @cached_property
-    def _sisters(self) -> Counter[tuple[object, ...]]:
+    def _sisters(self) -> Counter[tuple[Hashable, tuple[object, ...]]]:
         """Return how many ranks have one signature at one place of all groups of a mode."""
-        return Counter(
-            (place.group.mode, place.sequence, event.signature())
-            for (_, place), event in self.events.items()
-            if not place.ends
-        )
+        return Counter((place.step, event.signature()) for (_, place), event in self.events.items() if not place.ends)
 
     @cached_property
     def orders(self) -> dict[int, dict[Hashable, int]]:

@@ -26,6 +26,8 @@ log = logging.getLogger("pgregistry.nettest")
 LAUNCHERS: Final = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 #: The modules that local ranks import before they start.
 PRELOAD: Final = ("pgregistry_nettest.session", "pgregistry_nettest.command")
+#: A path that the shell completes.
+PATH: Final = click.Path(readable=False)
 #: How long ranks that have nothing to print wait for the one that has, in seconds.
 STAY: Final = 10.0
 
@@ -72,9 +74,11 @@ Examples:
 @click.option("--timeout", **SECONDS, default=10.0, help="Timeout of one collective, in seconds.")
 @click.option("--ranks-per-host", **_from(1), help=RANKS_PER_HOST_HELP)
 @click.option("--backend", metavar="B", help="Torch backend; gloo with --nproc.")
-@click.option("--baseline", metavar="FILE", help="Compare with this earlier report of --json.")
+@click.option("--baseline", type=PATH, metavar="FILE", help="Compare with this earlier report of --json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
-@click.option("--plot", metavar="FILE", help="Plot hosts × partitions, and bandwidth by size (needs matplotlib).")
+@click.option(
+    "--plot", type=PATH, metavar="FILE", help="Plot hosts × partitions, and bandwidth by size (needs matplotlib)."
+)
 def nettest_command(nproc: int | None, backend: str | None, **options: Any) -> None:
     """Find the host or link that is slow, if there is one.
 

@@ -62,8 +62,15 @@ def test_the_list_of_commands_fits_80_columns_uncut() -> None:
     assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
 
 
-def test_a_shell_completes_commands_and_options() -> None:
-    for typed, expected in ((("sh",), "plain,show"), (("plan", "--ranks"), "plain,--ranks-per-host")):
+def test_a_shell_completes_commands_options_and_files() -> None:
+    cases = [
+        (("sh",), "plain,show"),
+        (("plan", "--ranks"), "plain,--ranks-per-host"),
+        (("plan", "--config", "p"), "file,p"),
+        (("show", "--html", "p"), "file,p"),
+        (("diagnose", "p"), "file,p"),
+    ]
+    for typed, expected in cases:
         words = shlex.join(["pgregistry", *typed])
         done = command("pgregistry", _PGREGISTRY_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(typed)))
         assert done.stdout.split() == [expected]

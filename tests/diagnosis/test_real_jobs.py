@@ -58,3 +58,29 @@ def test_groups_are_called_as_megatron_describes_them(tmp_path: Path) -> None:
         "all_to_all",
         45265,
     )
+
+
+def test_a_device_is_shown_with_what_it_finished_last_by_its_counters(tmp_path: Path) -> None:
+    """The records hold what is pending alone."""
+    text = str(pgregistry.diagnose(unpacked("gpu_error_1st", tmp_path)))
+    assert text.startswith(
+        "Rank 12 holds up the run (device): it is in an operation that rank 13 finished; its device or its link is "
+        "stuck.\n"
+        "  in      _all_gather_base #42806 of TENSOR_MODEL_PARALLEL_GROUP (ranks 12-13): rank 12 waits since "
+        "2025-09-23 06:55:05 UTC\n"
+        "  last    finished #42805 of TENSOR_MODEL_PARALLEL_GROUP (ranks 12-13)\n"
+    )
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_the_records_of_another_job_that_are_read_first_take_none_with_them(others: int, tmp_path: Path) -> None:
+    """Most records do not contradict the first one, of another job: they have no process group in common."""
+    folder = unpacked("gpu_error_1st", tmp_path / "gpu")
+    other = unpacked("lock_gil_1st", tmp_path / "gil")
+    for rank in range(others):
+        (other / f"_dump_{rank}").replace(folder / f"_dump_{rank}")
+    diagnosis = pgregistry.diagnose(folder)
+    assert {one.rank: one.kind for one in diagnosis.guilty} == {12: "device", 14: "device"}
+    assert diagnosis.missing_records == tuple(range(others))
+    (problem,) = diagnosis.problems
+    assert "of another job, and left out: its process group '39' differs." in problem

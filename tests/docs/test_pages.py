@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +100,13 @@ def test_the_index_of_the_documentation_names_each_page_once() -> None:
     pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
     named = re.findall(r"^\| \[(\S+)\]\(\1\) \| \S", read("docs/README.md"), re.MULTILINE)
     assert sorted(named) == sorted([*pages, "../README.md"])
+
+
+def test_no_two_pages_have_the_same_title() -> None:
+    folders = (".", "docs", "plugins", "benchmarks", "examples/*")
+    pages = [page for folder in folders for page in ROOT.glob(f"{folder}/*.md")]
+    titles = Counter(page.read_text(encoding="utf-8").partition("\n")[0] for page in pages)
+    assert [title for title, number in titles.items() if number > 1] == []
 
 
 def test_the_reference_lists_every_public_name() -> None:

@@ -34,6 +34,14 @@ def run(words: Sequence[str]) -> list[float]:
     return losses
 
 
+def warned(words: Sequence[str]) -> list[str]:
+    """Return the warnings of the script, which other ranks run too."""
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("always")
+        script("train").main(words)
+    return [str(one.message) for one in caught]
+
+
 def run_all(layouts: Sequence[Sequence[str]], more: Sequence[str]) -> list[list[float]]:
     """Return the losses of each of several layouts, one after another in the same processes."""
     return [run([*words, *more]) for words in layouts]

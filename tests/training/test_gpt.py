@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -80,10 +81,11 @@ def resumed(sizes: Sequence[str], folders: Sequence[str]) -> list[list[float]]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("row", ROWS)
 def test_each_row_goes_on_from_the_checkpoint_of_every_row(
-    row: str, saved: Callable[[str], tuple[Path, list[float]]]
+    row: str, saved: Callable[[str], tuple[Path, list[float]]], tmp_path: Path
 ) -> None:
     ranks, sizes = ROWS[row]
-    folders = [str(saved(other)[0]) for other in ROWS]
+    # Copies, since a run saves its last step too.
+    folders = [str(shutil.copytree(saved(other)[0], tmp_path / str(number))) for number, other in enumerate(ROWS)]
     (expected,) = alone(STEPS + 1, *MODEL)[STEPS:]
     for losses in run_ranks(ranks, resumed, sizes, folders, world=False, timeout=300):
         assert losses == [[pytest.approx(expected, abs=1e-4)]] * len(ROWS)
@@ -118,6 +120,8 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert gpt_ranks.script("manifest").check(path, MODEL_OF_A_RUN) == 10
+    (path / "__0_0.distcp").write_bytes(bytes(5))
+    assert refusal(path) == "step-00000010 is not whole: __0_0.distcp has other bytes than were written."
     (path / "__0_0.distcp").write_bytes(b"123")
     assert refusal(path) == "step-00000010 is not whole: __0_0.distcp must have 5 bytes and has 3."
     (path / "__0_0.distcp").unlink()
@@ -131,11 +135,16 @@ def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_last_good_checkpoint_is_the_one_that_a_run_goes_on_from(tmp_path: Path) -> None:
     words = ["--layers", "2", "--checkpoints", str(tmp_path), "--save-every", "2"]
-    first = run_ranks(2, gpt_ranks.run, [*words, "--steps", "6"], world=False)[0]
+    first = run_ranks(2, gpt_ranks.run, [*words, "--steps", "5"], world=False)[0]
+    first += run_ranks(2, gpt_ranks.run, [*words, "--steps", "6"], world=False)[0]  # the last step is saved at once
+    assert len(first) == 6
+    shutil.rmtree(tmp_path / "step-00000005")
     (tmp_path / "step-00000006" / "manifest.json").unlink()
     (tmp_path / "step-00000004" / "__1_0.distcp").write_bytes(b"")
     again = run_ranks(2, gpt_ranks.run, [*words, "--steps", "6"], world=False)[0]
     assert again == first[2:]
+    assert len(run_ranks(2, gpt_ranks.run, [*words, "--steps", "7", "--dropout", "0.1"], world=False)[0]) == 1
+    shutil.rmtree(tmp_path / "step-00000007")
     for step in (2, 4, 6):
         (tmp_path / f"step-{step:08}" / "manifest.json").unlink()
     with pytest.raises(AssertionError, match="step-00000006 is not whole"):
@@ -149,10 +158,47 @@ def test_dropout_draws_other_numbers_along_every_mode_that_splits_activations_an
         assert all(of_a_layout[-1] < of_a_layout[0] - 1 for of_a_layout in losses)
 
 
+@pytest.mark.slow
+def test_a_run_shows_no_warning_that_its_logits_are_a_view() -> None:
+    for warned in run_ranks(2, gpt_ranks.warned, ["tensor=2", "--steps", "1", "--layers", "1"], world=False):
+        assert [text for text in warned if "view" in text] == []
+
+
 def test_sizes_that_the_script_does_not_combine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(gpt_ranks.GPT)
     with pytest.raises(pgregistry.ConfigError, match=r"ZeRO-1 \(shard = 1\) goes with tensor = 1, not 2"):
         pgregistry.plan(8, plugins=["pgregistry_gpt"], shard=1, tensor=2)
+    with pytest.raises(pgregistry.ConfigError, match=r"zero1 = 2 goes with shard = 1, not 4; set shard = 1, or leave"):
+        pgregistry.plan(4, plugins=["pgregistry_gpt"], zero1=2)
+
+
+@pytest.mark.slow
+def test_options_that_ranks_cannot_share_out_evenly_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(gpt_ranks.GPT)
+    train = gpt_ranks.script("train")
+
+    def refusal(words: str, world_size: int = 4, **sizes: int) -> str:
+        with pytest.raises(SystemExit) as caught:
+            train.check(
+                train.options(words.split())[0], pgregistry.plan(world_size, plugins=["pgregistry_gpt"], **sizes).sizes
+            )
+        return str(caught.value)
+
+    assert refusal("--batch 10") == "--batch 10 must be a multiple of 8 (data 4 × --microbatches 2), and above 0."
+    assert refusal("", expert=2) == "--experts 0 must be a multiple of 2 (expert 2), and above 0."
+    assert refusal("--length 30 --heads 1", tensor=2, context=2) == (
+        "--length 30 must be a multiple of 4 (context 2 × tensor 2), and above 0.\n"
+        "--heads 1 must be a multiple of 2 (tensor 2), and above 0."
+    )
+    assert refusal("--layers 3 --heads 3", pipe=4) == (
+        "--layers 3 must be at least pipe = 4.\n--microbatches 2 must be at least pipe = 4.\n"
+        "--width 32 must be a multiple of 3 (--heads 3), and above 0."
+    )
+    assert refusal("--save-every 0") == "2"  # by argparse
+    for ranks, sizes in ROWS.values():
+        given = dict(size.split("=") for size in sizes)
+        plan = pgregistry.plan(ranks, plugins=["pgregistry_gpt"], **{name: int(size) for name, size in given.items()})
+        train.check(train.options(MODEL)[0], plan.sizes)
 
 
 def test_the_plot_has_the_highest_loss_first() -> None:

@@ -123,6 +123,28 @@ def test_keys_move_from_rank_to_rank_and_a_number_can_be_typed(
     assert browser.run("[picked, said.textContent]") == [None, "There is no rank 1717: the ranks are 0 to 63."]
 
 
+def test_a_rank_that_is_chosen_without_the_pointer_is_scrolled_into_view(
+    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened(browser, tmp_path, f"4096 {WORLDS[4096]}", capsys)
+    browser.open(tmp_path / "page.html", width=1000, height=700)  # in which the map does not fit
+    box = "map.getBoundingClientRect(), one = cells.get(picked).getBoundingClientRect()"
+    seen = f"(() => {{ const all = {box}; return [picked, one.top >= all.top && one.bottom <= all.bottom]; }})()"
+    browser.run("map.focus()")
+    browser.press("End")
+    # A browser sends this if the map scrolls under a pointer at rest.
+    browser.run("cells.get(4000).dispatchEvent(new PointerEvent('pointerover', { bubbles: true }))")
+    assert browser.run(seen) == [4095, True]
+    browser.click("#rank")
+    for key in "17":
+        browser.press(key)
+    assert browser.run(seen) == [17, True]
+    browser.open(tmp_path / "page.html", width=1000, height=700, fragment="rank=4000")
+    assert browser.run(seen) == [4000, True]
+    browser.point("i[data-rank='3990']")
+    assert browser.run("picked") == 3990
+
+
 def test_at_first_rank_0_is_described_and_every_group_has_its_colour(
     browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,7 +88,16 @@ def _groups() -> Any:
         ) from None
     if missing := [name for name in GROUPS if not hasattr(groups, name)]:
         raise ConfigError(
-            f"deepspeed {importlib.metadata.version('deepspeed')} has no deepspeed.utils.groups.{missing[0]}; "
-            f"pgregistry_deepspeed.adapter was tried with {TRIED}.\n  Install that version."
+            f"{_installed()} has no deepspeed.utils.groups.{missing[0]}; "
+            f"pgregistry_deepspeed.adapter was tried with {TRIED}.\n"
+            f"  Install that version: pip install deepspeed=={TRIED}"
         )
     return groups
+
+
+def _installed() -> str:
+    """Return the package with its version; a clone on PYTHONPATH has none."""
+    try:
+        return f"deepspeed {importlib.metadata.version('deepspeed')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "This deepspeed"

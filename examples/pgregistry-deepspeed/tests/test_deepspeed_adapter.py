@@ -199,8 +199,16 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         adapter.give_experts(None)  # type: ignore[arg-type]
     assert str(caught.value) == (
         "deepspeed 0.99 has no deepspeed.utils.groups._EXPERT_PARALLEL_GROUP; pgregistry_deepspeed.adapter was tried "
-        "with 0.19.8.\n  Install that version."
+        "with 0.19.8.\n  Install that version: pip install deepspeed==0.19.8"
     )
+    monkeypatch.setattr(importlib.metadata, "version", not_installed)
+    with pytest.raises(pgregistry.ConfigError, match=r"^This deepspeed has no deepspeed\.utils\.groups\._EXPERT"):
+        adapter.give_experts(None)  # type: ignore[arg-type]
+
+
+def not_installed(name: str) -> str:
+    """Answer as for a clone on PYTHONPATH."""
+    raise importlib.metadata.PackageNotFoundError(name)
 
 
 def test_the_readme_lists_all_that_is_touched() -> None:

@@ -89,7 +89,8 @@ def collection(context: ParallelContext) -> Any:
         ConfigError: if Megatron-Core is not installed or lacks what is touched, or the plan lacks a mode.
     """
     theirs = _theirs("megatron.core.process_groups_config", ["ProcessGroupCollection"]).ProcessGroupCollection
-    _theirs("megatron.core.process_groups_config.ProcessGroupCollection", FIELDS, theirs.__dataclass_fields__)
+    fields = [*FIELDS, "inter_dist_opt", "hcp"]
+    _theirs("megatron.core.process_groups_config.ProcessGroupCollection", fields, theirs.__dataclass_fields__)
     instances = f"{_prefix(context)}HIERARCHICAL_EXPERT_DATA_PARALLEL_GROUP_L1"
     levels = [mode for mode in context if "HIERARCHICAL_CONTEXT_PARALLEL_GROUP_L" in mode]
     newer = {name: modes for name, modes in NEWER_FIELDS.items() if name in theirs.__dataclass_fields__}
@@ -191,7 +192,15 @@ def _theirs(module: str, names: Iterable[str], there: Iterable[str] | None = Non
     has = set(dir(found) if there is None else there)
     if missing := [name for name in names if name not in has]:
         raise ConfigError(
-            f"megatron-core {importlib.metadata.version('megatron-core')} has no {module}.{missing[0]}; "
-            f"pgregistry_megatron.adapter was tried with {TRIED}.\n  Install that version."
+            f"{_installed()} has no {module}.{missing[0]}; pgregistry_megatron.adapter was tried with {TRIED}.\n"
+            f"  Install that version: pip install megatron-core=={TRIED}"
         )
     return found
+
+
+def _installed() -> str:
+    """Return the package with its version; a clone on PYTHONPATH has none."""
+    try:
+        return f"megatron-core {importlib.metadata.version('megatron-core')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "This megatron-core"

@@ -190,8 +190,20 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     assert refusal(adapter.fill) == (
         "megatron-core 0.99 has no megatron.core.parallel_state._TENSOR_MODEL_PARALLEL_GLOBAL_RANKS; "
-        "pgregistry_megatron.adapter was tried with 0.16.1.\n  Install that version."
+        "pgregistry_megatron.adapter was tried with 0.16.1.\n"
+        "  Install that version: pip install megatron-core==0.16.1"
     )
+
+
+def test_another_version_in_a_clone_is_refused_without_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    monkeypatch.setattr(importlib.metadata, "version", not_installed)
+    assert refusal(adapter.fill).startswith("This megatron-core has no megatron.core.parallel_state._TENSOR_MODEL")
+
+
+def not_installed(name: str) -> str:
+    """Answer as for a clone on PYTHONPATH."""
+    raise importlib.metadata.PackageNotFoundError(name)
 
 
 def lacks_a_mode() -> str:

@@ -19,8 +19,9 @@ from pgregistry import ConfigError, ParallelContext
 TRIED: Final = "0.3.0"
 MODULE: Final = "torchtitan.distributed.parallel_dims"
 DEGREES: Final = ("dp_replicate", "dp_shard", "cp", "tp", "pp", "ep")
-#: What is touched of `ParallelDims`, beside its fields, `_global_meshes` and `build_mesh`.
+#: What is touched of `ParallelDims`, beside `build_mesh`, which is replaced with the meshes that it sets.
 TOUCHED: Final = ("_validate_meshes", "get_activated_mesh")
+FIELDS: Final = (*DEGREES, "world_size", "spmd_backend")
 #: The dense mesh of each `spmd_backend`, and what its activated axes are.
 DENSE: Final = {
     "partial_dtensor": (("pp", "dp_replicate", "fsdp", "tp"), ["dp_replicate", "fsdp", "tp"]),
@@ -96,9 +97,18 @@ def _theirs() -> Any:
             f"pgregistry_torchtitan.adapter needs torchtitan {TRIED}, which cannot be imported: {error}.\n"
             f"  Install it: pip install torchtitan=={TRIED}"
         ) from None
-    if missing := [name for name in TOUCHED if not hasattr(theirs, name)]:
+    names = {*dir(theirs), *getattr(theirs, "__dataclass_fields__", {})}
+    if missing := [name for name in (*TOUCHED, *FIELDS) if name not in names]:
         raise ConfigError(
-            f"torchtitan {importlib.metadata.version('torchtitan')} has no ParallelDims.{missing[0]}; "
-            f"pgregistry_torchtitan.adapter was tried with {TRIED}.\n  Install that version."
+            f"{_installed()} has no ParallelDims.{missing[0]}; pgregistry_torchtitan.adapter was tried with {TRIED}.\n"
+            f"  Install that version: pip install torchtitan=={TRIED}"
         )
     return theirs
+
+
+def _installed() -> str:
+    """Return the package with its version; a clone on PYTHONPATH has none."""
+    try:
+        return f"torchtitan {importlib.metadata.version('torchtitan')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "This torchtitan"

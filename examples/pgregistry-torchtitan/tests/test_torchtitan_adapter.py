@@ -135,14 +135,24 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, ParallelDims=type("ParallelDims", (), {}))
     assert refusal() == (
         "torchtitan 0.99 has no ParallelDims._validate_meshes; pgregistry_torchtitan.adapter was tried with 0.3.0.\n"
-        "  Install that version."
+        "  Install that version: pip install torchtitan==0.3.0"
     )
+    installed(monkeypatch, ParallelDims=type("ParallelDims", (), dict.fromkeys(adapter.TOUCHED)))
+    assert refusal().startswith("torchtitan 0.99 has no ParallelDims.dp_replicate; ")
+    monkeypatch.setattr(importlib.metadata, "version", not_installed)
+    assert refusal().startswith("This torchtitan has no ParallelDims.dp_replicate; ")
+
+
+def not_installed(name: str) -> str:
+    """Answer as for a clone on PYTHONPATH."""
+    raise importlib.metadata.PackageNotFoundError(name)
 
 
 def lacks_a_mode() -> str:
     """Return the text of an error."""
     with pytest.MonkeyPatch.context() as monkeypatch, pgregistry.init(backend="gloo") as context:
-        installed(monkeypatch, ParallelDims=type("ParallelDims", (), dict.fromkeys(adapter.TOUCHED)))
+        names = dict.fromkeys((*adapter.TOUCHED, *adapter.FIELDS))
+        installed(monkeypatch, ParallelDims=type("ParallelDims", (), names))
         return refusal(context)
 
 

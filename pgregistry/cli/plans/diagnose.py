@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pgregistry.cli.options import examples
+from pgregistry.cli.options import PATH, examples
 from pgregistry.diagnosis.api import diagnose
 from pgregistry.planning.plans.expectation import read_plan
 
@@ -12,8 +12,8 @@ from pgregistry.planning.plans.expectation import read_plan
 @click.command(
     "diagnose", epilog=examples("pgregistry diagnose records", "pgregistry diagnose records --plan plan.json --json")
 )
-@click.argument("folder", metavar="DIR")
-@click.option("--plan", metavar="FILE", help="Read the plan of the run, as `plan --json` wrote it.")
+@click.argument("folder", type=PATH, metavar="DIR")
+@click.option("--plan", type=PATH, metavar="FILE", help="Read the plan of the run, as `plan --json` wrote it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def diagnose_command(folder: str, plan: str | None, as_json: bool) -> None:
     """Show which rank holds up a run that is stuck.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -24,15 +25,17 @@ def diff_command(a: str, b: str) -> None:
 
     A and B are files with the JSON of a plan, or what `plan` takes, as one word: "16 tensor=2".
     """
-    here, there = _read(a), _read(b)
+    named: tuple[str, ...] = click.get_current_context().find_root().params.get("named", ())
+    before = [f"--plugin={plugin}" for plugin in named]
+    here, there = _read(a, before), _read(b, before)
     found = here.diff(there)
     click.echo("\n".join([f"here: {a}\nthere: {b}", *found]) if found else f"No difference: {here.fingerprint}")
     if found:
         raise click.exceptions.Exit(1)
 
 
-def _read(text: str) -> Plan:
-    """Return the plan in a file, or the plan of the words of a command line."""
+def _read(text: str, before: Sequence[str]) -> Plan:
+    """Return the plan in a file, or the plan of the words of a command line and of options that were given before."""
     try:
         words = shlex.split(text)
     except ValueError:  # a quotation mark that is not closed
@@ -40,7 +43,7 @@ def _read(text: str) -> Plan:
     sizes = bool(words) and (words[0].isdigit() or words[0].startswith("-") or "=" in words[0])
     if not sizes or Path(text).is_file():
         return read_plan(text, text)
-    plan: Plan = _words_command.main(words, "pgregistry diff", standalone_mode=False)
+    plan: Plan = _words_command.main([*before, *words], "pgregistry diff", standalone_mode=False)
     return plan
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from pgregistry.cli.options import OF_PLAN, examples, plan_options
+from pgregistry.cli.options import OF_PLAN, PATH, examples, plan_options
 from pgregistry.cli.plans.plan import planner_of
 from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import SizesCommand
@@ -37,7 +37,10 @@ LISTED: Final = 24
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options(*OF_PLAN)
 @click.option(
-    "--domains", metavar="FILE", help="Read `host domain` lines, or the output of scontrol show topology; - for stdin."
+    "--domains",
+    type=PATH,
+    metavar="FILE",
+    help="Read `host domain` lines, or the output of scontrol show topology; - for stdin.",
 )
 @click.option("--weight", "weights", metavar="M=N", multiple=True, help="Weight of a mode; the others then weigh 1.")
 @click.option("--json", "as_json", is_flag=True, help="Print every order as one JSON document.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pgregistry.cli.options import OF_PLAN, examples, option, plan_options
+from pgregistry.cli.options import OF_PLAN, PATH, examples, option, plan_options
 from pgregistry.cli.plans.plan import plan_of
 from pgregistry.cli.streams import in_colour, write_whole
 from pgregistry.cli.words import ORIGIN, SizesCommand, number
@@ -32,11 +33,13 @@ from pgregistry.views.tables import terminal_width
 @click.argument("words", nargs=-1, metavar="[WORLD_SIZE] [NAME=SIZE]...")
 @plan_options(*OF_PLAN)
 @option("expect")
-@click.option("--plan", "document", metavar="FILE", help="Show the plan that `plan --json` wrote to this file.")
+@click.option(
+    "--plan", "document", type=PATH, metavar="FILE", help="Show the plan that `plan --json` wrote to this file."
+)
 @click.option("--rank", type=number, metavar="R", help="Show only the groups of this rank; in a page, choose it.")
 @click.option("--mode", metavar="M", help="Show only this mode; in a page, show it first.")
-@click.option("--html", metavar="FILE", help="Write a page to explore in a browser.")
-@click.option("--svg", metavar="FILE", help="Write a still picture as SVG.")
+@click.option("--html", type=PATH, metavar="FILE", help="Write a page to explore in a browser.")
+@click.option("--svg", type=PATH, metavar="FILE", help="Write a still picture as SVG.")
 def show_command(
     words: tuple[str, ...],
     document: str | None,
@@ -52,7 +55,12 @@ def show_command(
     Without --html and --svg it prints a row for each mode, in which the ranks of a group have the same letter. A
     terminal that is too narrow shows the ranks in blocks. The page of --html loads nothing and needs no network.
     """
-    plan = _read(document, words, options, mode, rank) if document else plan_of(words, options, trace, mode, rank)
+    if html is not None and svg is not None and os.path.realpath(html) == os.path.realpath(svg):
+        raise click.UsageError(f"--html and --svg must name two files, but both name {clean(svg)}.")
+    if document is None:
+        plan = plan_of(words, options, trace, mode, rank)
+    else:
+        plan = _read(document, words, options, mode, rank)
     files = {}
     if html is not None:
         files[html] = html_page(plan, mode, rank)
@@ -74,10 +82,11 @@ def _coloured(text: str, index: int) -> str:
 
 def _read(document: str, words: tuple[str, ...], options: dict[str, Any], mode: str | None, rank: int | None) -> Plan:
     """Return the plan in a file, which must have the mode and the rank."""
+    source = f"--plan {document or repr(document)}"
     given = [*words, *(f"--{name.replace('_', '-')}" for name, value in options.items() if value)]
     if given:
-        raise click.UsageError(f"What shapes a plan comes with --plan {document}. Remove {' '.join(given)}.")
-    plan = read_plan(document, f"--plan {document}")
+        raise click.UsageError(f"What shapes a plan comes with {source}. Remove {' '.join(given)}.")
+    plan = read_plan(document, source)
     if mode is not None:
         _ = plan[mode]
     if rank is not None and not 0 <= rank < plan.world_size:

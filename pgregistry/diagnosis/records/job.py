@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from pgregistry.diagnosis.records.record import Found, Record
 from pgregistry.errors import format_ranks
 
 #: Nanoseconds after which a record that ends before all others begin is of an earlier attempt, if no timeout is longer.
 EARLIER: Final = 600 * 10**9
+
+#: The description and the ranks of a process group, and how many records have each, by its name.
+Fact: TypeAlias = tuple[str, tuple[int, ...]]
+Facts: TypeAlias = defaultdict[str, Counter[Fact]]
 
 
 def one_job(found: Found) -> dict[int, Record]:
@@ -23,22 +27,15 @@ def one_job(found: Found) -> dict[int, Record]:
     >>> sorted(one_job(found)), found.problems
     ([0, 1, 2, 3], ["The record of rank 1 is of another job, and left out: its process group '0' differs."])
     """
-    jobs: list[tuple[dict[str, list[tuple[str, tuple[int, ...]]]], list[Record]]] = []
-    for record in found.records:
-        job = next((job for job in jobs if _conflict(job[0], record) is None), None)
-        if job is None:
-            jobs.append(job := ({}, []))
-        facts = job[0]
-        job[1].append(record)
-        for name, known in _facts(record):
-            if known not in facts.setdefault(name, []):
-                facts[name].append(known)
+    jobs = _jobs(found.records)
     jobs.sort(key=lambda job: (len({one.rank for one in job[1]}), max(one.last for one in job[1])), reverse=True)
     for _, records in jobs[1:]:
         name = next(filter(None, (_conflict(jobs[0][0], one) for one in records)), "")
         left = f"The record{'s' * (len(records) > 1)} of {format_ranks({one.rank for one in records})}"
         be = "are" if len(records) > 1 else "is"
-        found.problems.append(f"{left} {be} of another job, and left out: its process group {name!r} differs.")
+        found.problems.append(
+            f"{left} {be} of another job, and left out{f': its process group {name!r} differs' if name else ''}."
+        )
     by_rank: dict[int, Record] = {}
     several = set()
     for record in jobs[0][1] if jobs else ():
@@ -59,6 +56,43 @@ def one_job(found: Found) -> dict[int, Record]:
     return _of_last_lives(by_rank)
 
 
+def _jobs(records: Sequence[Record]) -> list[tuple[Facts, list[Record]]]:
+    """Return the jobs that records are of, each with its facts: a record is of the job that it has most in common with.
+
+    The first records may be put to a job that they only do not contradict, so all are looked at twice.
+    """
+    jobs: list[tuple[Facts, list[Record]]] = []
+    for record in records:
+        job = _best(jobs, record)
+        if job is None:
+            job = (defaultdict(Counter), [])
+            jobs.append(job)
+        _put(job, record)
+    for job in jobs if len(jobs) > 1 else ():
+        for record in tuple(job[1]):
+            job[1].remove(record)
+            for name, known in _facts(record):
+                job[0][name][known] -= 1
+                job[0][name] += Counter()  # without those of which none is left
+            _put(_best(jobs, record) or job, record)
+    return [job for job in jobs if job[1]]
+
+
+def _best(jobs: Sequence[tuple[Facts, list[Record]]], record: Record) -> tuple[Facts, list[Record]] | None:
+    """Return the job that a record has most in common with; None if it contradicts all."""
+
+    def common(job: tuple[Facts, list[Record]]) -> tuple[int, int]:
+        return sum(job[0][name][known] for name, known in _facts(record) if name in job[0]), len(job[1])
+
+    return max((job for job in jobs if _conflict(job[0], record) is None), key=common, default=None)
+
+
+def _put(job: tuple[Facts, list[Record]], record: Record) -> None:
+    job[1].append(record)
+    for name, known in _facts(record):
+        job[0][name][known] += 1
+
+
 def _of_last_lives(records: dict[int, Record]) -> dict[int, Record]:
     """Return records without the operations of process groups that are gone, whose names newer ones have.
 
@@ -77,13 +111,13 @@ def _of_last_lives(records: dict[int, Record]) -> dict[int, Record]:
     return found
 
 
-def _facts(record: Record) -> list[tuple[str, tuple[str, tuple[int, ...]]]]:
+def _facts(record: Record) -> list[tuple[str, Fact]]:
     """Return what a record has of its process groups, without the index of a group in its description."""
     names = {**dict.fromkeys((one.group for one in record.events), ()), **record.members}
     return [(name, (re.sub(r"/\d+$", "", description), ranks)) for (name, description), ranks in names.items()]
 
 
-def _conflict(facts: dict[str, list[tuple[str, tuple[int, ...]]]], record: Record) -> str | None:
+def _conflict(facts: Facts, record: Record) -> str | None:
     """Return the name of a process group that others have with other ranks, or another description."""
     for name, (description, ranks) in _facts(record):
         for other, members in facts.get(name, ()):

@@ -167,7 +167,7 @@ function remembered() {
   const found = /^#rank=(\d+)$/.exec(location.hash), rank = found && Number(found[1]);
   return cells.has(rank) ? rank : null;
 }
-addEventListener("hashchange", () => { if (remembered() !== null) pick(remembered()); });
+addEventListener("hashchange", () => { if (remembered() !== null) pick(remembered()), reveal(); });
 
 function describe(rank) {
   said.replaceChildren();
@@ -193,23 +193,32 @@ function describe(rank) {
   said.append(table);
 }
 
-map.addEventListener("pointerover", (event) => {
+// A map that scrolls under a pointer at rest brings another rank below it: that one was not pointed at.
+let resting = false;
+function reveal() {
+  if (picked === null) return;
+  resting = true;
+  cells.get(picked).scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+function point(event) {
   const one = event.target.closest("i[data-rank]");
   if (one) pick(Number(one.dataset.rank));
-});
+}
+map.addEventListener("pointerover", (event) => { if (!resting) point(event); });
+map.addEventListener("pointermove", (event) => { if (resting) resting = false, point(event); });
 map.addEventListener("keydown", (event) => {
   const at = drawn.indexOf(picked), first = cells.get(drawn[0]).getBoundingClientRect();
   const row = Number(getComputedStyle(map.querySelector(".ranks")).getPropertyValue("--columns"));
   const steps = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + row, ArrowUp: at - row, Home: 0, End: drawn.length - 1 };
   if (event.key === "Escape") pick(null);
   else if (!(event.key in steps)) return;
-  else pick(drawn[Math.min(Math.max(at < 0 ? 0 : steps[event.key], 0), drawn.length - 1)]);
+  else pick(drawn[Math.min(Math.max(at < 0 ? 0 : steps[event.key], 0), drawn.length - 1)]), reveal();
   event.preventDefault();
 });
 input.addEventListener("click", () => input.select());  // what is typed replaces the number
 input.addEventListener("input", () => {
   const rank = input.value === "" ? null : Number(input.value);
-  if (rank === null || cells.has(rank)) return pick(rank);
+  if (rank === null || cells.has(rank)) return pick(rank), reveal();
   pick(null);
   said.replaceChildren(element("p", plan.missing.replace("{rank}", input.value)));
 });
@@ -222,3 +231,4 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", thumbnails
 choose(plan.modes.find((mode) => mode.name === plan.mode) || plan.modes[0]);
 const start = remembered() ?? plan.rank;
 pick(start ?? drawn.find((rank) => !out.has(rank)), start !== null);
+if (start !== null) reveal();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ import pgregistry
 from pgregistry.cli import run
 
 ONLY = ["data", "pipe", "tensor"]
+PLUGIN = """
+from pgregistry import Axis, Mode, hookimpl
+
+
+@hookimpl
+def pgregistry_modes():
+    yield Mode("lab", over=Axis("lab", inside="data", outside="tensor"))
+"""
 
 
 @pytest.fixture
@@ -75,3 +84,21 @@ def test_a_file_that_was_changed_is_refused_by_name(written: str, capsys: pytest
     Path(written).write_text(text.replace("[[0, 1]", "[[0, 2]"))
     assert run(["diff", written, "8"]) == 1
     assert f"{written} must hold the JSON of a plan. This plan was changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--plugin", "lab_of_diff", "diff", "8 lab=2", "8 lab=4"],
+        ["diff", "8 lab=2 --plugin lab_of_diff", "8 lab=4 --plugin lab_of_diff"],
+    ],
+    ids=["before the command", "in its words"],
+)
+def test_a_plugin_in_the_working_directory_can_be_named(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "lab_of_diff", raising=False)
+    Path("lab_of_diff.py").write_text(PLUGIN, encoding="utf-8")
+    assert run(words) == 1
+    assert "size lab: 2 (command line) here, 4 (command line) there\n" in capsys.readouterr().out

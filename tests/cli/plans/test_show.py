@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from command import command
 from origin import EIGHT
 
 import pgregistry
@@ -89,6 +90,10 @@ def test_a_file_that_is_written_is_named_on_stderr_with_how_to_open_it(
     [
         ("2097152 --html FILE", 1, "world_size = 2097152 must be at most 1048576 for a picture. `pgregistry plan` ans"),
         ("8 --html no/such/folder", 1, "ConfigError: no/such/folder cannot be written: No such file or directory."),
+        ("8 --html=", 1, "ConfigError: A file to write must have a name, but '' was given."),
+        ("8 --html a --svg ./a", 2, "--html and --svg must name two files, but both name ./a."),
+        ("8 --plan=", 2, "What shapes a plan comes with --plan ''. Remove 8."),
+        ("--plan=", 1, "ConfigError: --plan '' cannot be read: Is a directory."),
         ("8 --html .", 1, "ConfigError: . cannot be written: Is a directory."),
         ("8 --mode tensr", 1, "ConfigError: mode: there is no mode 'tensr' (command line). Did you mean 'tensor'?"),
         ("8 --rank 8", 1, "ConfigError: rank: 8 is out of range (command line): the ranks are 0 to 7."),
@@ -146,6 +151,7 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(capsys: pytest.CaptureFixture[str
     shown(capsys, f"8 --svg {tmp_path}/pipe")
     reader.join(timeout=60)
     assert read == [(tmp_path / "there.svg").read_text(encoding="utf-8")]
+    assert command("pgregistry", "show", "8", "--svg", "/dev/stdout").stdout == read[0]
 
 
 @pytest.mark.parametrize(
