@@ -161,7 +161,7 @@ class Comparison:
         most = next(iter(sides))
         at_fault = [rank for rank, one in signed.items() if one.digest != most]
         places = {rank: one.place for rank, one in signed.items()}
-        text = disagreement(sides, proposals, missing) + unequal_hosts(places)
+        text = disagreement(sides, proposals, missing) + ("" if missing else unequal_hosts(places))
         return Reason(text, (*at_fault, *missing), mismatch=True)
 
     def _publisher(self, ranks: Sequence[int]) -> int | None:

@@ -13,11 +13,12 @@ from threads import as_ranks, scope_of
 
 import pgregistry
 from pgregistry import ConfigError, PlanMismatch
-from pgregistry.coordination import comparison
+from pgregistry.coordination import agreement, comparison
 from pgregistry.coordination.agreement import Agreement
 from pgregistry.coordination.comparison import Comparer
 from pgregistry.coordination.decision import Decision
 from pgregistry.coordination.places.arrivals import Arrivals
+from pgregistry.coordination.places.place import Place
 from pgregistry.coordination.proposal import Proposal, propose, propose_failure
 from pgregistry.coordination.roster import Tally
 
@@ -124,3 +125,20 @@ def test_a_note_that_no_rank_wrote_is_refused(note: str) -> None:
     assert Comparer.decode(Comparer(3, "abc").encode()) == Comparer(3, "abc")
     with pytest.raises(ValueError, match=r".*"):
         Comparer.decode(note)
+
+
+def test_hosts_are_not_called_unequal_while_ranks_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "GRACE", 0.2)
+    monkeypatch.setattr(comparison, "MOMENT", 0.2)
+    shared = dist.HashStore()
+
+    def one(rank: int) -> None:
+        scope = scope_of(Counting(shared), rank, 4)
+        arrivals = Arrivals(scope, lambda: Place(f"node{rank // 2}"), one_host=False)
+        Agreement(scope, proposal(4, nettest=1 + rank % 2), 30, arrivals).reach()
+
+    outcome = as_ranks(one, range(3))
+    assert {type(error) for error in outcome.values()} == {PlanMismatch}
+    (text,) = set(map(str, outcome.values()))
+    assert "not here yet: rank 3" in text
+    assert "hosts" not in text
