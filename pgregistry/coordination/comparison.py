@@ -115,6 +115,7 @@ class Comparison:
             return compare()
         if comparer is not None and (value := self.decision.wait(time.monotonic() + seconds)):
             return value
+        self.introduce()  # the elected one may be of another side
         return self.decision.elect(compare, seconds)
 
     def differs(self) -> bool:
