@@ -35,7 +35,14 @@ KEPT: Final = {
 }
 #: The order of the pages. A page that is not there yet is left out, and one that is not here stands under "More".
 NAVIGATION: Final = {
-    "Start": ("README.md", "docs/recipes.md", "docs/moving.md", "docs/vocabulary.md", "examples/gpt/README.md"),
+    "Start": (
+        "README.md",
+        "docs/recipes.md",
+        "docs/moving.md",
+        "docs/frameworks.md",
+        "docs/vocabulary.md",
+        "examples/gpt/README.md",
+    ),
     "Write a plugin": ("docs/plugin-tutorial.md", "docs/hooks.md", "plugins/README.md", "docs/packaging.md"),
     "Look up": ("docs/reference.md", "docs/api.md", "docs/command-line.md", "docs/refused.md", "docs/layouts.md"),
     "Run": (

@@ -16,6 +16,7 @@ ALL = (
     "examples/pgregistry-expert/README.md",
     "docs/README.md",
     "docs/comparison.md",
+    "docs/frameworks.md",
     "docs/moving.md",
     "docs/packaging.md",
     "docs/recipes.md",

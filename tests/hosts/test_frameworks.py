@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
-from environment import set_by_launchers
-from environments import install
+from environments import RAY, install, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 JOBS: Final = Path(__file__).with_name("jobs")
 HOST: Final = os.uname().nodename
-#: What the workers of Ray Train may take to start on a busy machine, in seconds, and no word home.
-RAY: Final = {
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "400",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DISABLE_METRICS_COLLECTION": "1",
-    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
-}
 
 
 def said(command: Sequence[object], folder: Path, **more: str) -> list[str]:
     """Return what the ranks of a command write, in order."""
-    environ = {name: value for name, value in os.environ.items() if name not in set_by_launchers()}
-    environ |= {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR", "RES_OPTIONS": "attempts:0", **more}
-    environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if (Path(path) / "pgregistry").is_dir())
-    done = subprocess.run([*map(str, command)], env=environ, cwd=folder, capture_output=True, text=True, timeout=600)
+    done = run(command, folder, **more)
     lines = sorted(line.removeprefix("> ") for line in done.stdout.splitlines() if line.startswith("> "))
     assert lines, done.stdout[-3000:] + done.stderr[-3000:]
     return lines
