@@ -35,14 +35,18 @@ SIDES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Comparer:
-    """The rank that compares for all, and the digest of its proposal."""
+    """The rank that compares for all, and the digest of its proposal.
+
+    >>> Comparer.decode(Comparer(3, "abc").encode())
+    Comparer(rank=3, digest='abc')
+    """
 
     rank: int
     digest: str
 
     @staticmethod
     def decode(note: str) -> Comparer | None:
-        """Return the comparer in the note of a decision; None if one must be elected."""
+        """Return the comparer in a note, None if one must be elected; raise ValueError if it is no such note."""
         if not note:
             return None
         rank, digest = note.split()
@@ -109,7 +113,7 @@ class Comparison:
         chosen = comparer is not None and comparer.rank == self._scope.rank
         if comparer is None or chosen or comparer.digest != self._mine.digest:
             self.introduce()
-        else:  # it has the same proposal
+        else:  # the one that compares has the same proposal
             self._arrivals.sign(self._mine.digest, self._mine.in_use)
         if chosen:
             return compare()

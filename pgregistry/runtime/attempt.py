@@ -95,7 +95,7 @@ class Attempt:
                 )
         except BaseException as error:
             outcome = error
-            if options == InitOptions():
+            if options == InitOptions():  # not read yet; `agree_timeout` counts on this rank too
                 with suppress(Exception):
                     options = InitOptions.before_reading(keywords, command_line)
         return Attempt(outcome, ranks, options, backend, _defaults(backend, options))

@@ -121,9 +121,7 @@ def test_ranks_elect_one_that_compares_if_the_decision_names_none() -> None:
 
 @pytest.mark.parametrize("note", ["x abc", "-1 abc", "1", "1 2 3", "99999999999 abc"])
 def test_a_note_that_no_rank_wrote_is_refused(note: str) -> None:
-    assert Comparer.decode("") is None
-    assert Comparer.decode(Comparer(3, "abc").encode()) == Comparer(3, "abc")
-    with pytest.raises(ValueError, match=r".*"):
+    with pytest.raises(ValueError, match=r"unpack|invalid literal|is not from"):
         Comparer.decode(note)
 
 

@@ -120,7 +120,7 @@ def _lines(text: str, ranks: Set[int]) -> list[tuple[int, Any]]:
     found = []
     for line in text.splitlines():
         try:
-            rank, answer = line.split(" ", 1)
+            rank, answer = line.split(" ")
             if int(rank) in ranks:
                 found.append((int(rank), decode(answer)))
         except WRONG_DATA:
