@@ -53,7 +53,11 @@ class Ran:
 
 
 def run_ranks(
-    count: int, function: Callable[..., Any], *arguments: Any, environ: Mapping[str, str] | None = None
+    count: int,
+    function: Callable[..., Any],
+    *arguments: Any,
+    environ: Mapping[str, str] | None = None,
+    imported: Sequence[str] = (),
 ) -> Ran:
     """Return what a function returns on each rank.
 
@@ -65,7 +69,7 @@ def run_ranks(
     os.environ["PYTHONWARNINGS"] = "ignore"
     os.environ["RES_OPTIONS"] = "attempts:0"  # torch looks up the name of each peer, which can take 5 s without DNS
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(IMPORTED))
+    context.set_forkserver_preload([*IMPORTED, *imported])
     agent = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
         "MASTER_ADDR": "127.0.0.1",
