@@ -146,8 +146,8 @@ def main() -> None:
         ("layout", *columns),
         rows,
         "Groups are the process groups of one rank, with the world and without fakes. pgregistry has all modes of the",
-        "script, 13 families; the mesh has its dimensions alone. The step is of two layers, with FSDP2 and, if the layout has",
-        "it, tensor parallel.",
+        "script, 13 families; the mesh has its dimensions alone. The step is of two layers, with FSDP2 and, if the",
+        "layout has it, tensor parallel.",
     )
 
 
