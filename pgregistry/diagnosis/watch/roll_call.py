@@ -50,14 +50,18 @@ class RollCall:
         return f"watch/{name}/{self._number}"
 
     def call(self) -> None:
-        """Call the roll, unless another rank has; if one has begun and has not come far, go on in its place."""
+        """Call the roll, unless another rank has; if one has begun and has not come far, go on in its name.
+
+        All ranks must read the name of one caller, or two callers each wait for the judgement of the other.
+        """
         me = str(self._rank)
-        first = received(self._store.compare_set(self._key("call"), "", me)) == me
+        caller = received(self._store.compare_set(self._key("call"), "", me))
+        first = caller == me
         wakes = [wake_key(rank, self._number) for rank in self._ranks]
         values = dict.fromkeys(self._keys, "") if first else {}
         if not first and not self._store.check(self._keys[-1:]):
             return  # the next call finds it
-        values |= dict.fromkeys(wakes, me)  # behind the keys that the ranks that wake write
+        values |= dict.fromkeys(wakes, caller)  # behind the keys that the ranks that wake write
         keys = [*values]
         for start in range(0, len(keys), CHUNK):
             chunk = keys[start : start + CHUNK]

@@ -60,10 +60,20 @@ def test_one_of_several_ranks_calls_and_the_others_find_the_roll_called() -> Non
     one, other = (RollCall(store, rank, range(3), 0) for rank in (0, 2))
     one.call()
     one.answer({"entries": []})
-    other.call()  # it goes on in the place of the first, and keeps what was answered
+    other.call()  # it goes on in the name of the first, and keeps what was answered
     other.answer({"entries": []})
-    assert one.wait(1) == other.wait(1) == "2"
+    assert one.wait(1) == other.wait(1) == "0"
     assert sorted(one.answers(0.1)) == [0, 2]
+
+
+def test_all_ranks_read_the_same_caller_if_two_call_at_once() -> None:
+    """Two callers that read each other's names would both wait for the other to judge."""
+    store = dist.HashStore()
+    one, between, other = (RollCall(store, rank, range(3), 0) for rank in range(3))
+    one.call()
+    read = [one.wait(1)]
+    other.call()
+    assert {*read, between.wait(1), other.wait(1)} == {"0"}
 
 
 def test_the_first_judgement_counts() -> None:
