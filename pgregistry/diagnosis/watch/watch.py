@@ -41,6 +41,9 @@ MOMENT: Final = 1.0
 DEPUTIES: Final = 2
 #: Seconds after which a standing wait is begun anew, so that nothing on the way takes its connection for forgotten.
 STANDING: Final = 600.0
+#: Seconds within which ranks connect for the watch, each at a random moment: a store may have as many clients as there
+#: are ranks, and `init` need not wait for it. It is at most a tenth of the watch.
+CONNECT: Final = 10.0
 #: Connections to the store that a rank makes, one after another, and what shows that one is lost.
 CONNECTIONS: Final = 10
 LOST: Final = (LostError, DistError, OSError)
@@ -168,6 +171,8 @@ class Watch:
     def _wait_for_roll_calls(self) -> None:
         if self._folder is not None:
             self._write(partial(self._folder.prepare, self._scope.rank))
+        if self._closing.wait(random.uniform(0, min(CONNECT, self.seconds / 10))):
+            return
         for _ in range(CONNECTIONS):
             try:
                 store = self._scope.second_connection()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from stuck_ranks import named
 
 import pgregistry
 from pgregistry.coordination.abandonable import AbandonableThread
+from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.diagnosis.watch.watch import Watch
 
 pytestmark = needs.RECORDS
@@ -118,11 +120,29 @@ def test_each_context_watches_its_own_groups() -> None:
     assert run_ranks(4, two_contexts) == [[], [], [{3: "process"}], [{3: "process"}]]
 
 
+class Connected(threading.Event):
+    """Set when the watch of this rank has connected to the store."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        real = ScopedStore.second_connection
+
+        def connect(scope: ScopedStore) -> Any:
+            store = real(scope)
+            self.set()
+            return store
+
+        patch.setattr(ScopedStore, "second_connection", connect)
+
+
 def left_open() -> int:
     """Return how many descriptors a context that is closed, but not forgotten, keeps open."""
     pgregistry.init(only=["global"]).close()
     before = descriptors()
-    context = pgregistry.init(only=["global"])
+    with pytest.MonkeyPatch.context() as patch:
+        connected = Connected(patch)
+        context = pgregistry.init(only=["global"], watch=1)
+        assert connected.wait(30)
     context.close()
     until = time.monotonic() + 10
     while descriptors() > before and time.monotonic() < until:  # torch ends some in the background
@@ -133,6 +153,22 @@ def left_open() -> int:
 
 def test_a_watch_that_is_closed_keeps_no_connection_to_the_store() -> None:
     assert run_ranks(2, left_open, world=False) == [0, 0]
+
+
+def connected_and_left_behind(watch: float, seconds: float) -> tuple[bool, int]:
+    """Return whether the watch connects within some seconds if it takes its time, and the threads that are left."""
+    with pytest.MonkeyPatch.context() as patch:
+        connected = Connected(patch)
+        patch.setattr(random, "uniform", lambda _, longest: longest)
+        with pgregistry.init(only=["global"], watch=watch):
+            came = connected.wait(seconds)
+    return came, watching()
+
+
+@pytest.mark.parametrize(("watch", "seconds", "came"), [(300, 1, False), (1, 30, True)])
+def test_a_rank_connects_for_the_watch_when_init_is_over(watch: float, seconds: float, came: bool) -> None:
+    """All ranks connect in `init`, so the store must not have as many further clients at the same moment."""
+    assert run_ranks(2, connected_and_left_behind, watch, seconds, world=False) == [(came, 0)] * 2
 
 
 def interrupted_when_a_thread_has_started(number: int) -> int:
