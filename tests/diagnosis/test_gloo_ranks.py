@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import needs
 import pytest
 from ranks import run_ranks
 
@@ -76,6 +77,7 @@ def kind_of(fault: str) -> str:
     return kinds.get(fault, "process" if fault in ("nothing", "recv") else "deadlock")
 
 
+@needs.RECORDS
 def test_a_rank_that_does_not_come_is_named_from_the_records_of_torch(tmp_path: Path) -> None:
     assert diagnosed(tmp_path, "nothing", 3, 4) == {True: {3: "process"}, False: {3: "process"}}
 

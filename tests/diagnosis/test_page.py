@@ -12,6 +12,7 @@ import urllib.request
 from html import unescape
 from typing import Any
 
+import needs
 import pytest
 from flight import entry, record, stuck
 from ranks import run_ranks
@@ -59,6 +60,7 @@ def test_records_that_cannot_be_read_or_are_of_another_plan_do_no_harm() -> None
     )
 
 
+@needs.PAGES
 def test_the_page_goes_to_another_process() -> None:
     page = pickle.loads(pickle.dumps(pgregistry.debug_handler(PLAN)))
     assert isinstance(page, DebugHandler)

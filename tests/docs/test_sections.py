@@ -25,6 +25,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import needs
 import pytest
 import shells
 from documents import RUN, TUTORIAL, blocks, commands, files, lines, read, sections
@@ -85,7 +86,12 @@ def before(name: str, title: str) -> str:
 
 
 RUNNABLE = [
-    pytest.param(before(name, title), text, id=f"{name}: {title}", marks=[pytest.mark.slow] * ("$ pytest" in text))
+    pytest.param(
+        before(name, title),
+        text,
+        id=f"{name}: {title}",
+        marks=[pytest.mark.slow] * ("$ pytest" in text) + [needs.QUIET] * ("run_ranks(" in text or "$ torchrun" in text),
+    )
     for name in RUN
     for title, text in sections(name).items()
     if ">>> " in text or "$ pgregistry" in text or "pgregistry plan" in text or "$ torchrun" in text

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 from torch.distributed.device_mesh import DeviceMesh
 
-from pgregistry.torch_private import flight_records
+from pgregistry.torch_private import debug_server, flight_records
 
 ORDER = pytest.mark.skipif(
     "sort_ranks" not in inspect.signature(dist.new_group).parameters,
@@ -34,6 +34,7 @@ RECORDS = pytest.mark.skipif(
 QUIET = pytest.mark.skipif(
     not flight_records.records_gloo(), reason="needs torch 2.13: gloo that prints nothing on stdout"
 )
+PAGES = pytest.mark.skipif(not debug_server.available(), reason="needs torch 2.13: a debug server that takes pages")
 KEYS = pytest.mark.skipif(
     not hasattr(dist.PrefixStore, "list_keys"),
     reason="needs torch 2.13: stores list their keys",

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import gpt_ranks
+import needs
 import pytest
 from documents import read
 from ranks import run_ranks
@@ -39,6 +40,7 @@ def test_the_table_has_the_layouts_that_training_needs() -> None:
     assert len(ROWS) == 8
 
 
+@needs.MESHES
 def test_tensor_and_pipeline_parallel_runs_have_the_losses_of_one_process() -> None:
     more = ["--steps", "3", "--layers", "2"]
     for expected, losses in run_ranks(2, gpt_ranks.compare, [["tensor=2"], ["pipe=2"]], more, world=False):

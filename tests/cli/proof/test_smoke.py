@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import needs
 import pytest
 from command import command
 from origin import EIGHT
@@ -16,6 +17,7 @@ def names(table: str) -> list[str]:
     return [line.split()[0] for line in lines[1 : lines.index("")]]
 
 
+@needs.QUIET
 def test_smoke_starts_its_own_processes_and_proves_every_group() -> None:
     done = command("pgregistry", "smoke", "--nproc", "4", "tensor=2", "nettest=3", "--only", ",".join(EIGHT))
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 import torch
 import torch.distributed as dist
@@ -64,6 +65,7 @@ def test_ranks_have_the_environment_the_folder_and_the_path_of_the_test(
     assert run_ranks(1, look, env={"SIZE": "XL"}) == [("blue", "XL", str(tmp_path), 3)]
 
 
+@needs.QUIET
 def test_what_ranks_print_is_printed_here(run_ranks: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run_ranks(2, lambda: print("hello") or (os.system("echo from below") and None))
     assert capsys.readouterr().out == "rank 0: hello\nrank 0: from below\nrank 1: hello\nrank 1: from below\n"
@@ -106,6 +108,7 @@ def test_no_rank_makes_the_call_if_one_cannot_load_it(run_ranks: Run) -> None:
     assert "printed:" not in said
 
 
+@needs.QUIET
 def test_an_error_is_shown_with_its_rank_what_it_printed_and_no_frame_of_ours(run_ranks: Run) -> None:
     def one_fails() -> None:
         if dist.get_rank() == 1:
@@ -128,6 +131,7 @@ def test_a_plain_assert_of_a_test_module_shows_its_values(run_ranks: Run) -> Non
     assert "assert 1 == 0" in failure(run_ranks, 2, check)
 
 
+@needs.QUIET
 def test_a_rank_that_is_killed_is_told_with_its_signal(run_ranks: Run) -> None:
     def die() -> None:
         dist.barrier()
