@@ -158,7 +158,7 @@ def _invoke(words: list[str]) -> object:
         from click.shell_completion import shell_complete
 
         return shell_complete(cli, {}, "pgregistry", "_PGREGISTRY_COMPLETE", instruction)
-    named = "PGREGISTRY_PLUGINS" in os.environ or any(
+    named = not {"PGREGISTRY_PLUGINS", "PGREGISTRY_CONFIG"}.isdisjoint(os.environ) or any(
         part.startswith(("--plugin", "--config")) for word in words for part in word.split()
     )  # a word of `diff` may hold several
     here = [os.getcwd()] if named else []  # `python -m pgregistry` has it already, first

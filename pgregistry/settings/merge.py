@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from pgregistry.errors import Problems
@@ -152,10 +153,9 @@ class _Merger:
                 for given in value:
                     self.fields[name].setdefault(given, origin)
             case "plugins":
-                known = [one.value for one in self.fields[name]]
-                texts = {one for one in known if isinstance(one, str)}
-                new = (item for item in value if not (isinstance(item, str) and item in texts))
-                self.fields[name] += tuple(ConfigValue(item, origin) for item in new)
+                for item in value:
+                    if _named(item) not in (_named(one.value) for one in self.fields[name]):
+                        self.fields[name] += (ConfigValue(item, origin),)
             case "within":
                 everyone = len(value) == self._world_size and value == tuple(range(self._world_size))
                 self.fields.setdefault(name, None if everyone else ConfigValue(value, origin))
@@ -169,3 +169,9 @@ class _Merger:
 
 def _is_given(config: object) -> bool:
     return config is not None and not (isinstance(config, str) and not config)
+
+
+def _named(plugin: object) -> object:
+    """Return what two mentions of one plugin have in common: the name of its module, or the object itself."""
+    name = getattr(plugin, "__name__", None) if isinstance(plugin, ModuleType) else plugin
+    return name if isinstance(name, str) else id(plugin)

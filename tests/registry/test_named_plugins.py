@@ -69,6 +69,9 @@ def test_plugins_add_up_over_the_sources_and_one_named_twice_is_one(lab: Path) -
     environ = {"PGREGISTRY_PLUGINS": "lab.pgregistry_ring"}
     plan = planned(8, environ, {"plugins": "lab.pgregistry_ring"}, plugins=["lab.pgregistry_ring", Late()])
     assert {"ring", "late"} < set(plan.modes)
+    module, late = importlib.import_module("lab.pgregistry_ring"), Late()
+    plan = planned(8, environ, {"plugins": "lab.pgregistry_ring,lab.pgregistry_ring"}, plugins=[late, module, late])
+    assert {"ring", "late"} < set(plan.modes)
 
 
 def test_an_object_in_a_module_is_named_too(lab: Path) -> None:

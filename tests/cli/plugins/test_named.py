@@ -1,4 +1,4 @@
-"""Every command sees the plugins that `--plugin` and PGREGISTRY_PLUGINS name, from the working directory too."""
+"""Every command sees the plugins that options, variables and files name, from the working directory too."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def lab(tmp_path: Path) -> Path:
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab" / "__init__.py").touch()
     (tmp_path / "lab" / "modes.py").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "run.toml").write_text("plugins = ['lab.modes']\n", encoding="utf-8")
     return tmp_path
 
 
@@ -55,9 +56,12 @@ PLAN = ("plan", "4", "ring=2", "kernel=fast", "--only", "data", "--json")
     [
         ((*PLAN, "--plugin", "lab.modes"), {}),
         (("--plugin", "lab.modes", *PLAN), {}),
+        (("--plugin", "lab.modes", *PLAN, "--plugin", "lab.modes"), {}),
         (PLAN, {"PGREGISTRY_PLUGINS": "lab.modes"}),
+        ((*PLAN, "--config", "run.toml"), {}),
+        (PLAN, {"PGREGISTRY_CONFIG": "run.toml"}),
     ],
-    ids=["after the command", "before it", "variable"],
+    ids=["after the command", "before it", "both", "variable", "file", "file that a variable names"],
 )
 def test_plan_has_the_modes_and_settings_of_a_named_plugin(words: Any, environ: Any, lab: Path) -> None:
     done = command(lab, *words, **environ)
@@ -80,6 +84,7 @@ def test_plugins_lists_a_named_plugin_with_its_settings(lab: Path) -> None:
 def test_a_command_of_a_named_plugin_is_one_of_the_command_line(lab: Path) -> None:
     assert command(lab, "--plugin", "lab.modes", "labcommand").stdout == "from the lab\n"
     assert command(lab, "labcommand", PGREGISTRY_PLUGINS="lab.modes").stdout == "from the lab\n"
+    assert command(lab, "labcommand", PGREGISTRY_CONFIG="run.toml").stdout == "from the lab\n"
     assert "labcommand" in command(lab, "--plugin", "lab.modes", "--help").stdout
 
 
