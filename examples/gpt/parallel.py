@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
@@ -30,19 +31,19 @@ def parallelize(model: GPT, context: ParallelContext) -> None:
     _split_sequences(model, context)
     if context.sizes["tensor"] > 1:
         _split_layers(model, context)
-    if not zero1(context):
+    if not zero1(context.sizes):
         _place_experts(model, context)
         _shard_weights(model, context)
 
 
-def zero1(context: ParallelContext) -> bool:
+def zero1(sizes: Mapping[str, int]) -> bool:
     """Return True if the ranks of data have whole copies of the weights, and ZeRO-1 shares out the optimizer state."""
-    return context.sizes["shard"] == 1 < context.sizes["replicate"]
+    return sizes["shard"] == 1 < sizes["replicate"]
 
 
 def optimizer(model: nn.Module, context: ParallelContext, rate: float) -> torch.optim.Optimizer:
     """Return the optimizer of this rank's part of the model."""
-    if zero1(context):
+    if zero1(context.sizes):
         group = context["zero1"].group
         return ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, process_group=group, lr=rate)
     return torch.optim.AdamW(model.parameters(), lr=rate, foreach=False)  # DTensors of two meshes: one by one
@@ -50,7 +51,7 @@ def optimizer(model: nn.Module, context: ParallelContext, rate: float) -> torch.
 
 def average_gradients(model: nn.Module, context: ParallelContext) -> None:
     """Average the gradients over the ranks that see different tokens; FSDP has done so for weights that it shards."""
-    if zero1(context):
+    if zero1(context.sizes):
         tokens = context["tokens"]
         for gradient in [weight.grad for weight in model.parameters() if weight.grad is not None]:
             dist.all_reduce(gradient, group=tokens.group)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import prod
@@ -22,7 +22,7 @@ import torch.distributed as dist
 from checkpoints import Checkpoints
 from gpt import GPT, Config
 from manifest import Refused
-from parallel import average_gradients, optimizer, parallelize
+from parallel import average_gradients, optimizer, parallelize, zero1
 from progress import plot, show_progress
 from text import batch
 from torch import Tensor
@@ -40,15 +40,20 @@ def positive(word: str) -> int:
     return number
 
 
+def whole(word: str) -> int:
+    """Return a number from 0 on."""
+    return 0 if int(word) == 0 else positive(word)
+
+
 def options(words: Sequence[str]) -> tuple[Namespace, list[str]]:
     """Return the options of this script, and the words that pgregistry takes: sizes, `--order` and so on."""
-    parser = ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
     for name, default in {"steps": 200, "batch": 16, "microbatches": 2, "save-every": 50}.items():
         parser.add_argument(f"--{name}", type=positive, default=default)
     for name in ("layers", "width", "heads", "length"):
         parser.add_argument(f"--{name}", type=positive, default=getattr(Config(), name))
-    for name in ("experts", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=0)
+    parser.add_argument("--experts", type=whole, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--checkpoints", type=Path, help="a folder to save to, and to resume from")
@@ -61,16 +66,18 @@ def check(said: Namespace, sizes: Mapping[str, int]) -> None:
     Raises:
         SystemExit: with one line for each.
     """
-    parts = {
-        "batch": {"data": sizes["data"], "--microbatches": said.microbatches},
-        "length": {"context": sizes["context"], "tensor": sizes["tensor"]},
-        "width": {"--heads": said.heads},
-        "heads": {"tensor": sizes["tensor"]},
-        "experts": {"expert": sizes["expert"]},
-    }
+    parts = [
+        ("batch", {"data": sizes["data"], "--microbatches": said.microbatches}),
+        ("length", {"context": sizes["context"], "tensor": sizes["tensor"]}),
+        ("width", {"--heads": said.heads}),
+        ("heads", {"tensor": sizes["tensor"]}),
+        ("experts", {"expert": sizes["expert"]}),
+    ]
+    if said.experts and not zero1(sizes):  # FSDP2 shards each expert along its width, in equal parts
+        parts.append(("width", {"data / expert": sizes["data"] // sizes["expert"], "context": sizes["context"]}))
     few = [option for option in ("layers", "microbatches") if getattr(said, option) < sizes["pipe"]]
     wrong = [f"--{option} {getattr(said, option)} must be at least pipe = {sizes['pipe']}." for option in few]
-    for option, factors in parts.items():
+    for option, factors in parts:
         value, least = getattr(said, option), prod(factors.values())
         if value % least or value < 1 < least:
             reason = " × ".join(f"{name} {factor}" for name, factor in factors.items())

@@ -196,7 +196,11 @@ def test_options_that_ranks_cannot_share_out_evenly_are_refused(monkeypatch: pyt
         "--layers 3 must be at least pipe = 4.\n--microbatches 2 must be at least pipe = 4.\n"
         "--width 32 must be a multiple of 3 (--heads 3), and above 0."
     )
-    assert refusal("--save-every 0") == "2"  # by argparse
+    assert refusal("--experts 2", 6, data=3, context=2) == (
+        "--batch 16 must be a multiple of 6 (data 3 × --microbatches 2), and above 0.\n"
+        "--width 32 must be a multiple of 6 (data / expert 3 × context 2), and above 0."
+    )
+    assert refusal("--save-every 0") == refusal("--experts -1") == "2"  # by argparse
     for ranks, sizes in ROWS.values():
         given = dict(size.split("=") for size in sizes)
         plan = pgregistry.plan(ranks, plugins=["pgregistry_gpt"], **{name: int(size) for name, size in given.items()})
