@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,8 @@ from pgregistry.vocabulary import Mode, Setting
 
 T = TypeVar("T")
 
+#: Why a plugin is off beside a plan that is given, and does not have it.
+NOT_PLANNED: Final = "not in the plan"
 #: Answers to one hook above which they count as endless.
 MOST_ANSWERS: Final = 1 << 14
 
@@ -56,22 +58,25 @@ class Registry:
         problems: Problems,
         found: tuple[InstalledPlugin, ...] | None = None,
         settings: Settings | None = None,
+        *,
+        planned: Collection[str] | None = None,
         **sources: Any,
     ) -> Registry:
         """Read the settings of these sources, as `read_settings` does, and load the plugins that they leave on.
 
-        Plugins that fail are kept in `statuses`.
+        Plugins that fail are kept in `statuses`. Beside a plan that is given, installed plugins that are not `planned`,
+        which are those of its modes, are off.
         """
         settings, manager = settings or read_settings(problems, **sources), HookManager()
         found = with_named(discover() if found is None else found, settings, problems)
         on: dict[str, list[InstalledPlugin]] = {}
-        for installed in found:
-            if switched_off(installed, settings) is None:
+        reasons = [_why_off(installed, settings, planned) for installed in found]
+        for installed, reason in zip(found, reasons, strict=True):
+            if reason is None:
                 on.setdefault(installed.plugin.name, []).append(installed)
         statuses = []
-        for installed in found:
+        for installed, reason in zip(found, reasons, strict=True):
             log.debug("%s found in %s", installed, installed.folder or "nowhere")
-            reason = switched_off(installed, settings)
             if reason is not None:
                 status = PluginStatus(installed, reason)
             elif error := _clash(installed, on[installed.plugin.name]):
@@ -191,6 +196,12 @@ class Registry:
         if wrong := [one for one in declared if not issubclass(type(one), kind)]:
             raise plugin.error(f"{hook} yielded {shown(wrong[0])}, which is {kind_of(wrong[0], kind.__name__)}.")
         return declared
+
+
+def _why_off(installed: InstalledPlugin, settings: Settings, planned: Collection[str] | None) -> str | None:
+    if planned is not None and installed.named_by is None and installed.plugin.name not in planned:
+        return NOT_PLANNED
+    return switched_off(installed, settings)
 
 
 def _clash(installed: InstalledPlugin, same: Sequence[InstalledPlugin]) -> PluginError | None:

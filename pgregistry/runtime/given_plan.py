@@ -10,7 +10,6 @@ from typing import Any, Final
 from pgregistry.errors import ConfigError, Problems, listing
 from pgregistry.planning.planner import EXTRA
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.registry.discovery import discover
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.requirements import check_requirements
 from pgregistry.settings.merge import Settings, read_settings
@@ -66,10 +65,12 @@ def check_given(plan: object, world_size: int) -> Plan:
 
 
 def load_plugins(plan: Plan, settings: Settings, problems: Problems) -> Registry:
-    """Load the plugins of a plan that are on here, for `pgregistry_ready`; name the others in the log."""
+    """Load the plugins of a plan that are on here, for `pgregistry_ready`; name the others in the log.
+
+    All other installed plugins are off.
+    """
     wanted = {mode.plugin.name for mode in plan.planned} - {EXTRA.name}
-    found = tuple(one for one in discover() if one.plugin.name in wanted)
-    registry = Registry.read(problems, found, settings)
+    registry = Registry.read(problems, settings=settings, planned=wanted)
     for status in registry.statuses:
         if status.error:
             problems.add(status.error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,31 @@ def test_ready_is_called_for_the_plugins_that_are_on_and_no_other_hook_is_asked_
         "point group pgregistry.optional)) and pipe (disabled (PGREGISTRY_DISABLE))"
     )
     assert run_ranks(2, built_with_hooks) == [(True, [off])] * 2
+
+
+def absent() -> list[object]:
+    """Ask a context for modes that its plan does not have."""
+    with pgregistry.init(plan=pgregistry.plan(2, disable=["nettest"])) as context:
+        asked: list[object] = [context.get("nettest"), context.group("shard", default=None)]
+        for call in (context.__getitem__, context.get):
+            for mode in ("nettest", "shard", "nettst"):
+                with pytest.raises(ConfigError) if call != context.get or mode == "nettst" else nullcontext() as caught:
+                    call(mode)
+                asked += [str(caught.value)] if caught else []
+    return asked
+
+
+def test_a_mode_whose_plugin_is_not_in_the_plan_is_absent_as_if_it_were_off() -> None:
+    rule = (
+        "Give a plan that was made with it, or call context.get({!r}), which returns None as long as the plugin is off."
+    )
+    misspelt = "There is no mode 'nettst'. Did you mean 'nettest'?"
+    said = [
+        f"There is no mode 'nettest': plugin 'nettest' is not in the plan. {rule.format('nettest')}",
+        f"There is no mode 'shard': plugin 'hsdp' has it, but is not in the plan. {rule.format('shard')}",
+        misspelt,
+    ]
+    assert run_ranks(2, absent) == [[None, None, *said, misspelt]] * 2
 
 
 def expecting(file: str, tensor: int, **keywords: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pgregistry.errors import BuildError, ConfigError, PgregistryError, did_you_mean, listing
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.advice import declares
-from pgregistry.registry.manager import Registry
+from pgregistry.registry.manager import NOT_PLANNED, Registry
 from pgregistry.registry.plugin import Plugin
 from pgregistry.values import shown
 
@@ -41,6 +41,8 @@ class Absent:
         if plugin := self._off(mode):
             name, reason = plugin.name, self.registry.off[plugin.name]
             enable = "Remove it from there" if reason.startswith("disabled") else f"Switch it on with enable=[{name!r}]"
+            if reason == NOT_PLANNED:
+                enable = "Give a plan that was made with it"
             return ConfigError(
                 f"There is no mode {mode!r}: plugin {name!r}{' has it, but' * (name != mode)} is {reason}. {enable}, "
                 f"or call context.get({mode!r}), which returns None as long as the plugin is off.",
