@@ -113,7 +113,7 @@ class _Reader:
         if not self._is_known("size or setting" if text else "size", name, origin):
             return
         try:
-            self.sizes.setdefault(name, ConfigValue(read_number(name, value, origin), origin))
+            self._keep(self.sizes, name, name, ConfigValue(read_number(name, value, origin), origin))
         except ConfigError as error:
             self._problems.add(error)
             self.unreadable.append(name)
@@ -126,7 +126,15 @@ class _Reader:
             for key, value in rest.items():
                 with self._problems.collecting():
                     for full, checked in _mode_values(key, value, f"{name} ({origin})"):
-                        self.modes.setdefault(name, {}).setdefault(full, ConfigValue(checked, origin))
+                        kept = self.modes.setdefault(name, {})
+                        self._keep(kept, full, f"{name}.{full}", ConfigValue(checked, origin))
+
+    def _keep(self, kept: dict[str, ConfigValue[Any]], key: str, name: str, one: ConfigValue[Any]) -> None:
+        """Keep a value if no higher source gives it; one source may write it in two ways, as tensor and tensor.size."""
+        first = kept.setdefault(key, one)
+        if first.origin == one.origin and first.value != one.value:
+            twice = f"{shown(first.value)} and {shown(one.value)}"
+            self._problems.add(ConfigError(f"{name!r} is given twice ({one.origin}): {twice}. Remove one."))
 
     def _is_known(self, what: str, name: str, origin: str, table: Mapping[str, Any] | None = None) -> bool:
         """Return True if a name is that of a size, or of a mode; else add the error."""

@@ -189,6 +189,22 @@ def test_options_are_merged_key_by_key_each_from_the_highest_source(toml: Any) -
     assert plan["data"].origins == {"options.a": "keyword", "options.b": "PGREGISTRY", "options.c": config}
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("ring=2 ring.size=4", "'ring' is given twice (PGREGISTRY): 2 and 4. Remove one."),
+        ("data={timeout=3} data.timeout=5", "'data.timeout' is given twice (PGREGISTRY): 3.0 and 5.0. Remove one."),
+        (
+            "data.options={a=1,b=2} data.options.a=3",
+            "'data.options.a' is given twice (PGREGISTRY): 1 and 3. Remove one.",
+        ),
+    ],
+)
+def test_a_value_that_one_source_writes_in_two_ways_is_refused(words: str, said: str) -> None:
+    assert refusal({"PGREGISTRY": words}) == said
+    assert planned({"PGREGISTRY": "ring=2 ring.size=2"}).sizes["ring"] == 2
+
+
 @pytest.mark.parametrize("options", [5, "x", [1], {"a": []}, {"a": float("inf")}, {1: 2}], ids=str)
 def test_options_that_are_no_mapping_of_plain_values_are_refused(options: Any) -> None:
     text = f"data (keyword) has options = {options!r}; it must be a mapping of names to numbers, texts, true, false"
