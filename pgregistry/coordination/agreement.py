@@ -19,7 +19,7 @@ from pgregistry.coordination.barrier import LEAVE
 from pgregistry.coordination.comparison import Comparer, Comparison, longest, moment
 from pgregistry.coordination.decision import TURNS, Decision, Reason, Value, did_not_come, smallest_unused
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
-from pgregistry.coordination.proposal import Proposal, Summary, different_versions
+from pgregistry.coordination.proposal import Proposal, Summary, different_versions, sized
 from pgregistry.coordination.roster import Tally
 from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.connections import LostError
@@ -161,6 +161,12 @@ class Agreement:
         """Compare the whole digest with that of the rank which decided; warn of other versions of plugins."""
         scope = self._scope
         decided = self._decision.note(Summary.decode)
+        if decided.world_size != self._mine.world_size:
+            raise PlanMismatch(
+                f"The world size of rank {scope.rank} is {sized(self._mine)}, but that of rank {decided.rank} is "
+                f"{decided.world_size}, and its ranks agreed without this one. It must be equal on all ranks.",
+                ranks=[scope.rank],
+            )
         if decided.digest != self._mine.digest:
             raise PlanMismatch(
                 f"Rank {scope.rank} differs from rank {decided.rank}, but the store holds that all agree: another "

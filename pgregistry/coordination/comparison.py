@@ -14,6 +14,7 @@ from pgregistry.coordination.decision import COMPOSE, Decision, Reason, Value, s
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.places.misplaced import unequal_hosts
 from pgregistry.coordination.proposal import Proposal, Summary, disagreement, sides_of
+from pgregistry.coordination.roster import Tally
 from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.scoped_store import MOST_RANKS, ScopedStore
 from pgregistry.errors import PlanMismatch, format_ranks
@@ -129,6 +130,8 @@ class Comparison:
     def _compare(self, expected: int) -> Value:
         """Take the outcome: go on if ranks differ only in the numbers that they have in use."""
         signed = self._all_signed(expected)
+        if len(signed) >= expected and self._same(signed):  # what differs is then a rank that has not signed yet
+            signed = self._all_signed(self._scope.count("tally", 0, Tally.read).came)
         if {one.digest for one in signed.values()} != {self._mine.digest}:
             return self.decision.fail(self._difference(signed))
         if missing := [rank for rank in self._scope.ranks if rank not in signed]:
@@ -136,7 +139,7 @@ class Comparison:
             return self.decision.fail(Reason(f"{text}; nothing was created.", tuple(missing), mismatch=True))
         if problem := self._arrivals.problem():
             return self.decision.fail(problem)
-        if len({smallest_unused(one.in_use) for one in signed.values()}) == 1:  # then the tally was not their sum
+        if self._same(signed):  # then the tally was not their sum
             try:
                 self._scope.parse("tally", "", _not_their_sum)
             except PlanMismatch as error:
@@ -145,6 +148,11 @@ class Comparison:
         for one in signed.values():
             in_use |= one.in_use
         return self.decision.take("go", smallest_unused(in_use), self._mine.summary(self._scope.rank).encode())
+
+    def _same(self, signed: Mapping[int, Arrival]) -> bool:
+        """Return whether ranks that have signed all add the same to the tally."""
+        numbers = {smallest_unused(one.in_use) for one in signed.values()}
+        return {one.digest for one in signed.values()} == {self._mine.digest} and len(numbers) == 1
 
     def _all_signed(self, expected: int) -> dict[int, Arrival]:
         """Return the ranks that have signed, when all have. Ranks that differ need not wait for one that is slow."""

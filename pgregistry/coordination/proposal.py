@@ -68,6 +68,7 @@ class Proposal:
     Attributes:
         world_size: The world size that it was given.
         digest: Equal if the same would be built in the same way.
+        origin: Where the world size comes from, such as the variable of a launcher. It may differ.
         error: The error with which planning failed. There is no plan then.
         made: The plan, or its JSON as another rank sent it; None if there is none, or the JSON was too large to send.
         plugins: For each installed plugin its distribution and version, or why it is off.
@@ -79,6 +80,7 @@ class Proposal:
 
     world_size: int
     digest: str
+    origin: str = ""
     error: str | None = None
     made: Plan | str | None = field(default=None, repr=False, compare=False)
     plugins: Mapping[str, str] = field(default_factory=dict)
@@ -107,9 +109,9 @@ class Proposal:
         proposal = Proposal(**{**sent, "made": made})
         if not isinstance(proposal.error, str | None) or not isinstance(made, str | None):
             raise TypeError(text)
-        if not isinstance(proposal.world_size, int) or not isinstance(proposal.digest, str):
+        if not isinstance(proposal.world_size, int) or not isinstance(proposal.in_use, int):
             raise TypeError(text)
-        if not isinstance(proposal.in_use, int):
+        if not isinstance(proposal.digest, str) or not isinstance(proposal.origin, str):
             raise TypeError(text)
         if made is not None:
             try:
@@ -160,7 +162,7 @@ def first_difference(here: Proposal, there: Proposal) -> tuple[str, str, str]:
     if here.error or there.error:
         return "the plan", _outcome(here), _outcome(there)
     if here.world_size != there.world_size:
-        return "world size", str(here.world_size), str(there.world_size)
+        return "world size", sized(here), sized(there)
     told = here.plan, there.plan
     if told[0] is not None and told[1] is not None:
         plans = Plan.from_json(told[0]), Plan.from_json(told[1])
@@ -178,6 +180,11 @@ def first_difference(here: Proposal, there: Proposal) -> tuple[str, str, str]:
 
 def _outcome(one: Proposal) -> str:
     return f"failed with {one.error}" if one.error else "no error"
+
+
+def sized(one: Proposal) -> str:
+    """Return the world size of a proposal, and where it comes from."""
+    return f"{one.world_size} ({one.origin})" if one.origin else str(one.world_size)
 
 
 def _why(text: str, plan: Plan, proposal: Proposal, other: Plan) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -114,7 +114,7 @@ class Attempt:
     def proposal(self, process: ProcessInfo) -> Proposal:
         """Return what this rank proposes to the others."""
         if isinstance(self.outcome, BaseException):
-            return propose_failure(process.world_size, self.outcome)
+            return replace(propose_failure(process.world_size, self.outcome), origin=process.origin)
         plan, registry = self.outcome
         plugins = {
             one.plugin.name: status.reason
@@ -134,7 +134,7 @@ class Attempt:
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
         wire = {name: os.environ[name] for name in WIRE if name in os.environ}
-        return propose(plan, plugins, settings, wire, numbers_in_use(plan))
+        return replace(propose(plan, plugins, settings, wire, numbers_in_use(plan)), origin=process.origin)
 
     def context(self, process: ProcessInfo, groups: ProcessGroups) -> ParallelContext:
         """Return the context of a plan whose process groups exist."""

@@ -131,6 +131,11 @@ class ProcessInfo:
         """Return its rank among those of its host, or None if the launcher does not set it."""
         return self.launch.local_rank if self.launch else None
 
+    @property
+    def origin(self) -> str:
+        """Return where the world size comes from."""
+        return "default process group" if self.launch is None or not self.owns_world else self.launch.world_size_from
+
     def arrivals(self, scope: ScopedStore, plan: Plan | None) -> Arrivals:
         """Return the ranks that come to the agreement in a scope, where this one is to sign."""
         launch, host = self.launch, os.uname().nodename

@@ -227,6 +227,21 @@ def test_ranks_with_other_world_sizes_do_not_wait_for_ranks_that_cannot_come(odd
     assert "not here yet" not in text
 
 
+def test_a_rank_that_comes_when_a_smaller_world_has_agreed_is_told_both_sizes() -> None:
+    shared = dist.HashStore()
+
+    def one(rank: int) -> None:
+        size = 4 if rank == 2 else 2
+        mine = replace(proposal(size), origin="WORLD_SIZE")
+        Agreement(scope_of(Counting(shared), rank, size), mine, 30).reach()
+
+    assert as_ranks(one, range(2)) == dict.fromkeys(range(2))
+    error = as_ranks(one, [2])[2]
+    assert isinstance(error, PlanMismatch)
+    assert error.ranks == (2,)
+    assert re.match(r"The world size of rank 2 is 4 \(WORLD_SIZE\), but that of rank [01] is 2, and", str(error))
+
+
 def test_versions_of_plugins_that_differ_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     shared = dist.HashStore()
     proposals = {rank: proposal(version="2" if rank == 3 else "1") for rank in range(4)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,27 @@ def test_a_rank_whose_plan_was_refused_is_not_the_one_that_compares(last: bool) 
         return time.monotonic() - begun
 
     assert max(as_ranks(one, range(3)).values()) < comparison.COMPOSE
+
+
+def test_a_rank_of_a_smaller_world_that_compares_waits_for_those_that_take_it_for_larger() -> None:
+    """Two ranks are all that it counts, and both propose the same. The tally shows that there are more."""
+
+    class Slow(Counting):
+        def append(self, key: str, value: Any) -> None:
+            time.sleep(0.5)
+            super().append(key, value)
+
+    shared = dist.HashStore()
+
+    def one(rank: int) -> None:
+        time.sleep(0.2 * (rank != 2))
+        size, store = (2, Counting(shared)) if rank < 2 else (4, Slow(shared))
+        Agreement(scope_of(store, rank, size), replace(proposal(size), origin="WORLD_SIZE"), 30).reach()
+
+    outcome = as_ranks(one, range(3))
+    assert {type(error) for error in outcome.values()} == {PlanMismatch}
+    (text,) = set(map(str, outcome.values()))
+    assert text.endswith("world size:\n    ranks 0-1: 2 (WORLD_SIZE)\n    rank 2: 4 (WORLD_SIZE)")
 
 
 def test_ranks_elect_one_that_compares_if_the_decision_names_none() -> None:

@@ -237,8 +237,8 @@ FAULTS: Final = (
     Fault("another plugin that declares nothing", None, plugins=("silent",)),
     Fault(
         "other world size",
-        differ("world size", "{n}", "{more}"),
-        ("{odd}", "world size", "{more}"),
+        differ("world size", "{n} (WORLD_SIZE)", "{more} (WORLD_SIZE)"),
+        ("{odd}", "world size", "{more} (WORLD_SIZE)"),
         tried="launcher",
         soon=25,
     ),

@@ -56,6 +56,7 @@ class Launch:
         job: The job that this process is of, in words; empty if no variable has it.
         agreeing: The launchers that give this process the same rank of the same world.
         beside: What other launchers say, which does not count: they started the one that started this process.
+        world_size_from: The variable that has the world size; empty if none has it.
     """
 
     launcher: str
@@ -69,6 +70,7 @@ class Launch:
     job: str = ""
     agreeing: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    world_size_from: str = ""
 
     @property
     def one_host(self) -> bool:
@@ -128,7 +130,8 @@ def _read(names: Variables, environ: Mapping[str, str]) -> Launch:
     elif environ.get(variable):
         per_host = read_number(environ, variable, 1)
     node, job = environ.get(names.node, ""), clean(_job(names.launcher, environ), LONGEST_JOB)
-    return Launch(names.launcher, rank, world_size, local, per_host, variable, hosts, node, job)
+    of = names.world_size
+    return Launch(names.launcher, rank, world_size, local, per_host, variable, hosts, node, job, world_size_from=of)
 
 
 def _completed(one: Launch, other: Launch) -> Launch:
