@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pgregistry.coordination.decision import Decision, Reason
 from pgregistry.coordination.store.codec import WRONG_DATA, received, sendable
+from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import PlanMismatch, clean
 
@@ -92,5 +94,6 @@ def refuse_second(store: Any, rank: int, world_size: int, mine: Claim, first: Cl
         ranks=(rank,),
     )
     scope = ScopedStore(store, rank, range(world_size), name=f"{START}/all/1")
-    Decision(scope, "agreement").fail(Reason.of(error))
+    with suppress(LostError):  # the rank that hosts the store has left, and so have all that could read this
+        Decision(scope, "agreement").fail(Reason.of(error))
     return error
