@@ -18,9 +18,10 @@ from pgregistry.errors import PgregistryError, PluginError, describe
 LONGEST: Final = 366 * 24 * 3600
 #: The largest world, size and position: beyond it the arithmetic of groups is no longer fast.
 LARGEST: Final = 1 << 40
-#: Characters of a text that is a setting, and the largest number with a fraction.
+#: Characters of a text that is a setting, the largest number with a fraction, and bits of a number that is an option.
 MOST_TEXT: Final = 1000
 LARGEST_FLOAT: Final = 1e300
+OPTION_BITS: Final = 64
 #: Items of a list above which it counts as endless.
 MOST_ITEMS: Final = 1 << 22
 
@@ -196,7 +197,7 @@ def whole_number(value: Any) -> int | None:
 def is_plain_option(key: object, value: object) -> bool:
     """Return True if a backend option is a name with a value that JSON has."""
     plain = isfinite(value) if isinstance(value, float) else isinstance(value, bool | int | str | None)
-    return isinstance(key, str) and plain
+    return isinstance(key, str) and plain and (not isinstance(value, int) or int.bit_length(value) <= OPTION_BITS)
 
 
 def typed_like(value: object, default: Any) -> Any:

@@ -12,7 +12,7 @@ from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings.options import NAMES, OF_INIT, keywords
 from pgregistry.settings.sources import reserved
 from pgregistry.settings.tracing import tracing
-from pgregistry.values import check_names, shown
+from pgregistry.values import check_names, exhaust, plain, shown
 from pgregistry.vocabulary import Mode
 
 
@@ -109,7 +109,7 @@ def plan_modes(
         ConfigError: with everything that is wrong with the values, and the valid ones.
         PluginError: if the declarations of the modes are invalid.
     """
-    modes = tuple(modes) if isinstance(modes, Iterable) else (modes,)
+    modes = exhaust(modes, "plan_modes(): modes") if isinstance(modes, Iterable) else (modes,)
     if not modes or not all(isinstance(mode, Mode) for mode in modes):
         raise PluginError(f"plan_modes() has modes={shown(modes)}; it must be one Mode or more.")
     problems = Problems()
@@ -122,7 +122,7 @@ def plan_modes(
     plan = Planner.read(world_size, given, environ={}, installed=(), problems=problems, origin="argument").plan()
     if keep is None:
         return plan
-    kept = set(check_names("keep", keep, "plan_modes()"))
+    kept = set(check_names("keep", plain(keep), "plan_modes()"))
     for name in sorted(kept.difference(plan.modes)):
         problems.add(ConfigError(f"keep: there is no mode {name!r} (argument). {did_you_mean(name, plan.modes)}"))
     problems.raise_any()

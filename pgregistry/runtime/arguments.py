@@ -8,7 +8,7 @@ from typing import Any, Final
 from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.settings.options import OPTIONS, Option
 from pgregistry.settings.sources import from_command_line, split_assignment
-from pgregistry.values import exhaust, shown
+from pgregistry.values import exhaust, plain, shown
 
 BY_WORD: Final = {f"--{(option.typed or option.name).replace('_', '-')}": option for option in OPTIONS if option.help}
 
@@ -53,7 +53,7 @@ def _checked(words: object) -> tuple[str, ...]:
         return ()
     if isinstance(words, str) or not isinstance(words, Iterable):
         raise ConfigError(f"args = {shown(words)} (keyword) {rule}.")
-    given = exhaust(words, "args (keyword)", error=ConfigError)
+    given: tuple[str, ...] = plain(exhaust(words, "args (keyword)", error=ConfigError))
     if wrong := [word for word in given if not isinstance(word, str)]:
         raise ConfigError(f"args (keyword) {rule}, but has {shown(wrong[0])}.")
     return given

@@ -40,7 +40,7 @@ def read_parameter(name: str, value: object, origin: str, world_size: int = LARG
                 raise refused(name, value, origin, f"a number of seconds from 0.001 to {LONGEST}")
             return float(value)
         case "watch":
-            if not is_seconds(value) and (isinstance(value, bool) or value != 0):
+            if not is_seconds(value) and (isinstance(value, bool) or not isinstance(value, int | float) or value != 0):
                 raise refused(name, value, origin, f"a number of seconds from 0.001 to {LONGEST}, or 0 for none")
             return float(value)
         case "cpu":

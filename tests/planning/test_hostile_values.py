@@ -10,7 +10,8 @@ import pytest
 
 import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, PluginError, Split
-from pgregistry.errors import LONGEST_TEXT
+from pgregistry.errors import LONGEST_TEXT, Problems
+from pgregistry.settings.merge import read_settings
 
 
 class Evil:
@@ -96,6 +97,8 @@ FIELDS: dict[str, Callable[[Any], object]] = {
     "backend": lambda value: Mode("odd", over=WORLD, backend=value),
     "timeout": lambda value: Mode("odd", over=WORLD, timeout=value),
     "cpu": lambda value: Mode("odd", over=WORLD, cpu=value),
+    "options": lambda value: Mode("odd", over=WORLD, options=value),
+    "an option": lambda value: Mode("odd", over=WORLD, options={"speed": value}),
     "axis": lambda value: Mode("odd", over=Axis(value)),
     "size": lambda value: Mode("odd", over=Axis("odd", size=value)),
     "inside": lambda value: Mode("odd", over=Axis("odd", size=2, inside=value)),
@@ -140,6 +143,23 @@ def test_a_hostile_value_in_a_table_is_a_bounded_error(key: str | None, value: s
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_hostile_field_of_a_mode_is_a_bounded_error(field: str, value: str) -> None:
     check(lambda: pgregistry.plan(8, extra=[FIELDS[field](VALUES[value]())]))
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_hostile_mode_of_plan_modes_is_a_bounded_error(value: str) -> None:
+    check(lambda: pgregistry.plan_modes(8, VALUES[value]()))
+    check(lambda: pgregistry.plan_modes(8, [Mode("odd", over=WORLD)], keep=VALUES[value]()))
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("name", ["timeout", "watch", "cpu", "backend", "watch_dir", "expect", "hosts", "plugins"])
+def test_a_hostile_value_of_a_parameter_of_a_run_is_a_bounded_error(name: str, value: str) -> None:
+    def read() -> None:
+        problems = Problems()
+        read_settings(problems, keywords={name: VALUES[value]()}, world_size=8)
+        problems.raise_any()
+
+    check(read)
 
 
 @pytest.mark.parametrize("value", VALUES)
