@@ -20,6 +20,12 @@ MODES: Final = {
     "tensor_model_parallel": ("tensor", "deepspeed_slice"),
     "pipeline_model_parallel": ("pipe", "deepspeed_pipe"),
 }
+#: What to do if a mode of `mpu`, or one of experts, is not there.
+BUNDLED: Final = "Enable its plugin: the bundled ones, or init(enable=['deepspeed']) for those of this distribution."
+NAMED: Final = (
+    "Enable a plugin that has it, or name the modes, for those of this distribution with "
+    "give_experts(context, expert='deepspeed_expert', expert_data='deepspeed_expert_data')."
+)
 #: What `give_experts` touches of `deepspeed.utils.groups`.
 GROUPS: Final = (
     *("_EXPERT_PARALLEL_GROUP", "_EXPERT_PARALLEL_GROUP_RANKS"),
@@ -40,7 +46,7 @@ class Mpu:
     def __init__(self, context: ParallelContext) -> None:
         at = 1 if "deepspeed_data" in context.plan and "data" not in context.plan else 0
         for name, modes in MODES.items():
-            handle = _needed(context, modes[at])
+            handle = _needed(context, modes[at], BUNDLED)
             setattr(self, f"get_{name}_group", lambda handle=handle: handle.group)
             setattr(self, f"get_{name}_rank", lambda handle=handle: handle.rank)
             setattr(self, f"get_{name}_world_size", lambda handle=handle: handle.size)
@@ -60,20 +66,17 @@ def give_experts(context: ParallelContext, *, expert: str = "expert", expert_dat
         ConfigError: if DeepSpeed is not installed or lacks what is touched, or the plan lacks a mode.
     """
     groups = _groups()
-    experts, copies = _needed(context, expert), _needed(context, expert_data)
+    experts, copies = (_needed(context, mode, NAMED) for mode in (expert, expert_data))
     name = f"ep_size_{experts.size}"
     for attribute, handle in zip(GROUPS[::2], (experts, copies), strict=True):
         getattr(groups, attribute)[name] = handle.group
         getattr(groups, f"{attribute}_RANKS")[name] = list(handle.ranks)
 
 
-def _needed(context: ParallelContext, mode: str) -> GroupHandle:
+def _needed(context: ParallelContext, mode: str, remedy: str) -> GroupHandle:
     handle = context.get(mode) if mode in context.plan else None
     if handle is None:
-        raise ConfigError(
-            f"DeepSpeed {TRIED} needs the mode {mode!r}, and the plan has none on this rank.\n"
-            "  Enable its plugin: the bundled ones, or init(enable=['deepspeed']) for those of this distribution."
-        )
+        raise ConfigError(f"DeepSpeed {TRIED} needs the mode {mode!r}, and the plan has none on this rank.\n  {remedy}")
     return handle
 
 

@@ -181,6 +181,29 @@ def test_a_plan_without_a_mode_is_refused(run_ranks: Callable[..., list[Any]]) -
     ]
 
 
+def lacks_experts() -> str:
+    groups = types.ModuleType("deepspeed.utils.groups")
+    vars(groups).update({name: {} for name in adapter.GROUPS})
+    sys.modules |= {"deepspeed.utils.groups": groups, "deepspeed": groups, "deepspeed.utils": groups}
+    with pgregistry.init(only=["deepspeed"], backend="gloo") as context:
+        adapter.give_experts(context, expert="deepspeed_expert", expert_data="deepspeed_expert_data")
+        with pytest.raises(pgregistry.ConfigError) as caught:
+            adapter.give_experts(context)
+        return str(caught.value)
+
+
+def test_a_plan_with_experts_of_other_names_is_refused_with_how_to_name_them(
+    run_ranks: Callable[..., list[Any]],
+) -> None:
+    assert run_ranks(1, lacks_experts, world=False) == [
+        (
+            "DeepSpeed 0.19.8 needs the mode 'expert', and the plan has none on this rank.\n"
+            "  Enable a plugin that has it, or name the modes, for those of this distribution with "
+            "give_experts(context, expert='deepspeed_expert', expert_data='deepspeed_expert_data')."
+        )
+    ]
+
+
 def test_a_missing_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     monkeypatch.delitem(sys.modules, "deepspeed.utils.groups", raising=False)
