@@ -6,7 +6,7 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -148,8 +148,8 @@ def _has_mode(source: ast.AST, mode: str) -> bool:
     )
 
 
-def known_as(name: str, plugins: Iterable[InstalledPlugin]) -> str | None:
-    """Return the plugins that a distribution or module of this name has, as a sentence."""
+def known_as(name: str, plugins: Sequence[InstalledPlugin]) -> str | None:
+    """Return the plugins that a distribution or module of this name has, or that have a mode of it, as a sentence."""
     if name == BUNDLED:
         return f"{name!r} has a meaning in only= alone: the plugins that ship with pgregistry."
     points = [(one.plugin, one.entry_point.module) for one in plugins if one.entry_point and not one.broken]
@@ -161,7 +161,8 @@ def known_as(name: str, plugins: Iterable[InstalledPlugin]) -> str | None:
             if has := [(plugin, of) for plugin, of in named if of and same(of)]:
                 noun = "plugin" if len(has) == 1 else "plugins"
                 return f"{kind} {has[0][1]} has the {noun} {listing(repr(plugin) for plugin, _ in has)}."
-    return None
+    owners = [repr(one.plugin.name) for one in plugins if declares(one, name)]
+    return f"It is a mode of plugin {listing(owners)}." if owners else None
 
 
 class Hidden:

@@ -162,9 +162,12 @@ def test_a_file_that_shadows_the_module_of_a_plugin_is_named(
         ("pgregistry_acme", "Distribution pgregistry-acme has the plugin 'my-ring'."),
         ("acme_plugin", "Module acme_plugin has the plugin 'my-ring'."),
         ("my_ring", "Did you mean 'my-ring'?"),
+        ("acme", "It is a mode of plugin 'my-ring'."),
     ],
 )
-def test_a_name_of_a_distribution_or_module_is_answered_with_its_plugins(name: str, hint: str, acme: Any) -> None:
+def test_a_name_of_a_distribution_a_module_or_a_mode_is_answered_with_its_plugins(
+    name: str, hint: str, acme: Any
+) -> None:
     acme(GOOD, name="my-ring")
     assert refusal(ConfigError, disable=[name]) == f"disable: no plugin is called {name!r} (keyword). {hint}"
 
