@@ -33,7 +33,7 @@ log = logging.getLogger("pgregistry")
 GRACE: Final = 5.0
 #: Ranks that then read what the others propose, at most: the list grows with the world.
 READERS: Final = 8
-#: Moments between two looks of the host of the store at ranks that leave.
+#: Moments until the host of the store looks at ranks that leave; each further look comes after twice as long.
 LEAVING: Final = 0.01
 #: Moments before each further look at ranks that have come and are about to sign.
 PAUSES: Final = (0.1, 0.3, 0.9)
@@ -132,8 +132,10 @@ class Agreement:
         # If planning failed on this rank, the others may not have come yet.
         early = self._mine.error is not None
         others, until = len(scope.ranks) if early else came, time.monotonic() + LEAVE + (GRACE if early else 0)
+        pause = LEAVING * moment(scope)
         while scope.count("left", 0, partial(read_number, 0, MOST_RANKS)) < others and time.monotonic() < until:
-            time.sleep(LEAVING * moment(scope))
+            time.sleep(pause)
+            pause *= 2
         if came < len(scope.ranks):
             self._conflicts.outlive(self._at_fault, until)
 
