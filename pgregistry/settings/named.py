@@ -11,7 +11,7 @@ from pgregistry.settings.merge import DEFAULT, ConfigValue, Given, Settings
 from pgregistry.settings.options import NAMES
 from pgregistry.settings.parameters import read_number, read_parameter
 from pgregistry.settings.sources import Word, toml_value
-from pgregistry.values import check_backend, check_timeout, is_plain_option, shown, typed_like
+from pgregistry.values import MOST_TEXT, check_backend, check_timeout, is_plain_option, shown, typed_like
 from pgregistry.vocabulary import Setting
 
 #: Keys of a mode's table beside `size` and `options`.
@@ -19,7 +19,12 @@ MODE_SETTINGS: Final = ("backend", "timeout", "cpu", "dedicated")
 #: What a key of `options` begins with in `Settings.modes`.
 OPTION: Final = "options."
 #: What a setting must be, by the type of its default.
-RULES: Final = {str: "text on one line", bool: "true or false", int: "a whole number", float: "a number"}
+RULES: Final = {
+    str: f"printable text on one line, of at most {MOST_TEXT} characters",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
 #: Plugins that are off, of which an error about an unknown name shows at most so many.
 SHOWN: Final = 3
 

@@ -34,6 +34,9 @@ class Ring:
 OWNER = f"of plugin '{Ring.__module__.rpartition('.')[2]}'"
 
 
+TEXT = "printable text on one line, of at most 1000 characters"
+
+
 def planned(environ: Any = None, typed: Any = None, **keywords: Any) -> Plan:
     given = {"plugins": [Ring()], "only": ["data"], **keywords}
     return Planner.read(8, given, command_line=typed, environ=environ or {}).plan()
@@ -79,9 +82,13 @@ def test_a_flag_is_true_or_false_and_in_text_also_1_or_0(word: str, value: bool)
     [
         ({"ring_backend": "slow"}, "ring_backend = 'slow' (keyword) must be 'fast' or 'safe'. The default is 'safe'"),
         ({"ring_backend": True}, "ring_backend = True (keyword) must be 'fast' or 'safe'. The default is 'safe'"),
-        ({"label": 4}, "label = 4 (keyword) must be text on one line. The default is 'none'"),
-        ({"label": "two\nlines"}, "label = 'two\\nlines' (keyword) must be text on one line. The default is 'none'"),
-        ({"label": "\ud800"}, "label = '\\ud800' (keyword) must be text on one line. The default is 'none'"),
+        ({"label": 4}, f"label = 4 (keyword) must be {TEXT}. The default is 'none'"),
+        ({"label": "two\nlines"}, f"label = 'two\\nlines' (keyword) must be {TEXT}. The default is 'none'"),
+        ({"label": "\ud800"}, f"label = '\\ud800' (keyword) must be {TEXT}. The default is 'none'"),
+        (
+            {"label": "x" * 1001},
+            f"label = '{'x' * 39}… (1003 characters) (keyword) must be {TEXT}. The default is 'none'",
+        ),
         ({"heads": "8"}, "heads = '8' (keyword) must be a whole number. The default is 8"),
         ({"heads": True}, "heads = True (keyword) must be a whole number. The default is 8"),
         ({"heads": 2.0}, "heads = 2.0 (keyword) must be a whole number. The default is 8"),
