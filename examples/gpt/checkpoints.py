@@ -6,7 +6,7 @@ import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import manifest
 import torch
@@ -20,6 +20,8 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from pgregistry import ParallelContext
 
+#: How the name of a checkpoint ends until all of it is written.
+PARTIAL: Final = ".partial"
 #: By the names of parameters: those of the stages of a pipeline then do not clash.
 BY_NAME = StateDictOptions(flatten_optimizer_state_dict=True)
 
@@ -36,7 +38,8 @@ class Checkpoints:
         """Save the state after a step; all ranks call it together."""
         if self.folder is None:
             return
-        final, partial = self.folder / f"step-{step:08}", self.folder / f"step-{step:08}.partial"
+        final = self.folder / f"step-{step:08}"
+        partial = final.with_suffix(PARTIAL)
         weights, moments = get_state_dict(model, _whole(optimizer), options=BY_NAME)
         everyone = self.context["global"].group
         if self.context.rank == 0:
@@ -53,7 +56,7 @@ class Checkpoints:
         """Load the last good checkpoint, whatever layout saved it; return its step, and 0 if there is none.
 
         Raises:
-            Refused: on every rank, if there are checkpoints and none is good.
+            Refused: on every rank, if a save was ever completed and no checkpoint is good.
         """
         found: list[Any] = [self._last_good() if self.context.rank == 0 else None]
         dist.broadcast_object_list(found, src=0, group=self.context["global"].group)
@@ -75,19 +78,23 @@ class Checkpoints:
         return step
 
     def _last_good(self) -> tuple[Path, int] | Refused | None:
-        """Return the last good checkpoint and its step, None if there are none at all, or why none is good."""
+        """Return the last good checkpoint and its step, None if none was ever whole, or why none is good."""
         there = sorted(self.folder.glob("step-*"), reverse=True) if self.folder else []
-        reasons: list[str] = []
+        reasons: dict[Path, str] = {}
+        good: tuple[Path, int] | None = None
         for path in there:
             try:
-                step = manifest.check(path, self.shape)
+                good = path, manifest.check(path, self.shape)
+                break
             except Refused as reason:
-                reasons.append(str(reason))
-            else:
-                print(*(f"Refused: {reason}\n" for reason in reasons), sep="", end="", file=sys.stderr)
-                print(f"Going on from {path}.", file=sys.stderr)
-                return path, step
-        return Refused("\n".join(reasons)) if reasons else None
+                reasons[path] = str(reason)
+        # If the first save of all was cut short, nothing is lost: a run that is started again begins anew.
+        if good is None and any(path.suffix != PARTIAL for path in reasons):
+            return Refused("\n".join(reasons.values()))
+        print(*(f"Refused: {reason}\n" for reason in reasons.values()), sep="", end="", file=sys.stderr)
+        if good is not None:
+            print(f"Going on from {good[0]}.", file=sys.stderr)
+        return good
 
 
 def _whole(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -151,6 +151,11 @@ def test_the_last_good_checkpoint_is_the_one_that_a_run_goes_on_from(tmp_path: P
         (tmp_path / f"step-{step:08}" / "manifest.json").unlink()
     with pytest.raises(AssertionError, match="step-00000006 is not whole"):
         run_ranks(2, gpt_ranks.run, [*words, "--steps", "6"], world=False)
+    for step in (2, 4, 6):
+        shutil.rmtree(tmp_path / f"step-{step:08}")
+    (tmp_path / "step-00000002.partial").mkdir()  # the first save of all was cut short
+    assert run_ranks(2, gpt_ranks.run, [*words, "--steps", "2"], world=False)[0] == first[:2]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
 
 
 @pytest.mark.slow
