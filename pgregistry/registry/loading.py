@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from operator import itemgetter
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 import pluggy
@@ -191,9 +191,9 @@ def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
     names: dict[str, str] = {}
     later = False
     for name, value in sorted(_attributes(plugin), key=itemgetter(0)):
-        if not hasattr(type(value), "__get__"):
-            raise PluginError(f"has {name!r} of type {type(value).__name__}, but a hook must be a function. Use def.")
         options = _marking(value)
+        if (options is not None or name in HOOKS) and not _is_function(value):
+            raise PluginError(f"has {name!r} of type {type(value).__name__}, but a hook must be a function. Use def.")
         if options is None:
             if name.startswith(PREFIX):
                 raise PluginError(f"has a function {name!r} without @hookimpl. Mark it, or give it another name.")
@@ -234,6 +234,13 @@ def _attributes(plugin: object) -> Iterator[tuple[str, Any]]:
         binds = hasattr(type(value), "__get__") and not hasattr(type(value), "__set__")
         if isinstance(name, str) and (binds or (name in HOOKS and callable(value))):
             yield name, value
+
+
+def _is_function(value: Any) -> bool:
+    """Return True for what every version of pluggy takes as a hook; a cached or a partial function is none."""
+    if issubclass(type(value), staticmethod):
+        return _is_function(value.__func__)
+    return issubclass(type(value), FunctionType | MethodType | classmethod)
 
 
 def _marking(value: Any) -> Mapping[str, Any] | None:

@@ -110,7 +110,13 @@ def test_a_function_that_makes_a_plugin_is_refused_with_what_to_write(acme: Any)
 
 @pytest.mark.parametrize(
     ("hook", "kind"),
-    [("functools.partial(list, ())", "partial"), ("list", "type"), ("print", "builtin_function_or_method")],
+    [
+        ("functools.partial(list, ())", "partial"),
+        ("hookimpl(functools.partial(list, ()))", "partial"),
+        ("functools.lru_cache(hookimpl(lambda plan: []))", "_lru_cache_wrapper"),
+        ("list", "type"),
+        ("print", "builtin_function_or_method"),
+    ],
 )
 def test_what_is_no_function_is_no_hook(hook: str, kind: str, acme: Any) -> None:
     acme(f"import functools\n{GOOD}\npgregistry_check = {hook}\n")
@@ -212,6 +218,17 @@ def test_what_a_plugin_and_its_programs_print_goes_to_stderr(installed_plugin: C
         )
         assert json.loads(done.stdout)
         assert done.stderr.split() == ["hello"] * 3
+
+
+def test_what_a_plugin_prints_is_not_taken_for_a_file_that_new_wrote(
+    installed_plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    site = installed_plugin("pgregistry-acme", {"acme": "acme_plugin"}, {"acme_plugin.py": LOUD})
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
+    command = [sys.executable, "-m", "pgregistry", "new", "ring"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+    assert [line.partition("/")[0] for line in done.stdout.splitlines()] == ["pgregistry-ring"] * 4
+    assert done.stderr.split()[:3] == ["hello"] * 3
 
 
 ODD = """

@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from pgregistry.cli.options import examples, trace_option
+from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.errors import ConfigError, PgregistryError, Problems, describe, listing
 from pgregistry.planning.references import default_sizes
 from pgregistry.registry.distributions import UNKNOWN, core_version
@@ -99,7 +100,7 @@ def new_command(name: str, backend: str, trace: bool | None, **kinds: bool) -> N
     chosen = [kind for kind, given in kinds.items() if given]
     if len(chosen) > 1:
         raise click.UsageError(f"Choose one of {listing(f'--{kind}' for kind in chosen)}.")
-    with tracing(trace):
+    with tracing(trace), printing_to_stderr():
         _check_name(name)
     kind = chosen[0] if chosen else "split"
     folder, made = Path(f"pgregistry-{name.replace('_', '-')}"), KINDS[kind]

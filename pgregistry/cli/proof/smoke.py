@@ -6,13 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pgregistry.cli.options import examples, exit_status, plan_options
+from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import SizesCommand, split_world_size
 from pgregistry.errors import PgregistryError, Problems, need
 from pgregistry.planning.planner import Planner
@@ -61,8 +62,9 @@ def smoke_command(words: tuple[str, ...], nproc: int | None, trace: bool | None,
         typed["backend"] = "gloo"
 
     def try_plan() -> None:
-        planner = Planner.read(nproc, {}, command_line=typed, problems=problems)
-        check_expected(planner.plan(), planner.registry.settings.run.get("expect"))
+        with printing_to_stderr():
+            planner = Planner.read(nproc, {}, command_line=typed, problems=problems)
+            check_expected(planner.plan(), planner.registry.settings.run.get("expect"))
 
     try:
         try_plan()  # fail before any process starts; if it does not, the first rank traces
@@ -93,7 +95,10 @@ def _build_and_prove(typed: dict[str, Any], trace: bool | None) -> None:
     torch.set_num_threads(1)
     begun = time.perf_counter()
     rank = launch.rank if (launch := launcher.read(os.environ)) else 0
-    with tracing(trace if rank == 0 else False), initialize({}, command_line=typed) as context:
+    with ExitStack() as opened:
+        with printing_to_stderr():  # a plugin may print
+            opened.enter_context(tracing(trace if rank == 0 else False))
+            context = opened.enter_context(initialize({}, command_line=typed))
         seconds = dict.fromkeys(context.plan.modes, 0.0) | context.process_groups.seconds
         with _progress(context) as advance:
             for name in context.plan.modes:

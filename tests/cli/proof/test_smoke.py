@@ -46,6 +46,19 @@ def test_smoke_uses_a_plugin_enabled_for_this_run(distribution: Any) -> None:
     assert "pairs" in names(command(*words, "--enable", "pairs", **path).stdout)
 
 
+def test_what_a_plugin_prints_is_no_result(distribution: Any) -> None:
+    source = (
+        "from pgregistry import *\nprint('hello')\n@hookimpl\ndef pgregistry_ready(context):\n"
+        "    print('ready', context.rank)\n"
+    )
+    folder = distribution("pgregistry-loud", {"loud": "pgregistry_loud"}, {"pgregistry_loud.py": source})
+    done = command("pgregistry", "smoke", "--nproc", "2", "--only", "tensor,loud", PYTHONPATH=str(folder))
+    assert done.returncode == 0, done.stderr
+    assert names(done.stdout) == ["tensor"]
+    assert not {"hello", "ready"} & set(done.stdout.split())
+    assert (done.stderr.count("hello\n"), done.stderr.count("ready 0\n"), done.stderr.count("ready 1\n")) == (3, 1, 1)
+
+
 def test_smoke_says_why_it_failed_and_nothing_else(distribution: Any) -> None:
     source = (
         "from pgregistry import *\n@hookimpl\ndef pgregistry_ready(context):\n"
