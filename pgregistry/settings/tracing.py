@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Final
 
+from pgregistry.errors import clean
+from pgregistry.values import shown
 from pgregistry.vocabulary import Mode
 
 #: Each line is logged before the thing happens, so the last line names what hangs or dies.
@@ -21,7 +23,7 @@ class _Printer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the lines of a record."""
-        for line in record.getMessage().splitlines():
+        for line in clean(record.getMessage()).splitlines():
             print(f"pgregistry: {line}", file=sys.stderr, flush=True)
 
 
@@ -52,6 +54,15 @@ def describe_result(value: object) -> str:
     >>> describe_result(Mode("tensor", over="tensor", timeout=60)), describe_result(None)
     ("Mode('tensor', over=('tensor',), timeout=60.0)", 'nothing')
     """
+    try:
+        return _described(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # of a class of anybody's: the trace is there to find it
+        return shown(value)
+
+
+def _described(value: object) -> str:
     if not isinstance(value, Mode):
         return "nothing" if value is None else str(value)
     bare = Mode(value.name, over=())

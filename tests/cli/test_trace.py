@@ -208,6 +208,43 @@ def test_a_plugin_that_does_not_load_is_told_with_the_reason(
     ]
 
 
+ODD = """
+from pgregistry import Mode, hookimpl
+
+class Odd:
+    def __call__(self, mesh):
+        return [(0, 1)]
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+    def __repr__(self):
+        raise RuntimeError
+
+@hookimpl
+def pgregistry_modes():
+    yield Mode("odd", groups=Odd())
+
+@hookimpl
+def pgregistry_check(plan):
+    yield Odd()
+"""
+
+
+def test_what_cannot_be_printed_ends_no_trace_and_escape_codes_do_nothing(
+    distribution: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = distribution("pgregistry-odd", {"odd": "acme_odd"}, {"acme_odd.py": ODD})
+    (metadata,) = site.glob("*/METADATA")
+    metadata.write_text("Name: odd\x1b[31m\nVersion: 1\n")
+    assert cli.run(["plan", "8", "--trace", "--only", "odd"]) == 1
+    err = capsys.readouterr().err
+    assert "pgregistry: plugin 'odd', odd\\x1b[31m 1 (entry point pgregistry: odd = acme_odd) found in " in err
+    assert "pgregistry:   a Mode whose repr raises RuntimeError\n" in err
+    assert "pgregistry:   a Odd whose repr raises RuntimeError\n" in err
+    assert "\x1b" not in err
+
+
 def test_json_on_stdout_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["plan", "8", "--json", "--trace"], ["plugins", "--json", "--trace"]):
         assert cli.run(words) == 0
