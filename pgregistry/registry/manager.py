@@ -186,6 +186,14 @@ class Registry:
         """
         return self._declared(plugin, "pgregistry_settings", Setting)
 
+    def declares(self, plugin: Plugin) -> bool:
+        """Return True if a plugin declares modes and settings, or none, without an error."""
+        try:
+            _ = self.modes(plugin), self.settings_of(plugin)
+        except PgregistryError:
+            return False
+        return True
+
     def _declared(self, plugin: Plugin, hook: str, kind: type[T]) -> list[T]:
         if plugin.name not in self._functions[hook]:
             return []

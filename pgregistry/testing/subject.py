@@ -16,7 +16,7 @@ from pgregistry.layouts.factors import divisors
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.references import declared_sizes, default_size, walk
-from pgregistry.registry.advice import declares
+from pgregistry.registry.advice import declares, known_as
 from pgregistry.registry.discovery import discover, with_named
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin
@@ -74,7 +74,7 @@ class Subject:
         found = with_named(discover(), named, Problems())
         names = {one.plugin.name for one in found}
         if self.plugin not in names:
-            hint = did_you_mean(self.plugin, names)
+            hint = known_as(self.plugin, found) or did_you_mean(self.plugin, names)
             if owners := [repr(one) for one in self._owners(self.plugin)]:
                 hint = f"It is a mode of plugin {listing(owners)}; check that one."
             raise ConfigError(f"No plugin is called {self.plugin!r}. {hint}")
@@ -109,10 +109,12 @@ class Subject:
 
     @cached_property
     def switches(self) -> dict[str, list[str]]:
-        """Return the switches that turn the plugin on, and others off that do not load."""
+        """Return the switches that turn the plugin on, and others off that do not load or cannot declare."""
         on = {"enable": [self.plugin, *self.enable], **({} if self.only is None else {"only": list(self.only)})}
         on |= {"plugins": list(self.plugins)} if self.plugins else {}
-        broken = [one.installed.plugin.name for one in self._load(on).statuses if one.error]
+        registry = self._load(on)
+        broken = [one.installed.plugin.name for one in registry.statuses if one.error]
+        broken += [one.name for one in registry.active if one.name != self.plugin and not registry.declares(one)]
         return {**on, "disable": [name for name in broken if name != self.plugin]}
 
     @cached_property

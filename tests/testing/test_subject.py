@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from plugin_sources import Install, modes, wrong
 
 from pgregistry.testing.subject import Subject
@@ -36,6 +37,25 @@ def test_another_plugin_that_does_not_load_is_not_to_blame(plugin: Any, installe
     subject = plugin(modes("yield Mode('acme', over=())"))
     assert subject.switches["disable"] == ["broken"]
     assert wrong(subject, "it_loads") == []
+
+
+@pytest.mark.parametrize("hook", ["pgregistry_modes", "pgregistry_settings"])
+def test_another_plugin_that_cannot_declare_is_not_to_blame(hook: str, plugin: Any, installed_plugin: Install) -> None:
+    source = f"from pgregistry import hookimpl\n@hookimpl\ndef {hook}():\n    raise SystemExit(3)\n"
+    installed_plugin("pgregistry-broken", {"broken": "broken_plugin"}, {"broken_plugin.py": source})
+    assert wrong(plugin(modes("yield Mode('acme', over=())")), "it_loads") == []
+    (said,) = wrong(Subject("broken"), "it_loads")
+    assert f"plugin 'broken', pgregistry-broken 0.1 raised SystemExit in {hook}: 3" in said
+
+
+def test_the_name_of_a_distribution_or_module_is_answered_with_its_plugin(installed_plugin: Install) -> None:
+    installed_plugin("my-ring", {"ring": "acme_ring"}, {"acme_ring.py": modes("yield Mode('ring', over=())")})
+    assert wrong(Subject("my-ring"), "it_loads") == [
+        "No plugin is called 'my-ring'. Distribution my-ring has the plugin 'ring'."
+    ]
+    assert wrong(Subject("acme_ring"), "it_loads") == [
+        "No plugin is called 'acme_ring'. Module acme_ring has the plugin 'ring'."
+    ]
 
 
 def test_a_plugin_that_is_not_installed_is_an_error_with_a_suggestion() -> None:
