@@ -157,18 +157,23 @@ class _Reader:
         elif table and all(key in names.sizes for key in table):
             hint = f". Give each by its own name: {', '.join(f'{key}={shown(value)}' for key, value in table.items())}."
         else:
-            hint = f". {did_you_mean(name, known)}{self._perhaps_off(name, known)}{names.missing(name)}"
+            hint = f". {did_you_mean(name, known)}{perhaps_off(name, known, names.off)}{names.missing(name)}"
         text = f"There is no {what} {name!r} ({origin}){hint}"
         self._problems.add(ConfigError(text, plugin=name if reason else None))
         return False
 
-    def _perhaps_off(self, name: str, known: Iterable[str]) -> str:
-        """Return the plugins that are off, of which one may have a name that is like no other."""
-        off = [f"{plugin!r} is {reason}" for plugin, reason in self._names.off.items()]
-        if not off or did_you_mean(name, known).startswith("Did you mean"):
-            return ""
-        more = [f"{len(off) - SHOWN} more are off"] if len(off) > SHOWN else []
-        return f" No plugin that is on declares it; {listing([*off[:SHOWN], *more])}."
+
+def perhaps_off(name: str, known: Iterable[str], reasons: Mapping[str, str]) -> str:
+    """Return the plugins that are off with the reasons, of which one may have a name that is like no other.
+
+    >>> perhaps_off("shard", ["data"], {"hsdp": "off until enabled"})
+    " No plugin that is on declares it; 'hsdp' is off until enabled."
+    """
+    off = [f"{plugin!r} is {reason}" for plugin, reason in reasons.items()]
+    if not off or did_you_mean(name, known).startswith("Did you mean"):
+        return ""
+    more = [f"{len(off) - SHOWN} more are off"] if len(off) > SHOWN else []
+    return f" No plugin that is on declares it; {listing([*off[:SHOWN], *more])}."
 
 
 def _typed(setting: Setting, given: Given, owner: str) -> Any:

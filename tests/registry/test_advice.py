@@ -186,6 +186,19 @@ def test_what_is_off_is_told_so_by_a_plan_and_the_command_line(
     assert caught.value.plugin == "nettest"
 
 
+def test_a_mode_that_a_plugin_of_another_name_may_have_is_answered_with_what_is_off(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pgregistry.plan(8, disable=["hsdp"])["shard"]
+    off = "No plugin that is on declares it; 'hsdp' is disabled"
+    assert str(caught.value).endswith(f" {off} (keyword).")
+    assert run(["plan", "8", "--enable", "hsdp", "--disable", "hsdp", "--mode", "shard"]) == 1
+    assert capsys.readouterr().err.endswith(f" {off} (command line), which wins over enable (command line).\n")
+    assert run(["plan", "8", "--mode", "tensr"]) == 1
+    assert capsys.readouterr().err.endswith("Did you mean 'tensor'?\n")
+
+
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder that is the whole path: pgregistry runs without its metadata."""

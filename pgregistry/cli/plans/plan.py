@@ -22,6 +22,7 @@ from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.plans.view import PlanView
 from pgregistry.settings.launchers import launcher
+from pgregistry.settings.named import perhaps_off
 from pgregistry.settings.sources import from_command_line
 from pgregistry.settings.tracing import tracing
 from pgregistry.views.tables import terminal_width
@@ -134,10 +135,9 @@ def _check_wanted(planner: Planner, mode: str | None, rank: int | None) -> None:
     """Add to the problems of the plan a mode and a rank that it does not have."""
     modes = [one.mode.name for one in planner.declarations.modes]
     if mode is not None and mode not in modes:
-        off = planner.registry.off.get(mode)
-        hint = (
-            f": plugin {mode!r} is {off}." if off else f". {did_you_mean(mode, modes)}{planner.registry.missing(mode)}"
-        )
+        off = planner.registry.off
+        others = f"{did_you_mean(mode, modes)}{perhaps_off(mode, modes, off)}{planner.registry.missing(mode)}"
+        hint = f": plugin {mode!r} is {off[mode]}." if mode in off else f". {others}"
         planner.problems.add(ConfigError(f"mode: there is no mode {mode!r} ({ORIGIN}){hint}"))
     if rank is not None and not 0 <= rank < planner.world_size:
         ranks = f"the ranks are 0 to {planner.world_size - 1}"

@@ -13,6 +13,7 @@ from pgregistry.layouts.hosts import Hosts
 from pgregistry.layouts.placement import Reach, reach
 from pgregistry.planning.plans.mode import PlannedMode
 from pgregistry.settings.merge import ConfigValue, Sizes
+from pgregistry.settings.named import perhaps_off
 from pgregistry.values import shown
 
 
@@ -82,9 +83,11 @@ class PlanContents:
         for mode in self.planned:
             if mode.name == name:
                 return mode
-        if isinstance(name, str) and name in self.off:
+        if not isinstance(name, str):
+            raise ConfigError(f"The plan has no mode {shown(name)}. {did_you_mean(shown(name), self.modes)}")
+        if name in self.off:
             raise ConfigError(f"The plan has no mode {name!r}: plugin {name!r} is {self.off[name]}.", plugin=name)
-        hint = did_you_mean(name if isinstance(name, str) else shown(name), self.modes)
+        hint = did_you_mean(name, self.modes) + perhaps_off(name, self.modes, self.off)
         raise ConfigError(f"The plan has no mode {shown(name)}. {hint}")
 
     def __iter__(self) -> Iterator[str]:
