@@ -105,8 +105,10 @@ def plugins_of(one: InstalledDistribution, *, leftovers: bool = False) -> Iterat
         yield from _unreadable(one, error)
         return
     if data is None:
-        if "pgregistry" in one.info and "pgregistry" in one.info_name and os.path.islink(f"{one.info}/{ENTRY_POINTS}"):
-            yield _broken(one, one.name, f"{one.info}/{ENTRY_POINTS} is a link to nothing")
+        if "pgregistry" in one.info and "pgregistry" in one.info_name:
+            for path in (one.info, f"{one.info}/{ENTRY_POINTS}"):
+                if os.path.islink(path) and not os.path.exists(path):
+                    yield _broken(one, one.name, f"{path} is a link to nothing")
         return
     if _WORD not in data and (b"\0" not in data or _WORD not in data.replace(b"\0", b"")):
         return  # parsing the entry points of all distributions would take longest

@@ -211,7 +211,7 @@ def _found_by(search: Callable[..., Iterable[Distribution]], context: object) ->
 def _place(one: Any) -> tuple[str, str | None]:
     """Return the folder of a distribution and its normalized name; importlib has no public call for either."""
     try:
-        info = str(getattr(one, "_path", None) or one.locate_file(""))
+        info = str(getattr(one, "_path", None) or one.locate_file("")).rstrip("/")  # of a folder in a zip file
     except Exception:
         info = repr(one)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import email
+import email.parser  # all of it, while there is a path to import from
 import gc
 import importlib.metadata
 import os

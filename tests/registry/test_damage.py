@@ -86,7 +86,7 @@ BROKEN: dict[str, tuple[Damage, str, tuple[str, ...]]] = {
     ),
     "UTF-16": (entry_points("[pgregistry]\nacme = acme_plugin\n".encode("utf-16")), "can't decode byte 0xff", ()),
     "a loop of links": (loop, "Too many levels of symbolic links", ()),
-    "a link to nothing": (nowhere, "is a link to nothing", ()),
+    "a link to nothing": (nowhere, f"{NAME} is a link to nothing", ()),
     "a folder": (directory, "Is a directory", ()),
     "too long": (entry_points(b"# pgregistry\n" * (1 << 19)), "File too large", ()),
     "a name with a space": (entry_points(b"[pgregistry]\na b = acme_plugin\n"), "without spaces and commas", ()),
@@ -203,6 +203,14 @@ def test_a_file_that_cannot_be_read_may_be_ours_if_the_distribution_requires_pgr
         f"plugin 'ring', ring 2 cannot be read: {info.with_name('ring-2.dist-info')}/"
     )
     assert pgregistry.plan(4, disable=["ring"])
+
+
+def test_a_folder_that_is_a_link_to_nothing_is_named_and_is_switched_off_by_its_name(acme: Any) -> None:
+    info = damaged(acme, lambda info: info.rename(info.with_name("moved")))
+    info.symlink_to(info.with_name("gone"))
+    said = f"plugin {info.name!r}, unknown unknown cannot be read: {info} is a link to nothing."
+    assert refusal(PluginError) == said
+    assert "tensor" in pgregistry.plan(4, disable=[info.name])
 
 
 @pytest.mark.timeout(20)

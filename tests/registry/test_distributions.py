@@ -6,6 +6,7 @@ import builtins
 import importlib.metadata
 import os
 import sys
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_a_distribution_without_a_header_has_the_name_of_its_folder_to_be_told_b
     info.mkdir()
     one = InstalledDistribution(str(info), None)
     assert (one.name, one.version, one.info_name, one.folder) == ("unknown", "unknown", info.name, str(tmp_path))
+
+
+def test_a_distribution_in_a_zip_file_is_told_by_a_path_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "ring.whl", "w") as packed:
+        packed.writestr("ring-1.dist-info/entry_points.txt", b"[pgregistry]\nring = ring\n# caf\xe9\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "ring.whl")])
+    (found,) = discover()
+    path = tmp_path / "ring.whl" / "ring-1.dist-info" / "entry_points.txt"
+    assert f"{found.broken}".startswith(f"cannot be read: {path}: UnicodeDecodeError")
 
 
 def test_a_folder_is_listed_once_and_of_a_distribution_one_file_is_opened(
