@@ -27,7 +27,7 @@ def misplaced(plan: Plan, places: Mapping[int, Place]) -> Reason | None:
         ranks, other = found
         here, there = ([*hosts.values()][host[rank]] for rank in (ranks[0], other))
         but = f"on one host, but rank {ranks[0]} is on {here} and rank {other} on {there}, another host"
-        return _reason(on_hosts, ranks, other, but, _to_paste(hosts))
+        return _reason(on_hosts, ranks, other, but, _to_paste(hosts, plan))
     in_domains = [repr(mode.name) for mode in plan.planned if mode.needs_domains]
     domains = domains_of(places) if in_domains else {}
     domain = {rank: name for name, ranks in domains.items() for rank in ranks}
@@ -67,7 +67,7 @@ def _said(ranks: Iterable[tuple[str, Sequence[int]]]) -> str:
     return f"ranks say: {'; '.join(shown[:SHOWN])}{'; …' * (len(shown) > SHOWN)}"
 
 
-def _to_paste(hosts: Mapping[tuple[int, ...], str]) -> list[str]:
+def _to_paste(hosts: Mapping[tuple[int, ...], str], plan: Plan) -> list[str]:
     """Return the ranks of each host, and what to give `init` for them."""
     said, listed = _said((name, ranks) for ranks, name in hosts.items()), f"hosts={_pasted(hosts)}"
     if not _equal(hosts):
@@ -75,11 +75,13 @@ def _to_paste(hosts: Mapping[tuple[int, ...], str]) -> list[str]:
             said,
             f"HOST and DOMAIN need equally many ranks on each: give that part a number. For groups=: {listed}",
         ]
-    within = pasted([rank for ranks in hosts for rank in ranks])
+    order, each = [rank for ranks in hosts for rank in ranks], len(next(iter(hosts)))
+    if len(order) == plan.world_size and order == [*(plan.ranks or range(len(order)))]:  # a number is wrong
+        return [said, f"Give the number of ranks on each: ranks_per_host={each}, or the hosts: {listed}"]
     return [
         said,
-        f"Bring the ranks of each host together: within={within}",
-        f"Modes of groups= can also have the hosts as they are: {listed}",
+        f"Bring the ranks of each host together: within={pasted(order)}",
+        f"Give the hosts as they are in place of ranks_per_host=, and for modes of groups=: {listed}",
     ]
 
 

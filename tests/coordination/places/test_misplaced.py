@@ -45,8 +45,17 @@ def test_a_mode_that_needs_hosts_is_refused_where_ranks_of_two_hosts_are_taken_f
         f"Mode '{mode.name}' needs ranks 0-1 on one host, but rank 0 is on a and rank 1 on b, another host; {NOTHING}",
         "  ranks say: a has ranks 0, 2; b has ranks 1, 3",
         "  Bring the ranks of each host together: within=[0, 2, 1, 3]",
-        "  Modes of groups= can also have the hosts as they are: hosts=[[0, 2], [1, 3]]",
+        "  Give the hosts as they are in place of ranks_per_host=, and for modes of groups=: hosts=[[0, 2], [1, 3]]",
     ]
+
+
+def test_a_wrong_number_of_ranks_per_host_is_refused_with_the_right_one() -> None:
+    reason = misplaced(plan(HOST_MODE, ranks_per_host=4), places("a", "a", "b", "b"))
+    assert reason is not None
+    assert reason.text.splitlines()[2] == (
+        "  Give the number of ranks on each: ranks_per_host=2, or the hosts: hosts=[[0, 1], [2, 3]]"
+    )
+    assert misplaced(plan(HOST_MODE, ranks_per_host=2), places("a", "a", "b", "b")) is None
 
 
 def test_unequal_hosts_are_refused_with_the_hosts_to_list() -> None:
@@ -82,6 +91,9 @@ def test_what_is_pasted_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(made["host"].groups) == [(0, 2), (1, 3)]
     assert misplaced(made, real) is None
     assert misplaced(made, places("a", "a", "b", "b")) is not None
+    given = plan(HOST_MODE, ranks_per_host=None, within=[0, 2, 1, 3], hosts=[[0, 2], [1, 3]])
+    assert list(given["host"].groups) == [(0, 2), (1, 3)]
+    assert misplaced(given, real) is None
     listed = pgregistry.plan(4, only=["data"], extra=[LEADERS], hosts=[[0, 2], [1, 3]])
     assert list(listed["leaders"].groups) == [(0, 1)]
     assert misplaced(listed, real) is None
