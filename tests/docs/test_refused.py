@@ -26,6 +26,7 @@ AGREEMENT = (
 #: Errors without a place on the page, by a part of their source, each with the reason.
 UNSHOWN = {
     "which hosts the store, is gone before all ranks": "its text depends on the moment",
+    "and its ranks agreed without this one": "its text depends on the moment",
     "init() is running in another thread": "two threads must call init at one moment",
     "The default process group has rank": "torch refuses such a rank first, from some version on",
     "This process was forked from one": "a child of a rank must call init",
@@ -52,11 +53,15 @@ def test_the_page_is_what_the_generator_writes(page: tuple[str, set[refused_page
 
 def modules() -> Iterator[Path]:
     """Return the modules that a plan needs, and those of agreement; diagnosis and meshes have errors of their own."""
-    script = "import sys, pgregistry; pgregistry.plan(2, require=['pgregistry']).to_json(); print(*sys.modules)"
+    script = (
+        "import sys, pgregistry; pgregistry.plan(2, require=['pgregistry']).to_json()\n"
+        "for name, one in sys.modules.items(): print(name, one.__file__) if name.startswith('pgregistry.') else None"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    for name in done.stdout.split():
-        if name.startswith("pgregistry.") and not re.search("[.](runtime|diagnosis)[.]|dimensions", name):
-            yield Path(sys.modules[name].__file__ or "") if name in sys.modules else PACKAGE / f"{name[11:]}.py"
+    for line in done.stdout.splitlines():
+        name, _, file = line.partition(" ")
+        if not re.search("[.](runtime|diagnosis)[.]|dimensions", name):
+            yield Path(file)
     for pattern in AGREEMENT:
         yield from PACKAGE.glob(pattern)
 
