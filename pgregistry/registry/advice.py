@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -118,7 +119,12 @@ def left_out(installed: InstalledPlugin) -> str | None:
     if not getattr(sys, "frozen", False) or installed.entry_point is None or installed.broken:
         return None
     module = installed.entry_point.module
-    return None if spec_of(module) else module
+    for package in accumulate(module.split("."), "{}.{}".format):
+        if spec_of(package) is None:
+            return module
+        if package not in sys.modules:
+            break  # it is here, and raises
+    return None
 
 
 def declares(installed: InstalledPlugin, mode: str) -> bool:

@@ -7,7 +7,6 @@ own: a damaged one is a plugin that failed if it may be one of ours, and is igno
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import re
@@ -19,7 +18,7 @@ from typing import Any, Final
 
 from pgregistry.errors import ConfigError, Problems, describe
 from pgregistry.registry.distributions import ENTRY_POINTS, InstalledDistribution, distributions, visible
-from pgregistry.registry.plugin import BUNDLED, InstalledPlugin, Plugin
+from pgregistry.registry.plugin import BUNDLED, InstalledPlugin, Plugin, spec_of
 from pgregistry.settings.merge import Settings
 from pgregistry.values import shown
 
@@ -73,13 +72,8 @@ def with_named(
 def _folder(given: object) -> str | None:
     """Return the folder of a module, or of the package that it is in, without importing it; None for anything else."""
     files: Sequence[str | None] = [getattr(given, "__file__", None)] if isinstance(given, ModuleType) else []
-    if isinstance(given, str):
-        try:
-            spec = importlib.util.find_spec(re.split("[.:]", given)[0])
-        except Exception:  # of a finder of anybody's, or of a module without a spec
-            spec = None
-        if spec:
-            files = [*(spec.submodule_search_locations or ()), spec.origin if spec.has_location else None]
+    if isinstance(given, str) and (spec := spec_of(re.split("[.:]", given)[0])):
+        files = [*(spec.submodule_search_locations or ()), spec.origin if spec.has_location else None]
     return next((os.path.dirname(os.path.abspath(file)) for file in files if file), None)
 
 

@@ -92,7 +92,9 @@ def spec_of(module: str) -> ModuleSpec | None:
     """Return where a module is found; None if it is not, or if what stands in its place raises."""
     try:
         return importlib.util.find_spec(module)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # of a package around it, which this imports, or of a finder of anybody's
         return None
 
 

@@ -292,3 +292,13 @@ def test_a_frozen_program_with_a_broken_module_is_told_as_any_other(acme: Any, m
     acme("import acme_gone")
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     assert WAY_OUT in whole_refusal(PluginError)
+
+
+def test_a_frozen_program_with_a_package_that_exits_is_told_as_any_other(
+    distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"acme_exits/__init__.py": "raise SystemExit(0)", "acme_exits/modes.py": ""}
+    distribution("pgregistry-exits", {"exits": "acme_exits.modes"}, files)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    said = refusal(PluginError)
+    assert said.endswith("(entry point pgregistry: exits = acme_exits.modes) does not load: SystemExit: 0")
