@@ -12,6 +12,7 @@ SETTINGS = Section(
             """
             $ PGREGISTRY="tensor" pgregistry plan 8
             $ PGREGISTRY="tensor=2 tensor=4" pgregistry plan 8
+            $ PGREGISTRY="tensor=2 tensor.size=4" pgregistry plan 8
             """,
         ),
         Refusal(

@@ -14,6 +14,7 @@ PLANS = Section(
             from pgregistry import Plan
             plan = pgregistry.plan(2, only=["data"])
             plan["date"]
+            plan[3]
             plan["tensor"]
             """,
         ),
