@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import environment
-import needs
 import pytest
 import ranks
 
@@ -19,6 +18,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the examples that show what ranks print, if the gloo of this torch prints too."""
     for item in items:
         if isinstance(item, pytest.DoctestItem) and item.name.startswith("pgregistry.testing.ranks."):
+            import needs  # only here, for it imports torch, which most tests can do without
+
             item.add_marker(needs.QUIET)
 
 
