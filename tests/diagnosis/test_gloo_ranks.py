@@ -19,9 +19,12 @@ STILL, TIMEOUT = 2.0, 6.0
 FAULTS = ["nothing", "other collective", "other sizes", "other group", "recv", "order"]
 
 
-def dump(folder: str, rank: int) -> None:
+def dump(folder: str, rank: int, count: int) -> None:
     from torch._C import _distributed_c10d as c10d
 
+    Path(f"{folder}.{rank}").touch()
+    while not all(Path(f"{folder}.{other}").exists() for other in range(count)):
+        time.sleep(0.01)  # a machine with other work to do gives each rank its time when it likes
     time.sleep(STILL)
     text = getattr(c10d, "_dump_fr_trace_json" if rank % 2 else "_dump_fr_trace")()
     data = text if isinstance(text, bytes) else text.encode()
@@ -37,7 +40,7 @@ def one_goes_astray(folder: str, fault: str, odd: int) -> str:
         world, tensor, data = (context.group(name) for name in ("global", "tensor", "data"))
         for group in (tensor, data, world):
             dist.all_reduce(torch.ones(4), group=group)
-        thread = Thread(target=dump, args=(folder, context.rank))
+        thread = Thread(target=dump, args=(folder, context.rank, len(context["global"].ranks)))
         thread.start()
         wrong = context.rank == odd
         try:
