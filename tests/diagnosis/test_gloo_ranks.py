@@ -19,16 +19,22 @@ STILL, TIMEOUT = 2.0, 6.0
 FAULTS = ["nothing", "other collective", "other sizes", "other group", "recv", "order"]
 
 
+def meet(place: str, rank: int, count: int) -> None:
+    """Wait until as many ranks are here, however long it takes each on a machine with other work to do."""
+    Path(f"{place}.{rank}").touch()
+    while not all(Path(f"{place}.{other}").exists() for other in range(count)):
+        time.sleep(0.01)
+
+
 def dump(folder: str, rank: int, count: int) -> None:
     from torch._C import _distributed_c10d as c10d
 
-    Path(f"{folder}.{rank}").touch()
-    while not all(Path(f"{folder}.{other}").exists() for other in range(count)):
-        time.sleep(0.01)  # a machine with other work to do gives each rank its time when it likes
+    meet(f"{folder}.begun", rank, count)
     time.sleep(STILL)
     text = getattr(c10d, "_dump_fr_trace_json" if rank % 2 else "_dump_fr_trace")()
     data = text if isinstance(text, bytes) else text.encode()
     Path(folder, f"trace_{rank}{'.json' * (rank % 2)}").write_bytes(data)
+    meet(f"{folder}.dumped", rank, count)  # before the odd rank goes on
 
 
 def one_goes_astray(folder: str, fault: str, odd: int) -> str:
