@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
@@ -41,11 +42,14 @@ class ExchangeStore(Store):
         self._scope = scope
         self._peers = peers
         self._store: Any = PrefixStore("groups", scope.store)
-        self._changed = threading.Condition()
         self._known: dict[str, bytes] = {}
         self._mine: list[bytes] = []
         self._waiting = 0
         self._state = "collecting"  # then "published", then "complete" or "given up"
+        # Ctrl-C in the main thread may leave a lock or a Condition of Python held for ever, but no queue of C.
+        self._threads = threading.Lock()  # only threads that make process groups take it
+        self._changes = SimpleQueue[None]()  # one for each change that the main thread waits for
+        self._pass = SimpleQueue[None]()  # not empty once the state is "complete" or "given up"
 
     # torch calls these, from the threads that make process groups.
 
@@ -53,7 +57,7 @@ class ExchangeStore(Store):
         return True
 
     def set(self, key: str, value: bytes | str) -> None:
-        with self._changed:
+        with self._threads:
             if self._state == "collecting":
                 self._known[key] = value.encode() if isinstance(value, str) else value
                 return
@@ -63,10 +67,11 @@ class ExchangeStore(Store):
         return self.multi_get([key])[0]
 
     def multi_get(self, keys: Sequence[str]) -> list[bytes]:
-        with self._changed:
+        with self._threads:
             self._waiting += 1
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._state in ("complete", "given up"))
+        self._changes.put(None)
+        self._pass.put(self._pass.get())  # for the next thread
+        with self._threads:
             self._waiting -= 1
         _ = self._later
         return [self._known[key] if key in self._known else self._get_later(key) for key in keys]
@@ -116,11 +121,10 @@ class ExchangeStore(Store):
             alive: Returns how many threads still make a process group; raises what one of them raised.
             watchdog: Ends the wait.
         """
-        with self._changed:
-            while not self._changed.wait_for(lambda: self._waiting >= alive(), timeout=watchdog.next(SLICE)):
-                watchdog.look_around()
-            self._state = "published"
-            self._mine = list(self._known.values())
+        while not self._wait_until(lambda: self._waiting >= alive(), watchdog.next(SLICE)):
+            watchdog.look_around()
+        self._state = "published"
+        self._mine = list(self._known.values())
 
     def exchange(self, watchdog: Watchdog) -> None:
         """Write the addresses of all threads, read those of the peers, and let the threads go on."""
@@ -144,19 +148,25 @@ class ExchangeStore(Store):
             gloo.connect_to_self(address, len(self._scope.ranks))
 
     def _end(self, state: str) -> None:
-        with self._changed:
-            self._state = state
-            self._changed.notify_all()
+        self._state = state
+        self._pass.put(None)
 
     def thread_ended(self) -> None:
         """Wake the thread that waits for the others."""
-        with self._changed:
-            self._changed.notify_all()
+        self._changes.put(None)
 
     def wait_for_threads(self, alive: Callable[[], int], seconds: float) -> bool:
         """Wait until all threads have ended; return False if they have not within `seconds`."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not alive(), timeout=seconds)
+        return self._wait_until(lambda: not alive(), seconds)
+
+    def _wait_until(self, done: Callable[[], bool], seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not done():
+            try:
+                self._changes.get(timeout=max(until - time.monotonic(), 0))
+            except Empty:
+                return done()
+        return True
 
 
 def run_together(
@@ -196,11 +206,11 @@ def run_together(
         return len(jobs) - len(finished)
 
     threads = [AbandonableThread(partial(run, job)) for job in jobs]
-    with environment(), _giving_up(store, threads, failures):
-        for thread in threads:
-            thread.start()
-        store.collect(alive, watchdog)
     with _giving_up(store, threads, failures):
+        with environment():
+            for thread in threads:
+                thread.start()
+            store.collect(alive, watchdog)
         if jobs:
             store.exchange(watchdog)
         while not store.wait_for_threads(alive, watchdog.next(LOOK)):

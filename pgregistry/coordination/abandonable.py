@@ -25,7 +25,8 @@ class GivenUpError(RuntimeError):
 class AbandonableThread(threading.Thread):
     """A thread that runs one job, which may block in torch.
 
-    Python takes a thread for ended if Ctrl-C comes while it is joined, so `wait` is used in place of `join`.
+    Python takes a thread for ended if Ctrl-C comes while it is joined, so `wait` is used in place of `join`. It waits
+    for a lock of C: Ctrl-C within the Python of `threading.Event` may leave its lock held for ever.
 
     Attributes:
         given_up: True when nobody waits for the job any more. It then ends at its next step.
@@ -37,8 +38,7 @@ class AbandonableThread(threading.Thread):
     def __init__(self, job: Callable[[], object], *, awaited: bool = False) -> None:
         super().__init__(name="pgregistry", daemon=True)
         self._job = job
-        self._ended = threading.Event()
-        self._ended.set()
+        self._ended, self._running = True, threading.Lock()
         self.given_up = False
         self.awaited = awaited
         self.failure: BaseException | None = None
@@ -46,16 +46,19 @@ class AbandonableThread(threading.Thread):
 
     def start(self) -> None:
         """Start the job; raise what Python raises if the system gives no thread."""
-        self._ended.clear()
+        self._ended = False
+        self._running.acquire()
         try:
             super().start()
         except (RuntimeError, MemoryError):
-            self._ended.set()
+            self._end()
             raise
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the job has ended, or was never started; return False if it has not within `seconds`."""
-        return self._ended.wait(seconds)
+        if not self._ended and self._running.acquire(timeout=-1 if seconds is None else seconds):
+            self._running.release()
+        return self._ended
 
     def run(self) -> None:
         """Run the job, and keep its outcome."""
@@ -67,7 +70,11 @@ class AbandonableThread(threading.Thread):
             del self._job  # it keeps process groups alive
             if self.given_up:
                 self.forget()
-            self._ended.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True  # first, so that it holds for whoever has the lock, also if Ctrl-C then comes
+        self._running.release()
 
     def forget(self) -> None:
         """Drop the outcome, which keeps process groups and connections alive."""

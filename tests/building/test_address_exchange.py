@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 from counting import Counting
+from interrupts import interrupted
 from threads import as_ranks, scope_of
 
 from pgregistry import BuildError
 from pgregistry.building.address_exchange import ExchangeStore, run_together
 from pgregistry.building.watchdog import Watchdog
+from pgregistry.coordination.abandonable import AbandonableThread
 from pgregistry.coordination.barrier import announce_failure
 
 
@@ -63,6 +65,17 @@ def test_a_job_that_raises_ends_the_wait_of_the_others() -> None:
     with pytest.raises(ZeroDivisionError, match="no device"):
         exchange(dist.HashStore(), 0, 2, [waits, fails], 60)
     assert ended.wait(10)
+
+
+def test_an_interrupt_at_any_moment_ends_all_threads() -> None:
+    came, step = True, 0
+    while came:
+        step += 1
+        jobs = [partial(meet, group, 0, 1, {}) for group in ("a", "b")]
+        came = interrupted(lambda jobs=jobs: exchange(dist.HashStore(), 0, 1, jobs, 60), step, ("address_exchange.py",))
+        threads = [one for one in threading.enumerate() if isinstance(one, AbandonableThread)]
+        assert all(one.wait(10) for one in threads), step
+    assert step > 100
 
 
 def test_a_peer_that_fails_ends_the_wait_for_its_addresses_at_once() -> None:

@@ -9,6 +9,7 @@ import weakref
 from typing import Any
 
 import pytest
+from interrupts import interrupted
 
 from pgregistry.coordination.abandonable import (
     AbandonableThread,
@@ -111,6 +112,24 @@ def test_a_thread_whose_wait_was_interrupted_has_not_ended() -> None:
     assert not wait_for_given_up(0)
     leave.set()
     assert wait_for_given_up(2)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_interrupt_at_any_moment_of_a_wait_lets_the_thread_end(late: bool) -> None:
+    """`threading.Event` may keep its lock for ever then, and whoever waits next hangs."""
+    came, step = True, 0
+    while came:
+        step += 1
+        leave = threading.Event()
+        thread = AbandonableThread(lambda leave=leave: leave.wait(10))
+        thread.start()
+        if not late:
+            leave.set()
+        came = interrupted(lambda thread=thread: thread.wait(0.01 if late else 10), step)
+        leave.set()
+        assert thread.wait(10), step
+        assert thread.wait(0)
+    assert step > 5
 
 
 def test_a_job_runs_here_if_the_system_gives_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
