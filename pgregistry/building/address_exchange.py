@@ -20,7 +20,7 @@ from typing import Any, Final
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from pgregistry.building.watchdog import LOOK, Watchdog
-from pgregistry.coordination.abandonable import AbandonableThread, GivenUpError, give_up, given_up
+from pgregistry.coordination.abandonable import AbandonableThread, Gate, GivenUpError, give_up, given_up
 from pgregistry.coordination.barrier import GONE, address_key
 from pgregistry.coordination.store.codec import decode, encode
 from pgregistry.coordination.store.scoped_store import SLICE, ScopedStore
@@ -46,10 +46,10 @@ class ExchangeStore(Store):
         self._mine: list[bytes] = []
         self._waiting = 0
         self._state = "collecting"  # then "published", then "complete" or "given up"
-        # Ctrl-C in the main thread may leave a lock or a Condition of Python held for ever, but no queue of C.
-        self._threads = threading.Lock()  # only threads that make process groups take it
-        self._changes = SimpleQueue[None]()  # one for each change that the main thread waits for
-        self._pass = SimpleQueue[None]()  # not empty once the state is "complete" or "given up"
+        self._threads = threading.Lock()  # of those that make process groups
+        # Of the thread that waits for them: Ctrl-C there may leave a Condition held for ever, but no queue.
+        self._changes = SimpleQueue[None]()
+        self._decided = Gate()  # the state is "complete" or "given up"
 
     # torch calls these, from the threads that make process groups.
 
@@ -70,7 +70,7 @@ class ExchangeStore(Store):
         with self._threads:
             self._waiting += 1
         self._changes.put(None)
-        self._pass.put(self._pass.get())  # for the next thread
+        self._decided.wait()
         with self._threads:
             self._waiting -= 1
         _ = self._later
@@ -149,7 +149,7 @@ class ExchangeStore(Store):
 
     def _end(self, state: str) -> None:
         self._state = state
-        self._pass.put(None)
+        self._decided.open()
 
     def thread_ended(self) -> None:
         """Wake the thread that waits for the others."""

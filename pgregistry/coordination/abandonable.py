@@ -6,6 +6,8 @@ import atexit
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
@@ -22,11 +24,36 @@ class GivenUpError(RuntimeError):
     """The thread was given up by the one that waited for it."""
 
 
+class Gate:
+    """A gate at which threads wait, and which another opens for good, in the main thread too.
+
+    Ctrl-C within the Python of a `threading.Event` may leave its lock held for ever. A queue is all of C.
+
+    Attributes:
+        is_open: Whether it is open.
+    """
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._pass: SimpleQueue[None] = SimpleQueue()
+
+    def open(self) -> None:
+        """Let all pass, those that wait and those that come."""
+        self.is_open = True
+        self._pass.put(None)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Return True as soon as it is open, or False after `seconds`."""
+        if not self.is_open:
+            with suppress(Empty):
+                self._pass.put(self._pass.get(timeout=seconds))  # for the next thread
+        return self.is_open
+
+
 class AbandonableThread(threading.Thread):
     """A thread that runs one job, which may block in torch.
 
-    Python takes a thread for ended if Ctrl-C comes while it is joined, so `wait` is used in place of `join`. It waits
-    for a lock of C: Ctrl-C within the Python of `threading.Event` may leave its lock held for ever.
+    Python takes a thread for ended if Ctrl-C comes while it is joined, so `wait` is used in place of `join`.
 
     Attributes:
         given_up: True when nobody waits for the job any more. It then ends at its next step.
@@ -38,7 +65,8 @@ class AbandonableThread(threading.Thread):
     def __init__(self, job: Callable[[], object], *, awaited: bool = False) -> None:
         super().__init__(name="pgregistry", daemon=True)
         self._job = job
-        self._ended, self._running = True, threading.Lock()
+        self._ended = Gate()
+        self._ended.open()
         self.given_up = False
         self.awaited = awaited
         self.failure: BaseException | None = None
@@ -46,19 +74,16 @@ class AbandonableThread(threading.Thread):
 
     def start(self) -> None:
         """Start the job; raise what Python raises if the system gives no thread."""
-        self._ended = False
-        self._running.acquire()
+        self._ended = Gate()
         try:
             super().start()
         except (RuntimeError, MemoryError):
-            self._end()
+            self._ended.open()
             raise
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the job has ended, or was never started; return False if it has not within `seconds`."""
-        if not self._ended and self._running.acquire(timeout=-1 if seconds is None else seconds):
-            self._running.release()
-        return self._ended
+        return self._ended.wait(seconds)
 
     def run(self) -> None:
         """Run the job, and keep its outcome."""
@@ -70,11 +95,7 @@ class AbandonableThread(threading.Thread):
             del self._job  # it keeps process groups alive
             if self.given_up:
                 self.forget()
-            self._end()
-
-    def _end(self) -> None:
-        self._ended = True  # first, so that it holds for whoever has the lock, also if Ctrl-C then comes
-        self._running.release()
+            self._ended.open()
 
     def forget(self) -> None:
         """Drop the outcome, which keeps process groups and connections alive."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 from torch.distributed import DistError
 
-from pgregistry.coordination.abandonable import AbandonableThread, give_up, run_abandonable
+from pgregistry.coordination.abandonable import AbandonableThread, Gate, give_up, run_abandonable
 from pgregistry.coordination.store.connections import LostError
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.diagnosis.verdict import ABSENT, counted
@@ -68,7 +67,7 @@ class Watch:
         self._scope, self._plan = scope, plan
         self._myself = Myself(seconds, names, scope.ranks)
         self._folder = Folder(folder, plan, log) if folder else None
-        self._closing = threading.Event()
+        self._closing = Gate()
         self._number = 0  # of the next roll call
         self._unanswered = 0
         self._alone = False
@@ -102,7 +101,7 @@ class Watch:
         Args:
             error: What ends the context before its time. Ranks that wait for this one are told.
         """
-        self._closing.set()
+        self._closing.open()
         threads, self._threads = self._threads, []
         if all(thread.wait(0) for thread in threads[1:]):  # the store is gone, or there was no thread to be had
             give_up(threads)
@@ -189,7 +188,7 @@ class Watch:
 
     def _answer_roll_calls(self, store: Any) -> None:
         standing = waits_in_server(store)
-        while not self._closing.is_set():
+        while not self._closing.is_open:
             roll_call = RollCall(store, self._scope.rank, self._scope.ranks, self._number)
             caller = roll_call.wait(STANDING) if standing else self._poll(roll_call)
             if caller == CLOSED:
@@ -206,7 +205,7 @@ class Watch:
 
     def _poll(self, roll_call: RollCall) -> str | None:
         self._closing.wait(self._pause())
-        return None if self._closing.is_set() else roll_call.look()
+        return None if self._closing.is_open else roll_call.look()
 
     def _take_part(self, roll_call: RollCall, caller: str) -> None:
         self._unanswered, self._alone = 0, False
