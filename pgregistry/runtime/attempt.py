@@ -25,7 +25,7 @@ from pgregistry.errors import BuildError, Problems
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.expectation import check_expected
 from pgregistry.planning.plans.plan import Plan
-from pgregistry.registry.manager import Registry
+from pgregistry.registry.manager import NOT_PLANNED, Registry
 from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.given_plan import check_given, load_plugins, read_beside
 from pgregistry.runtime.process import InitOptions, ProcessInfo
@@ -121,6 +121,7 @@ class Attempt:
             or (f"{one.plugin.distribution} {one.plugin.version}" if one.named_by is None else "named by plugins=")
             for status in registry.statuses
             for one in [status.installed]
+            if status.reason != NOT_PLANNED  # a rank that made the same plan of sizes may have it on
         }
         device = self.options.device
         settings = {

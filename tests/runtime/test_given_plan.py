@@ -163,6 +163,21 @@ def test_ready_is_called_for_the_plugins_that_are_on_and_no_other_hook_is_asked_
     assert run_ranks(2, built_with_hooks) == [(True, [off])] * 2
 
 
+def given_on_one_rank() -> list[str]:
+    """Return what is logged if one rank is given the plan that the others make."""
+    lines: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("pgregistry").addHandler(handler)
+    given = {"plan": pgregistry.plan(2, disable=["nettest"])} if os.environ["RANK"] == "0" else {"disable": ["nettest"]}
+    with pgregistry.init(**given):
+        return lines
+
+
+def test_a_rank_may_be_given_the_plan_that_others_make() -> None:
+    assert run_ranks(2, given_on_one_rank, world=False) == [[], []]
+
+
 def absent() -> list[object]:
     """Ask a context for modes that its plan does not have."""
     with pgregistry.init(plan=pgregistry.plan(2, disable=["nettest"])) as context:
