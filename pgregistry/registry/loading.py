@@ -237,7 +237,7 @@ def _attributes(plugin: object) -> Iterator[tuple[str, Any]]:
 
 
 def _is_function(value: Any) -> bool:
-    """Return True for what every version of pluggy takes as a hook; a cached or a partial function is none."""
+    """Return True for what every version of pluggy takes as a hook; a cached or a partial function is not one."""
     if issubclass(type(value), staticmethod):
         return _is_function(value.__func__)
     return issubclass(type(value), FunctionType | MethodType | classmethod)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from counting import Counting
+from counting import Counting, SlowToSign
 from random_settings import random_settings
 from threads import as_ranks, busiest, scope_of
 
@@ -118,15 +118,10 @@ def test_a_late_rank_is_waited_for_if_the_others_differ_in_numbers_alone(monkeyp
 
 
 def test_a_rank_that_is_slow_to_sign_is_waited_for_if_ranks_differ_in_numbers_alone() -> None:
-    class Slow(Counting):
-        def append(self, key: str, value: Any) -> None:
-            time.sleep(2.5)
-            super().append(key, value)
-
     shared = dist.HashStore()
 
     def one(rank: int) -> int:
-        store = Slow(shared) if rank == 0 else Counting(shared)
+        store = SlowToSign(shared, 2.5) if rank == 0 else Counting(shared)
         mine = Agreement(scope_of(store, rank, 3), replace(proposal(3), in_use=rank), 30)
         mine.reach()
         return mine.number

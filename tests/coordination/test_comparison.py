@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from counting import Counting
+from counting import Counting, SlowToSign
 from threads import as_ranks, scope_of
 
 import pgregistry
@@ -106,16 +106,11 @@ def test_a_rank_whose_plan_was_refused_is_not_the_one_that_compares(last: bool) 
 def test_a_rank_of_a_smaller_world_that_compares_waits_for_those_that_take_it_for_larger() -> None:
     """Two ranks are all that it counts, and both propose the same. The tally shows that there are more."""
 
-    class Slow(Counting):
-        def append(self, key: str, value: Any) -> None:
-            time.sleep(0.5)
-            super().append(key, value)
-
     shared = dist.HashStore()
 
     def one(rank: int) -> None:
         time.sleep(0.2 * (rank != 2))
-        size, store = (2, Counting(shared)) if rank < 2 else (4, Slow(shared))
+        size, store = (2, Counting(shared)) if rank < 2 else (4, SlowToSign(shared, 0.5))
         Agreement(scope_of(store, rank, size), replace(proposal(size), origin="WORLD_SIZE"), 30).reach()
 
     outcome = as_ranks(one, range(3))

@@ -1,7 +1,8 @@
-"""A store that counts the calls of one rank."""
+"""A store that counts the calls of one rank, and one that is slow to sign."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -55,3 +56,15 @@ class Counting(dist.Store):
     def multi_get(self, keys: Sequence[str]) -> list[bytes]:
         self._count("multi_get", keys).wait(keys, self.timeout)
         return list(self.store.multi_get(keys))
+
+
+class SlowToSign(Counting):
+    """The same for a rank that takes some seconds each time that it signs that it has come."""
+
+    def __init__(self, store: Any, seconds: float) -> None:
+        super().__init__(store)
+        self.seconds = seconds
+
+    def append(self, key: str, value: Any) -> None:
+        time.sleep(self.seconds)
+        super().append(key, value)
