@@ -197,7 +197,7 @@ def rank_of(kind: str, world: int) -> Callable[[Any, int, int], Answer]:
     from pgregistry.coordination.meeting.claim import START
     from pgregistry.coordination.store.connections import StoreClient
     from pgregistry.coordination.store.scoped_store import ScopedStore
-    from pgregistry.errors import Problems
+    from pgregistry.runtime.arguments import Arguments
     from pgregistry.runtime.attempt import Attempt
     from pgregistry.runtime.process import ProcessInfo
     from pgregistry.settings.launchers import launcher
@@ -218,7 +218,7 @@ def rank_of(kind: str, world: int) -> Callable[[Any, int, int], Answer]:
         return ProcessInfo(rank, world, store, Client(store), owns_world=True, hosts=False, launch=launch)
 
     odd_rank, absent = world // 2, world // 3
-    attempts = [Attempt.at(process(0, None), settings(kind, odd=odd), {}, Problems()) for odd in (False, True)]
+    attempts = [Attempt.at(process(0, None), Arguments(settings(kind, odd=odd))) for odd in (False, True)]
     proposals = [attempt.proposal(process(0, None)) for attempt in attempts]
 
     def agree(store: Any, rank: int, world: int) -> Answer:

@@ -35,8 +35,6 @@ GRACE: Final = 5.0
 READERS: Final = 8
 #: Moments until the host of the store looks at ranks that leave; each further look comes after twice as long.
 LEAVING: Final = 0.01
-#: Moments before each further look at ranks that have come and are about to sign.
-PAUSES: Final = (0.1, 0.3, 0.9)
 
 
 class Agreement:
@@ -111,27 +109,34 @@ class Agreement:
             log.debug("the stop of rank %d could not be published: %s", rank, failure)
             return None
 
-    def leave(self, *, hosts: bool) -> None:
+    def leave(self, *, hosts: bool, everywhere: bool = False) -> None:
         """Leave after an error. The rank that hosts the store leaves last, so that all others read why.
 
         Args:
             hosts: Whether this rank hosts the store.
+            everywhere: Whether ranks may wait for this one in any other scope.
         """
         scope = self._scope
         try:
             if self._counted:
                 scope.count_ranks("left")
             self._conflicts.forget()
-            if hosts:
+            if everywhere and self._conflicts.quote(self._mine.error or "", self._all_came):
+                time.sleep(moment(scope) if hosts else 0)  # the one that read it tells the others
+            elif hosts:
                 self._wait_for_others()
         except (LostError, PlanMismatch) as lost:
             log.debug("rank %d leaves a store that is gone: %s", scope.rank, lost)
+
+    def _all_came(self) -> bool:
+        return self._count(0).came >= len(self._scope.ranks)
 
     def _wait_for_others(self) -> None:
         scope, came = self._scope, self._count(0).came
         # If planning failed on this rank, the others may not have come yet.
         early = self._mine.error is not None
-        others, until = len(scope.ranks) if early else came, time.monotonic() + LEAVE + (GRACE if early else 0)
+        others = len(scope.ranks) - (not self._counted) if early else came
+        until = time.monotonic() + LEAVE + (GRACE if early else 0)
         pause = LEAVING * moment(scope)
         while scope.count("left", 0, partial(read_number, 0, MOST_RANKS)) < others and time.monotonic() < until:
             time.sleep(pause)
@@ -241,13 +246,7 @@ class Agreement:
 
     def _signed(self) -> dict[int, Arrival]:
         """Return the ranks that have come. Each signs when it has waited a moment, or reads that one is missing."""
-        came, signed = self._count(0).came, self._arrivals.read()
-        for pause in PAUSES:
-            if len(signed) >= came:
-                break
-            time.sleep(pause * moment(self._scope))
-            signed = self._arrivals.read()
-        return signed
+        return self._arrivals.read_all(self._count(0).came, moment(self._scope))
 
     def _look_around(self, *, log_missing: bool = True) -> None:
         """Find out, on one of the ranks that wait, which ranks are missing, and whether they wait elsewhere."""

@@ -1,16 +1,66 @@
-"""The words of `init(args=…)`, read as the command line of pgregistry reads them."""
+"""The arguments of one call of `init`; the words in `args=` are read as the command line of pgregistry reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pgregistry.errors import ConfigError, Problems, did_you_mean
+from pgregistry.planning.plans.plan import Plan
+from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.options import OPTIONS, Option
 from pgregistry.settings.sources import from_command_line, split_assignment
-from pgregistry.values import exhaust, plain, shown
+from pgregistry.values import LARGEST, exhaust, plain, shown
 
 BY_WORD: Final = {f"--{(option.typed or option.name).replace('_', '-')}": option for option in OPTIONS if option.help}
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The arguments of one call of `init`, not read yet.
+
+    Attributes:
+        keywords: The keywords beside `args` and `plan`.
+        words: The value of `args`.
+        plan: The plan that is given, or None.
+        command_line: Settings as typed on the command line of pgregistry.
+    """
+
+    keywords: Mapping[str, Any]
+    words: object = ()
+    plan: Plan | None = None
+    command_line: Mapping[str, Any] | None = None
+
+    def typed(self, problems: Problems) -> dict[str, Any]:
+        """Return the settings of the command line and of `args`."""
+        return {**read_arguments(self.words, problems), **(self.command_line or {})}
+
+    def only(self, name: str, problems: Problems, world_size: int = LARGEST) -> Settings:
+        """Read one parameter alone: a rank whose settings are wrong takes part in the agreement all the same."""
+        keywords, typed = (
+            {one: source[one] for one in (name, "config") if one in source}
+            for source in (self.keywords, self.typed(Problems()))
+        )
+        return read_settings(problems, keywords=keywords, command_line=typed, world_size=world_size, names=(name,))
+
+    def ranks(self, world_size: int) -> Sequence[int] | None:
+        """Return the ranks that compare a plan, ascending; None if that cannot be read, or was in part."""
+        if isinstance(self.keywords.get("within"), Iterator):
+            return None
+        problems = Problems()
+        return ranks_of(self.only("within", problems, world_size), problems, world_size)
+
+
+def ranks_of(settings: Settings, problems: Problems, world_size: int) -> Sequence[int] | None:
+    """Return the ranks that compare a plan, ascending; None if a problem may hide them.
+
+    >>> ranks_of(read_settings(Problems(), keywords={"within": "3,1"}), Problems(), 8)
+    [1, 3]
+    """
+    if settings.within:
+        return sorted(settings.within.value)
+    return None if problems else range(world_size)
 
 
 def read_arguments(words: object, problems: Problems) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,6 +25,7 @@ from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.expectation import check_expected
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.manager import NOT_PLANNED, Registry
+from pgregistry.runtime.arguments import Arguments, ranks_of
 from pgregistry.runtime.contexts.context import ParallelContext
 from pgregistry.runtime.given_plan import check_given, load_plugins, read_beside
 from pgregistry.runtime.process import InitOptions, ProcessInfo
@@ -40,6 +40,7 @@ class Attempt:
         outcome: The plan and its plugins, or the error. It is raised only when it has been published
             for the other ranks, which wait for this one.
         ranks: The ranks that compare a plan. If there is none, the other ranks look for this one here.
+        ranks_read: Whether these are known; if not, they are all ranks, and the other ranks may wait elsewhere.
         options: The run's settings beside the plan, in the form in which ranks compare them.
         backend: The backend of modes that name none.
         defaults: The run's settings for modes that have none.
@@ -47,33 +48,27 @@ class Attempt:
 
     outcome: tuple[Plan, Registry] | BaseException
     ranks: Sequence[int]
+    ranks_read: bool
     options: InitOptions
     backend: str
     defaults: Defaults
 
     @staticmethod
-    def at(
-        process: ProcessInfo,
-        keywords: Mapping[str, Any],
-        command_line: Mapping[str, Any] | None,
-        problems: Problems,
-        plan: Plan | None = None,
-    ) -> Attempt:
+    def at(process: ProcessInfo, arguments: Arguments) -> Attempt:
         """Plan, or take the plan that is given, and keep whatever that raises, an interrupt too."""
-        options, backend = InitOptions(), "gloo"
-        ranks: Sequence[int] = range(process.world_size)
-        outcome: tuple[Plan, Registry] | BaseException
+        world_size, plan, problems = process.world_size, arguments.plan, Problems()
+        options, backend, ranks = InitOptions(), "gloo", None
         try:
             check_torch()
             backend = accelerator_backend()
             _check_nothing_goes_on()
-            world_size = process.world_size
+            keywords, typed = arguments.keywords, arguments.typed(problems)
             if plan is None:
-                settings = read_settings(problems, keywords=keywords, command_line=command_line, world_size=world_size)
-                ranks = sorted(settings.within.value) if settings.within else ranks
+                settings = read_settings(problems, keywords=keywords, command_line=typed, world_size=world_size)
+                ranks = ranks_of(settings, problems, world_size)
             else:
-                settings = read_beside(problems, keywords, command_line)
-                ranks = sorted(check_given(plan, world_size).ranks or ranks)
+                settings = read_beside(problems, keywords, typed)
+                ranks = sorted(check_given(plan, world_size).ranks or range(world_size))
             with problems.collecting():
                 options = InitOptions.of(settings)
             backend = options.backend or (default_group_backend() if dist.is_initialized() else backend)
@@ -94,11 +89,27 @@ class Attempt:
                     local_rank=process.local_rank,
                 )
         except BaseException as error:
-            outcome = error
-            if options == InitOptions():  # not read yet; `agree_timeout` counts on this rank too
-                with suppress(Exception):
-                    options = InitOptions.before_reading(keywords, command_line)
-        return Attempt(outcome, ranks, options, backend, _defaults(backend, options))
+            return Attempt.failed(process, arguments, error, options, ranks, backend)
+        return Attempt(outcome, ranks or range(world_size), True, options, backend, _defaults(backend, options))
+
+    @staticmethod
+    def failed(
+        process: ProcessInfo,
+        arguments: Arguments,
+        error: BaseException,
+        options: InitOptions | None = None,
+        ranks: Sequence[int] | None = None,
+        backend: str = "gloo",
+    ) -> Attempt:
+        """Return the attempt of a rank that has no plan. What it had not read when it failed is read alone."""
+        world_size, options = process.world_size, options or InitOptions()
+        with suppress(Exception):
+            if options == InitOptions():
+                options = InitOptions.patient(arguments.only("agree_timeout", Problems()))
+            if ranks is None and arguments.plan is None:
+                ranks = arguments.ranks(world_size)
+        known = ranks is not None or arguments.plan is not None
+        return Attempt(error, ranks or range(world_size), known, options, backend, _defaults(backend, options))
 
     @property
     def made(self) -> Plan | None:

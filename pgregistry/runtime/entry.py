@@ -90,10 +90,12 @@ def init(
         PlanMismatch: if the ranks disagree about the plan, or one does not come.
         BuildError: if torch could not make a process group.
     """
+    given = keywords(locals())
     need("init()", "torch")
+    from pgregistry.runtime.arguments import Arguments
     from pgregistry.runtime.initialize import initialize
 
     try:
-        return initialize(keywords(locals()), args=args, plan=plan)
+        return initialize(Arguments(given, args, plan))
     except (ConfigError, PlanMismatch) as error:  # every rank writes it, and our frames say nothing about a value
         raise error.with_traceback(None) from error.__cause__

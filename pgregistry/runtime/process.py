@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,11 +23,11 @@ from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.coordination.places.place import Place
 from pgregistry.coordination.store.connections import LostError, StoreClient
 from pgregistry.coordination.store.scoped_store import ScopedStore
-from pgregistry.errors import ConfigError, PlanMismatch, Problems, text_of
+from pgregistry.errors import ConfigError, PlanMismatch, text_of
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.settings.launchers import launcher, slurm
 from pgregistry.settings.launchers.launcher import Launch
-from pgregistry.settings.merge import ConfigValue, Settings, read_settings
+from pgregistry.settings.merge import ConfigValue, Settings
 from pgregistry.values import shown
 
 log = logging.getLogger("pgregistry")
@@ -61,13 +61,8 @@ class InitOptions:
         return InitOptions(**given)
 
     @staticmethod
-    def before_reading(keywords: Mapping[str, Any], command_line: Mapping[str, Any] | None) -> InitOptions:
-        """Return the options with only `agree_timeout`: a rank whose settings are wrong takes part all the same."""
-        keywords, typed = (
-            {name: source[name] for name in ("config", "agree_timeout") if name in source}
-            for source in (keywords, command_line or {})
-        )
-        settings = read_settings(Problems(), keywords=keywords, command_line=typed)
+    def patient(settings: Settings) -> InitOptions:
+        """Return the options with only `agree_timeout`, which counts even if the others cannot be read."""
         given = settings.run.get("agree_timeout")
         return InitOptions(agree_timeout=given.value) if given else InitOptions()
 

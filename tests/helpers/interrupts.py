@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Final
+
+RETURN: Final = dis.opmap["RETURN_VALUE"]
 
 
 def interrupted(call: Callable[[], object], step: int, files: tuple[str, ...] = ("",)) -> bool:
@@ -24,6 +27,8 @@ def interrupted(call: Callable[[], object], step: int, files: tuple[str, ...] = 
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
+            if frame.f_code.co_code[frame.f_lasti] == RETURN:
+                return trace  # no interrupt comes between this step and the caller's next one
             count += 1
             if count == step:
                 raise KeyboardInterrupt

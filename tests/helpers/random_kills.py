@@ -173,6 +173,14 @@ def resources_left(before: tuple[set[str], set[str]]) -> list[str]:
         time.sleep(0.05)
 
 
+def begun_before(error: BaseException) -> bool:
+    """Return whether `init` had begun when this was raised: whether its first line was reached."""
+    return any(
+        frame.f_code.co_name == "_initialize" and line > frame.f_code.co_firstlineno
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    )
+
+
 def attempt(within: Sequence[int] | None) -> tuple[Any, list[Any]]:
     """Call `init`; return the context, or None, with what came of it: the outcome, the text, and the seconds."""
     import pgregistry
@@ -182,8 +190,7 @@ def attempt(within: Sequence[int] | None) -> tuple[Any, list[Any]]:
     try:
         context = pgregistry.init(tensor=1, agree_timeout=PATIENCE, build_timeout=PATIENCE, within=within)
     except BaseException as error:
-        names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-        if isinstance(error, KeyboardInterrupt) and names.isdisjoint(("_attempt", "_initialize")):
+        if isinstance(error, KeyboardInterrupt) and not begun_before(error):
             return attempt(within)  # init had not begun, so this rank calls it as the others do
         return None, [type(error).__name__, str(error)[:300], time.monotonic() - begun]
     finally:

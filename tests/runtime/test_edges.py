@@ -24,7 +24,7 @@ import pgregistry
 from pgregistry import Mode
 from pgregistry.building.specs import Defaults, GroupSpec
 from pgregistry.coordination.store import connections
-from pgregistry.runtime import initialize
+from pgregistry.runtime import arguments, initialize
 from pgregistry.runtime.process import InitOptions
 from pgregistry.testing import write_distribution
 
@@ -302,6 +302,26 @@ def test_a_list_of_within_that_raises_or_never_ends_is_quoted_by_the_others(kind
     assert max(zero[2], two[2]) < 20
 
 
+def with_a_list_that_one_cannot_read(odd: int) -> tuple[str, str, float]:
+    return raised(within="0-x" if rank() == odd else "0,1", agree_timeout=40, build_timeout=40)
+
+
+@pytest.mark.parametrize("world", [True, False])
+@pytest.mark.parametrize("odd", [0, 1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_rank_that_cannot_read_its_list_of_within_tells_those_that_wait_for_it(odd: int, world: bool) -> None:
+    """They wait elsewhere, with a list that it does not know."""
+    answers = run_ranks(4, with_a_list_that_one_cannot_read, odd, world=world)
+    mine = "within = '0-x' (keyword) must be different ranks from 0 to 3."
+    assert answers.pop(odd)[:2] == ("ConfigError", mine)
+    if (odd, world) == (3, True):  # nobody waits for it
+        assert {answer[0] for answer in answers} == {""}
+        return
+    assert {answer[0] for answer in answers} == {"PlanMismatch"}
+    assert len({answer[1] for answer in answers}) == 1
+    assert f"ConfigError: {mine}" in answers[0][1]
+    assert max(answer[2] for answer in answers) < 20
+
+
 # --- the process is not ours alone ------------------------------------------------------------------
 
 
@@ -431,14 +451,15 @@ def interrupted_before_it_plans(where: str) -> list[str]:
         with pytest.MonkeyPatch.context() as patch:
             if rank() == 1 and interrupted:
                 calls = iter([KeyboardInterrupt()])
-                original = getattr(initialize, where)
+                module = arguments if where == "read_arguments" else initialize
+                original = getattr(module, where)
 
                 def interrupt(*args: Any, original: Any = original, calls: Any = calls) -> Any:
                     for error in calls:
                         raise error
                     return original(*args)
 
-                patch.setattr(initialize, where, interrupt)
+                patch.setattr(module, where, interrupt)
             found.append(raised(agree_timeout=30)[0])
     return found
 

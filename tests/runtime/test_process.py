@@ -9,6 +9,7 @@ import torch
 
 from pgregistry import ConfigError
 from pgregistry.errors import Problems
+from pgregistry.runtime.arguments import Arguments
 from pgregistry.runtime.process import InitOptions
 from pgregistry.settings.merge import read_settings
 
@@ -64,4 +65,5 @@ def test_a_setting_that_cannot_be_is_refused_by_name(given: dict[str, Any], text
 
 @pytest.mark.parametrize(("given", "seconds"), [(5, 5), (-1, 300), (None, 300), ("soon", 300), (float("inf"), 300)])
 def test_a_rank_with_a_wrong_agree_timeout_waits_as_long_as_by_default(given: Any, seconds: float) -> None:
-    assert InitOptions.before_reading({"agree_timeout": given, "tensor": "x"}, None).agree_timeout == seconds
+    settings = Arguments({"agree_timeout": given, "tensor": "x"}).only("agree_timeout", Problems())
+    assert InitOptions.patient(settings).agree_timeout == seconds

@@ -89,6 +89,7 @@ def _build_and_prove(typed: dict[str, Any], trace: bool | None) -> None:
     need("smoke", "torch")
     import torch
 
+    from pgregistry.runtime.arguments import Arguments
     from pgregistry.runtime.contexts.verification import verify_handle
     from pgregistry.runtime.initialize import initialize
 
@@ -98,7 +99,7 @@ def _build_and_prove(typed: dict[str, Any], trace: bool | None) -> None:
     with ExitStack() as opened:
         with printing_to_stderr():  # a plugin may print
             opened.enter_context(tracing(trace if rank == 0 else False))
-            context = opened.enter_context(initialize({}, command_line=typed))
+            context = opened.enter_context(initialize(Arguments({}, command_line=typed)))
         seconds = dict.fromkeys(context.plan.modes, 0.0) | context.process_groups.seconds
         with _progress(context) as advance:
             for name in context.plan.modes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,8 @@ log = logging.getLogger("pgregistry")
 
 #: The key of the list that ranks sign.
 ROSTER: Final = "roster"
+#: Moments before each further look at ranks that have come and are about to sign.
+PAUSES: Final = (0.1, 0.3, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,21 @@ class Arrivals:
     def read(self) -> dict[int, Arrival]:
         """Return the ranks that have come."""
         return self._roster.read(Arrival.read)
+
+    def read_all(self, came: int, moment: float) -> dict[int, Arrival]:
+        """Return the ranks that have come, when as many as `came` have signed, or have had a moment for it.
+
+        Args:
+            came: How many ranks have come, those that are about to sign too.
+            moment: Seconds in which ranks make a few calls.
+        """
+        signed = self.read()
+        for pause in PAUSES:
+            if len(signed) >= came:
+                break
+            time.sleep(pause * moment)
+            signed = self.read()
+        return signed
 
     def places(self) -> dict[int, Place]:
         """Return where the ranks are that have come."""

@@ -48,8 +48,8 @@ def test_smoke_uses_a_plugin_enabled_for_this_run(distribution: Any) -> None:
 
 def test_what_a_plugin_prints_is_no_result(distribution: Any) -> None:
     source = (
-        "from pgregistry import *\nprint('hello')\n@hookimpl\ndef pgregistry_ready(context):\n"
-        "    print('ready', context.rank)\n"
+        "from pgregistry import *\nprint('hello\\n', end='')\n@hookimpl\ndef pgregistry_ready(context):\n"
+        "    print(f'ready {context.rank}\\n', end='')\n"  # in one piece: ranks share a stream
     )
     folder = distribution("pgregistry-loud", {"loud": "pgregistry_loud"}, {"pgregistry_loud.py": source})
     done = command("pgregistry", "smoke", "--nproc", "2", "--only", "tensor,loud", PYTHONPATH=str(folder))

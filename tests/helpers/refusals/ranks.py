@@ -41,6 +41,24 @@ DISAGREEMENT = Section(
             "$ torchrun --nproc-per-node 2 failed.py",
         ),
         Refusal(
+            "One rank cannot read which ranks plan.",
+            """That rank raises its own error. The others wait with a list that it does not know, and quote it all the
+            same.""",
+            """
+            # unread.py
+            import os
+            import pgregistry
+
+            try:
+                pgregistry.init(backend="gloo", within="0-x" if os.environ["RANK"] == "2" else "0,1")
+            except pgregistry.PlanMismatch as error:
+                print(f"{error}\\n" if os.environ["RANK"] == "0" else "", end="")
+            except pgregistry.ConfigError:
+                pass  # on rank 2, its own error
+            """,
+            "$ torchrun --nproc-per-node 3 unread.py",
+        ),
+        Refusal(
             "A rank did not arrive.",
             "It died before, waits for something else, or is slow. If it arrives later, it raises the same error.",
             """
