@@ -57,6 +57,7 @@ def _initialize(arguments: Arguments) -> ParallelContext:
 
     If another rank failed first, its error is raised here too: the error of this rank only followed from it.
     """
+    process: ProcessInfo | None = None
     run: _Run | None = None
     try:
         if not _RUNNING.acquire(blocking=False):
@@ -72,7 +73,7 @@ def _initialize(arguments: Arguments) -> ParallelContext:
         return context  # here Python lets no Ctrl-C in that would lose it
     except BaseException as error:
         if run is None and not isinstance(error, PgregistryError):
-            run = _interrupted_early(arguments, error)
+            run = _interrupted_early(process, arguments, error)
         first = run.fail(error) if run else None
         release_frames(error)
         with suppress(RuntimeError):  # this thread does not hold it
@@ -102,8 +103,10 @@ def _find_process(arguments: Arguments) -> ProcessInfo:
     return find_process(patience)
 
 
-def _interrupted_early(arguments: Arguments, error: BaseException) -> _Run | None:
-    """Return a run that can only fail, if the other ranks of a world that is there may wait for this one."""
+def _interrupted_early(process: ProcessInfo | None, arguments: Arguments, error: BaseException) -> _Run | None:
+    """Return a run that can only fail, if the other ranks may wait for this one and can be reached."""
+    if process is not None:
+        return _Run(process, Attempt.failed(process, arguments, error))
     if not dist.is_initialized() or not _RUNNING.acquire(blocking=False):
         return None
     _RUNNING.release()
