@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pgregistry.errors import PgregistryError
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.vocabulary import Setting
 
 
 class NotTried(Exception):  # noqa: N818 - it is not an error
@@ -72,3 +73,9 @@ def explained(error: PgregistryError) -> str:
     if isinstance(cause, PgregistryError) or not frames:
         return str(error)
     return f"{error}\n  {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}"
+
+
+def other_values(setting: Setting) -> Sequence[object]:
+    """Return values of a setting to try beside its default."""
+    flags = (True, False) if isinstance(setting.default, bool) else ()
+    return [value for value in setting.choices or flags if value != setting.default][:4]

@@ -21,7 +21,7 @@ from pgregistry.registry.discovery import discover, with_named
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin
 from pgregistry.settings.merge import ConfigValue, Settings
-from pgregistry.testing.case import Case, Refused, at
+from pgregistry.testing.case import Case, Refused, at, other_values
 from pgregistry.testing.ranks.local_ranks import run_ranks
 from pgregistry.vocabulary import REST, Axis, Mode, Part, Setting
 
@@ -35,12 +35,6 @@ def _no_expectation(mode: str, plan: Plan) -> None:
     """Return no groups: the author did not work any out."""
 
 
-def _others(setting: Setting) -> Sequence[object]:
-    """Return values of a setting to try beside its default."""
-    flags = (True, False) if isinstance(setting.default, bool) else ()
-    return [value for value in setting.choices or flags if value != setting.default][:4]
-
-
 @dataclass(frozen=True)
 class Subject:
     """One plugin, and how to test it.
@@ -51,6 +45,7 @@ class Subject:
         worlds: The world sizes to plan.
         only: The plugins to be on, for a plugin that cannot be on beside all others.
         enable: Other plugins to be on that are off when installed.
+        disable: Other plugins to be off.
         plugins: Plugins that are not installed, as `plugins=` of `plan` names them; this one may be among them.
         partial: The modes that may leave ranks out. None allows it to modes with `at`, `where` or `groups`.
         expected: Returns the groups of a mode as its author worked them out, or None.
@@ -62,6 +57,7 @@ class Subject:
     worlds: Sequence[int] = WORLDS
     only: Sequence[str] | None = None
     enable: Sequence[str] = ()
+    disable: Sequence[str] = ()
     plugins: Sequence[str] = ()
     partial: Collection[str] | None = None
     expected: Callable[[str, Plan], Iterable[Sequence[int]] | None] = _no_expectation
@@ -112,10 +108,11 @@ class Subject:
         """Return the switches that turn the plugin on, and others off that do not load or cannot declare."""
         on = {"enable": [self.plugin, *self.enable], **({} if self.only is None else {"only": list(self.only)})}
         on |= {"plugins": list(self.plugins)} if self.plugins else {}
+        on["disable"] = [name for name in self.disable if name != self.plugin]
         registry = self._load(on)
         broken = [one.installed.plugin.name for one in registry.statuses if one.error]
         broken += [one.name for one in registry.active if one.name != self.plugin and not registry.declares(one)]
-        return {**on, "disable": [name for name in broken if name != self.plugin]}
+        return {**on, "disable": [*on["disable"], *(name for name in broken if name != self.plugin)]}
 
     @cached_property
     def registry(self) -> Registry:
@@ -251,7 +248,7 @@ class Subject:
             yield from (dict(zip(self.sizes, values, strict=True)) for values in product(*self.sizes.values()))
             return
         yield {}
-        yield from ({one.name: value} for one in self.settings for value in _others(one))
+        yield from ({one.name: value} for one in self.settings for value in other_values(one))
         sizes = (*divisors(world)[1:7], 3, 5, world + 1)  # some do not divide: a ragged split takes them
         alone = ({name: size} for size in sizes for name in self.varied)
         at_once = self._at_once(world, sorted({*self.varied, *self.others}), 60)

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--only", metavar="A,B", help="Use only these plugins, for one that conflicts with others.")
 @click.option("--enable", metavar="A,B", help="Switch these plugins on as well.")
+@click.option("--disable", metavar="A,B", help="Leave these plugins out.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the properties that fail.")
 @plan_options("plugins")
 def check_command(
     names: tuple[str, ...],
     only: str | None,
     enable: str | None,
+    disable: str | None,
     plugins: tuple[str, ...],
     quiet: bool,
     trace: bool | None,
@@ -46,11 +48,12 @@ def check_command(
 
     beside = (only or "").replace(",", " ").split() or None
     also = (enable or "").replace(",", " ").split()
-    typed = from_command_line((), {"plugins": plugins}, Problems())
-    named = [one.value for one in read_settings(Problems(), command_line=typed).plugins]
+    typed = from_command_line((), {"plugins": plugins, "disable": disable}, Problems())
+    settings = read_settings(Problems(), command_line=typed)
+    named, off = [one.value for one in settings.plugins], [*settings.disable]
     with LocalRanks() as ranks:
         subjects = [
-            Subject(name, only=beside, enable=also, plugins=named, run_ranks=ranks.run)
+            Subject(name, only=beside, enable=also, disable=off, plugins=named, run_ranks=ranks.run)
             for name in dict.fromkeys(names or _installed({**typed, "enable": also}))
         ]
         problems = Problems()

@@ -150,6 +150,22 @@ def test_check_of_a_family_that_cannot_live_beside_the_others(
     assert run(["check", "acme", "--only", "acme,dummy"]) == 0
 
 
+@pytest.mark.parametrize("way", ["--disable", "PGREGISTRY_DISABLE"])
+def test_check_leaves_out_what_is_switched_off(
+    way: str, acme: Any, tried: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both declare one mode, and the error advises to switch one of them off."""
+    acme(WRONG.replace('"acme", groups=lambda mesh: [(0, 1), (1, 2)] * (mesh.world_size > 2)', '"tensor", over="pipe"'))
+    tried("it_loads")
+    assert run(["check", "tensor"]) == 1
+    assert "acme" in capsys.readouterr().out
+    if way == "--disable":
+        assert run(["check", "tensor", way, "acme"]) == 0
+    else:
+        monkeypatch.setenv(way, "acme")
+        assert run(["check", "tensor"]) == 0
+
+
 def test_check_needs_no_pytest() -> None:
     """Run `check` in a process in which the import of pytest fails, as if it were not installed."""
     code = "import sys; sys.modules['pytest'] = None; from pgregistry.cli import run; sys.exit(run(['check', 'dummy']))"
