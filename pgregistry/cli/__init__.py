@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -167,5 +168,6 @@ def _invoke(words: list[str]) -> object:
         with cli.make_context("pgregistry", words) as context:
             return cli.invoke(context)
     finally:
-        for folder in here:
-            sys.path.remove(folder)
+        with suppress(ValueError):  # a plugin has taken it out
+            for folder in here:
+                sys.path.remove(folder)

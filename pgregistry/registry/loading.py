@@ -27,8 +27,6 @@ PREFIX: Final = "pgregistry_"
 HOOKS: Final = tuple(sorted(name for name in vars(hookspecs) if name.startswith(PREFIX)))
 #: Marks a function as a hook; the one use of an attribute that pluggy does not document.
 MARK: Final = f"{hookspecs.PROJECT}_impl"
-#: Flags of code that takes `*` or `**`.
-VARIABLE: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
 class Hooks:
@@ -92,7 +90,7 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
         return PluginStatus(installed, error=manager.failure(installed, f"{installed.broken}"))
     if installed.given is not None:
         return PluginStatus(installed, error=register(installed, installed.given, manager))
-    torch, before = "torch" in sys.modules, None if point.module in sys.modules else _settings()
+    torch, before = "torch" in sys.modules, None if point.module in sys.modules else (_settings(), [*sys.path])
     begun = time.perf_counter()
     error: PluginError | None = None
     try:
@@ -108,9 +106,8 @@ def load(installed: InstalledPlugin, manager: HookManager) -> PluginStatus:
             error = manager.failure(installed, f"does not load: {describe(raised)}")
             error.__cause__ = raised
     seconds = time.perf_counter() - begun
-    if before is not None and _settings() != before:
-        _undo(before)
-        log.warning("%s sets PGREGISTRY… in os.environ at import, which is undone: the user sets these.", installed)
+    if before is not None:
+        _undo(installed, *before)
     error = error or register(installed, plugin, manager)
     return PluginStatus(installed, None, error, seconds, None if torch else "torch" in sys.modules)
 
@@ -175,10 +172,16 @@ def _settings() -> dict[str, str]:
     return {name: os.environ[name] for name in os.environ if name.startswith("PGREGISTRY")}  # the other values unread
 
 
-def _undo(before: Mapping[str, str]) -> None:
-    for name in _settings():
-        del os.environ[name]
-    os.environ.update(before)
+def _undo(installed: InstalledPlugin, settings: Mapping[str, str], path: list[str]) -> None:
+    """Undo what a plugin may not do at import: others would be planned otherwise, or not be found."""
+    if (now := _settings()) != settings:
+        for name in now:
+            del os.environ[name]
+        os.environ.update(settings)
+        log.warning("%s sets PGREGISTRY… in os.environ at import, which is undone: the user sets these.", installed)
+    if gone := [entry for entry in path if entry not in sys.path]:
+        sys.path += gone
+        log.warning("%s takes %s out of sys.path at import, which is undone.", installed, listing(gone))
 
 
 def _hooks(plugin: object) -> dict[str, tuple[Any, Mapping[str, Any]]]:
@@ -255,12 +258,13 @@ def _marking(value: Any) -> Mapping[str, Any] | None:
 def _check_arguments(hook: str, function: Any) -> None:
     """Raise PluginError for arguments that pluggy would leave at their default, in silence."""
     code = getattr(function, "__code__", None)
-    if code and not (function.__defaults__ or function.__kwdefaults__ or code.co_flags & VARIABLE):
+    variable = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+    if code and not (function.__defaults__ or code.co_kwonlyargcount or code.co_flags & variable):
         return  # the usual case, without the cost of a signature
     known = inspect.signature(getattr(hookspecs, hook)).parameters
     for one in inspect.signature(function).parameters.values():
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) or (one.name in known and one.default is not one.empty):
-            rule = (
-                f"pluggy passes only arguments that are named and have no default; take those of ({', '.join(known)})"
-            )
+        left_out = one.kind is one.KEYWORD_ONLY or one.default is not one.empty
+        needed = one.name in known or one.default is one.empty
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) or (left_out and needed):
+            rule = f"pluggy passes only arguments without a default, none after a *; take those of ({', '.join(known)})"
             raise PluginError(f"implements {hook!r} with the argument {str(one)!r}, but {rule}.")

@@ -134,11 +134,17 @@ def test_an_object_in_the_place_of_its_module_is_looked_at_without_running_it(
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("given", ["*given", "**given", "plan=None"])
+@pytest.mark.parametrize("given", ["*given", "**given", "plan=None", "*, plan", "*, plan=None", "*, other"])
 def test_arguments_that_pluggy_leaves_out_are_refused(given: str, acme: Any) -> None:
     acme(f"{HEAD}\n@hookimpl\ndef pgregistry_check({given}):\n    return []\n")
-    rule = "pluggy passes only arguments that are named and have no default; take those of (plan)"
-    assert refusal(PluginError) == f"{POINT} implements 'pgregistry_check' with the argument {given!r}, but {rule}."
+    rule = "pluggy passes only arguments without a default, none after a *; take those of (plan)"
+    argument = given.removeprefix("*, ")
+    assert refusal(PluginError) == f"{POINT} implements 'pgregistry_check' with the argument {argument!r}, but {rule}."
+
+
+def test_an_argument_of_its_own_with_a_default_is_left_at_it(acme: Any) -> None:
+    acme(f"{GOOD}\n@hookimpl\ndef pgregistry_check(plan, *, cache={{}}):\n    return []\n")
+    assert "acme" in pgregistry.plan(4)
 
 
 def test_an_optional_hook_of_another_version_is_passed_over(acme: Any) -> None:
@@ -183,6 +189,16 @@ def test_settings_that_a_module_leaves_in_the_environment_are_taken_back(
     assert "PGREGISTRY_DISABLE" not in os.environ
     assert pgregistry.plan(8) == first
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_plugin_that_empties_the_path_hides_no_other(
+    acme: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", before := [*sys.path])
+    acme(f"import sys\nsys.path.clear()\n{GOOD}")
+    assert "tensor" in pgregistry.plan(8)
+    assert set(sys.path) >= set(before)
+    assert "out of sys.path at import, which is undone." in caplog.text
 
 
 OTHER = """
