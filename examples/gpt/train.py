@@ -107,6 +107,8 @@ def train(context: ParallelContext, said: Namespace) -> list[float]:
     optimize = optimizer(model, context, said.rate)
     saved = Checkpoints(said.checkpoints, config, context)
     first = saved.load(model, optimize)
+    for group in optimize.param_groups:
+        group["lr"] = said.rate  # not that of the run which saved the checkpoint
     pipe, tokens = context["pipe"], context["tokens"]
     stage = PipelineStage(model, pipe.rank, pipe.size, context.device, group=pipe.group)
     schedule = Schedule1F1B(stage, said.microbatches, loss_fn=next_byte_loss)

@@ -159,6 +159,20 @@ def test_the_last_good_checkpoint_is_the_one_that_a_run_goes_on_from(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sizes", [["tensor=2"], ["zero1=2"]])
+def test_a_run_that_goes_on_has_the_rate_that_it_is_given(sizes: list[str], tmp_path: Path) -> None:
+    """The second step after the checkpoint shows what the first one changed: with a rate of 0 nothing."""
+    words = [*sizes, "--layers", "2", "--save-every", "2", "--checkpoints"]
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    run_ranks(2, gpt_ranks.run, [*words, first, "--steps", "2"], world=False, timeout=100)
+    shutil.copytree(first, second)
+    on = run_ranks(2, gpt_ranks.run, [*words, first, "--steps", "4"], world=False, timeout=100)
+    off = run_ranks(2, gpt_ranks.run, [*words, second, "--steps", "4", "--rate", "0"], world=False, timeout=100)
+    assert on[0][0] == off[0][0]
+    assert on[0][1] != pytest.approx(off[0][1], abs=1e-3)
+
+
+@pytest.mark.slow
 def test_dropout_draws_other_numbers_along_every_mode_that_splits_activations_and_trains() -> None:
     more = ["--layers", "2", "--steps", "20", "--dropout", "0.1"]
     for losses in run_ranks(4, gpt_ranks.run_all, [["tensor=2"], ["pipe=2"]], more, world=False, timeout=100):
