@@ -72,12 +72,14 @@ def _initialize(arguments: Arguments) -> ParallelContext:
         _RUNNING.release()
         return context  # here Python lets no Ctrl-C in that would lose it
     except BaseException as error:
-        if run is None and not isinstance(error, PgregistryError):
-            run = _interrupted_early(process, arguments, error)
-        first = run.fail(error) if run else None
-        release_frames(error)
-        with suppress(RuntimeError):  # this thread does not hold it
-            _RUNNING.release()
+        try:
+            if run is None and not isinstance(error, PgregistryError):
+                run = _interrupted_early(process, arguments, error)
+            first = run.fail(error) if run else None
+        finally:
+            release_frames(error)
+            with suppress(RuntimeError):  # this thread does not hold it
+                _RUNNING.release()
         if first is not None and isinstance(error, PgregistryError):
             raise first from error
         raise
@@ -205,16 +207,21 @@ class _Run:
         Returns:
             The error of a rank that failed first, if there is one.
         """
-        process = self.process
+        process, first = self.process, None
         server = list(process.server)  # the others read here why this rank stops, also if the world is gone
-        first = None if process.fake else self._announce(error)
         waited_for = self._waited_for
-        self._undo()
-        release_frames(error)
+        try:
+            first = None if process.fake else self._announce(error)
+        except PgregistryError as failure:  # the store is gone
+            log.debug("rank %d could not publish that it stops: %s", process.rank, failure)
+        finally:
+            self._undo()
+            release_frames(error)
         if self.agreement is not None:
             self.agreement.leave(hosts=process.hosts, everywhere=not self.attempt.ranks_read)
         if waited_for:
-            leave_world(self.scope(everyone=True), hosts=process.hosts)
+            with suppress(PgregistryError):
+                leave_world(self.scope(everyone=True), hosts=process.hosts)
         del server
         process.server.clear()  # this ends the wait of threads that were given up, on all ranks
         return first
@@ -230,11 +237,8 @@ class _Run:
             first = announce_failure(self.scope(everyone=True), shared)
         error = first or error
         if self.agreement is None and not isinstance(error, PgregistryError):  # an interrupt just before it
-            try:
-                mine = propose_failure(self.process.world_size, error)
-                self.agreement = Agreement(self.scope(), mine, 0)
-            except PgregistryError as failure:
-                log.debug("rank %d could not publish that it was interrupted: %s", self.process.rank, failure)
+            mine = propose_failure(self.process.world_size, error)
+            self.agreement = Agreement(self.scope(), mine, 0)
         if self.agreement is not None:
             building = self.stage == "building"
             if self.stage == "comparing" and not self.agreement.settled:

@@ -25,7 +25,7 @@ from pgregistry import Mode
 from pgregistry.building.specs import Defaults, GroupSpec
 from pgregistry.coordination.store import connections
 from pgregistry.runtime import arguments, initialize
-from pgregistry.runtime.process import InitOptions
+from pgregistry.runtime.process import InitOptions, ProcessInfo
 from pgregistry.testing import write_distribution
 
 HOOK = """
@@ -484,6 +484,26 @@ def test_a_world_whose_store_is_gone_is_refused_at_once() -> None:
     assert name == "PlanMismatch"
     assert text.startswith("Rank 0: another process, which hosts the store, is gone before all ranks agreed (")
     assert seconds < 10
+
+
+def with_its_own_error_and_no_store() -> tuple[str, str, bool]:
+    def gone(*_: Any) -> Any:
+        raise pgregistry.PlanMismatch("the store is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProcessInfo, "scope", gone)
+        name, text, _ = raised(within="0-x", agree_timeout=30)
+    free: list[bool] = []
+    thread = threading.Thread(target=lambda: free.append(initialize._RUNNING.acquire(blocking=False)))
+    thread.start()
+    thread.join()
+    return name, text, free[0]
+
+
+def test_a_rank_that_fails_and_whose_store_is_gone_raises_its_own_error_and_lets_others_call_init() -> None:
+    ((name, text, free),) = run_ranks(1, with_its_own_error_and_no_store, world=False)
+    assert (name, text) == ("ConfigError", "within = '0-x' (keyword) must be different ranks from 0 to 0.")
+    assert free
 
 
 def interrupted_in_the_wait() -> tuple[str, str, float]:
