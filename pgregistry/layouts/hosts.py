@@ -65,6 +65,7 @@ class Hosts:
     hosts_per_domain: int | None = None
     within: tuple[int, ...] | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    _runs: dict[tuple[int, bool], int | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise ConfigError if `hosts` leaves ranks out, or contradicts `ranks_per_host`."""
@@ -157,7 +158,9 @@ class Hosts:
         """
         if self.hosts is None and self.within is None:
             return (self.ranks_per_host or 1) * together
-        return run_length(self.units(together), ragged=ragged)
+        if (together, ragged) not in self._runs:  # asked for each mode, in each nesting order
+            self._runs[together, ragged] = run_length(self.units(together), ragged=ragged)
+        return self._runs[together, ragged]
 
     def units(self, together: int = 1) -> list[int]:
         """Return the index of the host of each position, or of the so many hosts together that it is in."""

@@ -29,7 +29,9 @@ class Reach(NamedTuple):
 
 
 class PlacedGroups(Groups):
-    """Groups of positions, shown as the ranks at these positions, which must ascend.
+    """Groups of positions, shown as the ranks at these positions.
+
+    They are listed only when their order is asked for, and only if ranks do not ascend with positions.
 
     >>> from pgregistry.layouts.layout import Layout
     >>> PlacedGroups(LayoutGroups(Layout(4, ((2, 1),))), (4, 5, 6, 7))
@@ -44,6 +46,13 @@ class PlacedGroups(Groups):
     def _position(self) -> dict[int, int]:
         return {rank: position for position, rank in enumerate(self.ranks)}
 
+    @cached_property
+    def _listed(self) -> ListedGroups | None:
+        """Return the groups by their first rank; None if they are in that order by their positions too."""
+        if all(low < high for low, high in pairwise(self.ranks)):
+            return None
+        return ListedGroups(map(self._placed, self.positions))
+
     def _placed(self, group: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(self.ranks[position] for position in group)
 
@@ -51,7 +60,7 @@ class PlacedGroups(Groups):
         return len(self.positions)
 
     def _at(self, index: int) -> tuple[int, ...]:
-        return self._placed(self.positions[index])
+        return self._placed(self.positions[index]) if self._listed is None else self._listed[index]
 
     def group_of(self, rank: int) -> tuple[int, ...] | None:
         group = self.positions.group_of(self._position[rank]) if rank in self._position else None
@@ -62,13 +71,15 @@ class PlacedGroups(Groups):
         return sample and sample._replace(first=self._placed(sample.first), last=self.ranks[sample.last])
 
     def index_of(self, rank: int) -> int | None:
+        if self._listed is not None:
+            return self._listed.index_of(rank)
         return self.positions.index_of(self._position[rank]) if rank in self._position else None
 
     def sizes(self) -> dict[int, int]:
         return self.positions.sizes()
 
     def key(self) -> object:
-        if isinstance(self.positions, LayoutGroups) and self:
+        if isinstance(self.positions, LayoutGroups) and self and self._listed is None:
             return [self.positions.layout.key(), self.ranks]
         return super().key()
 
@@ -80,12 +91,7 @@ def place(groups: Groups, ranks: Sequence[int] | None) -> Groups:
     >>> place(LayoutGroups(Layout(4, ((2, 1),))), (3, 2, 0, 1))
     <2 groups: (0, 1), (3, 2)>
     """
-    if ranks is None:
-        return groups
-    if all(low < high for low, high in pairwise(ranks)):
-        return PlacedGroups(groups, ranks)
-    # Groups ascend by their first rank, so their order must be found anew.
-    return ListedGroups(tuple(ranks[position] for position in group) for group in groups)
+    return groups if ranks is None else PlacedGroups(groups, ranks)
 
 
 def reach(groups: Groups, hosts: Hosts) -> Reach | None:

@@ -106,6 +106,26 @@ def test_a_million_ranks_are_counted_by_what_repeats(each: int) -> None:
     assert (many.host, (many.domain or 0) + many.across) == (80 * few.host, 80 * ((few.domain or 0) + few.across))
 
 
+def test_ranks_in_any_order_and_listed_hosts_are_counted_without_a_list_of_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So `order` takes as long where hosts of a domain are not neighbours."""
+    each, number = 8, 64
+    ranks = tuple(
+        rank for part in range(4) for host in range(part, number, 4) for rank in range(host * 8, host * 8 + 8)
+    )
+    hosts = tuple(ranks[start : start + each] for start in range(0, len(ranks), each))
+    layouts = [Layout(len(ranks), (factor,)) for factor in ((8, 1), (4, 8), (32, 16))]
+    expected = [counted(place(laid_out(one), ranks), Hosts(len(ranks), None, hosts, 16, ranks)) for one in layouts]
+    assert len({*expected}) == 3
+    known, looks = Hosts(len(ranks), None, hosts, 16, ranks), list[int]()
+    units = Hosts.units
+    monkeypatch.setattr(Hosts, "units", lambda self, together=1: looks.append(together) or units(self, together))
+    monkeypatch.setattr("pgregistry.layouts.placement.ListedGroups", None)
+    assert [reach(place(laid_out(one), ranks), known) for one in layouts] == expected
+    assert looks == [1, 16]
+
+
 def test_floor_sums_are_sums() -> None:
     chance = random.Random(0)
     for _ in range(300):
