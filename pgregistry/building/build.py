@@ -38,6 +38,16 @@ def build_strategy() -> Strategy:
     return "by_name"
 
 
+def why_public() -> str:
+    """Return why process groups are made by public calls; empty if they are made by name."""
+    if os.environ.get("PGREGISTRY_BUILD") == "public":
+        return "PGREGISTRY_BUILD"
+    if build_strategy() == "by_name":
+        return ""
+    way_out = "install one torch on all hosts, or set PGREGISTRY_BUILD=public on all ranks"
+    return f"torch {torch.__version__} lacks private calls, or has changed them: {way_out}"
+
+
 def check_buildable(
     plan: Plan,
     strategy: Strategy,

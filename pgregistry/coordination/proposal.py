@@ -74,6 +74,7 @@ class Proposal:
         plugins: For each installed plugin its distribution and version, or why it is off.
         run: The run's settings beside the plan: backend, timeout, cpu.
         wire: The environment variables that change how ranks connect.
+        why: The reason of settings in `run` that have one. It may differ.
         in_use: The numbers in the names of living process groups of the plan on this rank, as bits: 5 is 0 and 2. They
             may differ.
     """
@@ -86,6 +87,7 @@ class Proposal:
     plugins: Mapping[str, str] = field(default_factory=dict)
     run: Mapping[str, str] = field(default_factory=dict)
     wire: Mapping[str, str] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
     in_use: int = 0
 
     @property
@@ -118,7 +120,9 @@ class Proposal:
                 Plan.from_json(made)
             except ConfigError as error:
                 raise ValueError(str(error)) from error
-        return replace(proposal, plugins=_texts(proposal.plugins), run=_texts(proposal.run), wire=_texts(proposal.wire))
+        given = (proposal.plugins, proposal.run, proposal.wire, proposal.why)
+        plugins, run, wire, why = map(_texts, given)
+        return replace(proposal, plugins=plugins, run=run, wire=wire, why=why)
 
     def summary(self, rank: int) -> Summary:
         """Return the part that every rank reads."""
@@ -174,7 +178,8 @@ def first_difference(here: Proposal, there: Proposal) -> tuple[str, str, str]:
     for what, mine, theirs in (("", here.run, there.run), ("environment variable ", here.wire, there.wire)):
         for name in dict.fromkeys((*mine, *theirs)):  # causes first
             if mine.get(name) != theirs.get(name):
-                return what + name, mine.get(name, "not set"), theirs.get(name, "not set")
+                ours, others = mine.get(name, "not set"), theirs.get(name, "not set")
+                return what + name, _because(ours, here.why.get(name)), _because(others, there.why.get(name))
     return "the plan", f"digest {here.digest}", f"digest {there.digest}"
 
 
@@ -184,7 +189,11 @@ def _outcome(one: Proposal) -> str:
 
 def sized(one: Proposal) -> str:
     """Return the world size of a proposal, and where it comes from."""
-    return f"{one.world_size} ({one.origin})" if one.origin else str(one.world_size)
+    return _because(str(one.world_size), one.origin)
+
+
+def _because(value: str, why: str | None) -> str:
+    return f"{value} ({why})" if why else value
 
 
 def _why(text: str, plan: Plan, proposal: Proposal, other: Plan) -> str:

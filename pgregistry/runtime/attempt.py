@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.distributed as dist
 
-from pgregistry.building.build import build_strategy, check_buildable
+from pgregistry.building.build import build_strategy, check_buildable, why_public
 from pgregistry.building.by_name import numbers_in_use
 from pgregistry.building.communicators.availability import check_torch
 from pgregistry.building.communicators.backend import accelerator_backend, default_group_backend, rank_device
@@ -146,7 +146,8 @@ class Attempt:
             "ready hooks": ", ".join(registry.implementing("pgregistry_ready")) or "none",
         }
         wire = {name: os.environ[name] for name in WIRE if name in os.environ}
-        return replace(propose(plan, plugins, settings, wire, numbers_in_use(plan)), origin=process.origin)
+        proposal = propose(plan, plugins, settings, wire, numbers_in_use(plan))
+        return replace(proposal, origin=process.origin, why={"building": why_public()})
 
     def context(self, process: ProcessInfo, groups: ProcessGroups) -> ParallelContext:
         """Return the context of a plan whose process groups exist."""

@@ -11,7 +11,7 @@ from packaging.version import Version
 from ranks import alive, init_and_verify, run_ranks
 
 import pgregistry
-from pgregistry import BuildError
+from pgregistry import BuildError, PlanMismatch
 from pgregistry.building import by_public_calls, specs
 from pgregistry.building.communicators.splits import SPLITS_GLOO
 
@@ -95,6 +95,28 @@ def behind() -> list[str]:
 def test_ranks_that_have_called_new_group_less_often_catch_up() -> None:
     expected = list(pgregistry.plan(4, tensor=2).modes)
     assert run_ranks(4, behind, env=PUBLIC) == [expected] * 4
+
+
+def one_has_another_torch(build: str) -> str:
+    """The helper of rank 1's torch takes other parameters."""
+    if dist.get_rank() == 1:
+        helper, c10d = dist.distributed_c10d._new_process_group_helper, dist.distributed_c10d
+        c10d._new_process_group_helper = lambda *args, **keywords: helper(*args, **keywords)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGREGISTRY_BUILD", build)
+        try:
+            return str(init_and_verify({"only": ["data"]}))
+        except PlanMismatch as error:
+            return str(error)
+
+
+def test_a_rank_whose_torch_has_changed_is_told_to_all_with_the_way_out() -> None:
+    (text,) = set(run_ranks(3, one_has_another_torch, ""))
+    why = f"torch {torch.__version__} lacks private calls, or has changed them"
+    way_out = "install one torch on all hosts, or set PGREGISTRY_BUILD=public on all ranks"
+    expected = ["  building:", "    ranks 0, 2: name", f"    rank 1: public ({why}: {way_out})"]
+    assert text.splitlines()[1:] == expected
+    assert set(run_ranks(3, one_has_another_torch, "public")) == {"['data']"}
 
 
 def late_in_a_collective() -> float:

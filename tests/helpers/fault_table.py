@@ -160,7 +160,7 @@ FAULTS: Final = (
     ),
     Fault(
         "public calls on one rank",
-        differ("building", "name", "public"),
+        differ("building", "name", "public (PGREGISTRY_BUILD)"),
         ("{odd}", "building", "public"),
         env={"PGREGISTRY_BUILD": "public"},
     ),

@@ -16,6 +16,7 @@ from pgregistry.errors import ConfigError
 from pgregistry.layouts.placement import Reach
 from pgregistry.planning.orders import NestingOrder, mode_weights, nesting_orders
 from pgregistry.planning.planner import Planner
+from pgregistry.settings.launchers.launcher import LAUNCHED
 from pgregistry.settings.ranks import as_text
 from pgregistry.settings.topology import Topology, open_topology
 from pgregistry.settings.tracing import tracing
@@ -61,7 +62,7 @@ def order_command(
     Without --weight, an axis weighs 10 times as much for each axis that plugins nest it inside of: data 1, pipe 10,
     tensor 100. A mode over several axes weighs as much as the lightest of them.
     """
-    weighted = dict(map(_weight, weights))
+    weighted = _weights(weights)
     with tracing(trace), printing_to_stderr():
         if domains is None:
             planner, within = planner_of(words, options), None
@@ -91,22 +92,30 @@ def order_command(
         raise click.exceptions.Exit(1)
 
 
-def _weight(text: str) -> tuple[str, float]:
-    """Return the mode and the weight of a word `tensor=10`."""
-    name, _, number = text.partition("=")
-    try:
-        return name, float(number)
-    except ValueError:
-        raise click.BadParameter(f"{shown(text)} must be a mode and a number, as in tensor=10.") from None
+def _weights(words: Sequence[str]) -> dict[str, float]:
+    """Return the weights of modes in words such as `tensor=10`."""
+    found: dict[str, float] = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{shown(word)} must be a mode and a number, as in tensor=10.") from None
+        if name in found:
+            given = f"{found[name]:g} and {weight:g}"
+            raise ConfigError(f"The weight of {shown(name)} is given twice (command line): {given}. Remove one.")
+        found[name] = weight
+    return found
 
 
 def _on_topology(words: Sequence[str], options: dict[str, Any], topology: Topology) -> tuple[Planner, list[int] | None]:
     """Return the planner of a run on these hosts, and the order of ranks that brings domains together, if needed."""
-    for name in ("hosts", "hosts_per_domain"):
-        if options.get(name):
-            raise ConfigError(f"{topology.origin} and --{name.replace('_', '-')} must not both be given. Remove one.")
+    if options.get("hosts_per_domain"):
+        raise ConfigError(f"{topology.origin} and --hosts-per-domain must not both be given. Remove one.")
     planner = planner_of(words, options)
     world_size, number, given = planner.world_size, len(topology.hosts), planner.settings.ranks_per_host
+    if (listed := planner.settings.hosts) and listed.origin not in LAUNCHED:
+        raise ConfigError(f"{topology.origin} and hosts ({listed.origin}) must not both be given. Remove one.")
     each = given.value if given else world_size // number
     if each * number != world_size:
         ranks = f"{world_size} ranks" + (f", {each} on each ({given.origin})" if given else "")

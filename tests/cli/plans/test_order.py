@@ -116,6 +116,16 @@ def test_domains_of_neighbours_are_numbers(tmp_path: Path, capsys: pytest.Captur
         ([*WORDS, *LEVELS, "--weight", "tensr=2"], 1, "weight: there is no mode 'tensr'. Did you mean 'tensor'?"),
         ([*WORDS, *LEVELS, "--weight", "tensor=-1"], 1, "weight of tensor = -1.0 must be a number from 0 on."),
         ([*WORDS, *LEVELS, "--weight", "tensor"], 2, "'tensor' must be a mode and a number, as in tensor=10."),
+        (
+            [*WORDS, *LEVELS, "--weight", "tensor=2", "--weight", "tensor=3"],
+            1,
+            "The weight of 'tensor' is given twice (command line): 2 and 3. Remove one.",
+        ),
+        (
+            [*WORDS, "--domains", "FILE", "--config", "run.toml"],
+            1,
+            "--domains FILE and hosts (run.toml) must not both be given. Remove one.",
+        ),
         ([*WORDS, *LEVELS, "--domains", "FILE"], 1, "--domains FILE and --hosts-per-domain must not both be given."),
         ([*WORDS, "--domains", "FILE", "--ranks-per-host", "2"], 1, "every host of the 16 ranks, 2 on each (command"),
         (["order", "10", "--domains", "FILE"], 1, "every host of the 10 ranks, but it names 4: n1, n2, n3, …"),
@@ -136,6 +146,7 @@ def test_what_is_wrong_is_one_line(
     file.write_text("n1 a\nn2 a\nn3 b\nn4 b\n")
     (tmp_path / "TWICE").write_text("n1 a\nn2 a\nn1 b\nn4 b\n")
     (tmp_path / "UNEQUAL").write_text("n1 a\nn2 a\nn3 a\nn4 b\n")
+    (tmp_path / "run.toml").write_text('hosts = "0-7;8-15"\n')
     (tmp_path / "SLURM").write_text("SwitchName=s1 Level=0 Nodes=n[1-3]\n")
     monkeypatch.setenv("SLURM_JOB_NODELIST", "n[1-4]")
     monkeypatch.chdir(tmp_path)
