@@ -8,7 +8,7 @@ from itertools import permutations
 from math import factorial, isfinite
 from typing import Final
 
-from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean
+from pgregistry.errors import ConfigError, PgregistryError, Problems, did_you_mean, listing
 from pgregistry.layouts.placement import Reach, reach
 from pgregistry.planning.declarations import Declarations
 from pgregistry.planning.nesting import axes_outside, nest
@@ -61,7 +61,8 @@ def nesting_orders(planner: Planner, weights: Mapping[str, float]) -> list[Nesti
         weights: The weights that are given, 0 or more each; empty for default weights.
 
     Raises:
-        ConfigError: if hosts are not known, a weight is not that of a mode, or there are too many axes.
+        ConfigError: if hosts are not known, no order moves a mode with a weight, the order at hand is not one, or there
+            are too many axes.
         PluginError: if a plugin does not load, or its declarations are invalid.
     """
     world = planner.world()
@@ -78,11 +79,16 @@ def nesting_orders(planner: Planner, weights: Mapping[str, float]) -> list[Nesti
     if world.hosts.ranks is None:
         text = "An order keeps groups inside hosts, so ranks per host must be known"
         planner.problems.add(ConfigError(f"{text}: give ranks_per_host=8, or hosts=."))
+    weighed = {} if planner.problems else mode_weights(planner, weights)
+    for name in sorted(weights.keys() - weighed.keys()) if weighed else ():
+        text = f"weight of {name}: no order moves a mode over the whole world or over nothing"
+        planner.problems.add(ConfigError(f"{text}. Give weights to {listing(weighed, 'or')}."))
     planner.problems.raise_any()
     undecided = Problems()
     now = nest(planner.declarations, world.axes, planner.settings.order, undecided)
+    if planner.settings.order:
+        undecided.raise_any()
     current = None if undecided else tuple(axis for axis in now if axis in large)
-    weighed = mode_weights(planner, weights)
     found = []
     for axes in permutations(large):
         try:

@@ -202,3 +202,23 @@ def test_what_is_wrong_is_said_together() -> None:
     many = [Mode(f"m{index}", over=Axis(f"a{index}", 2)) for index in range(9)]
     with pytest.raises(ConfigError, match="have 362880 orders; at most 8 axes may be larger than 1"):
         orders(512, extra=many, ranks_per_host=8)
+
+
+def test_a_weight_of_a_mode_that_no_order_moves_is_refused() -> None:
+    planner = Planner.read(16, {"tensor": 2, "ranks_per_host": 4}, environ={})
+    with pytest.raises(ConfigError) as raised:
+        nesting_orders(planner, {"global": 5, "dummy": 1})
+    way_out = "Give weights to data, pipe, tensor, model or zero1."
+    rule = f"no order moves a mode over the whole world or over nothing. {way_out}"
+    assert str(raised.value) == f"2 problems:\n- weight of dummy: {rule}\n- weight of global: {rule}"
+
+
+def test_an_order_at_hand_that_leaves_out_an_axis_is_refused_as_a_plan_refuses_it() -> None:
+    given = {"tensor": 2, "ranks_per_host": 4, "order": ["tensor"]}
+    for refuse in (lambda: pgregistry.plan(16, **given), lambda: orders_of(given)):
+        with pytest.raises(ConfigError, match="leaves out data = 8; every axis larger than 1 must be named"):
+            refuse()
+
+
+def orders_of(given: dict[str, object]) -> list[NestingOrder]:
+    return nesting_orders(Planner.read(16, given, environ={}), {})
