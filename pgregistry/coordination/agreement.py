@@ -17,9 +17,9 @@ from typing import Final
 
 from pgregistry.coordination.barrier import LEAVE
 from pgregistry.coordination.comparison import Comparer, Comparison, longest, moment
-from pgregistry.coordination.decision import TURNS, Decision, Reason, Value, did_not_come, smallest_unused
+from pgregistry.coordination.decision import TURNS, Decision, Reason, Value, did_not_come, fail_call, smallest_unused
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
-from pgregistry.coordination.proposal import Proposal, Summary, different_versions, sized
+from pgregistry.coordination.proposal import Proposal, Summary
 from pgregistry.coordination.roster import Tally
 from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.connections import LostError
@@ -81,7 +81,7 @@ class Agreement:
                 return
             self._end(value)
             self.number = self._decision.number
-            self._check_digest()
+            self._comparison.check_digest(self._decision.note(Summary.decode))
         except LostError as error:
             raise self._lost(error) from error
 
@@ -103,8 +103,7 @@ class Agreement:
         text = f"Rank {rank} stopped while ranks compared their plans: {describe(error)}"
         mine = Reason.of(error) if isinstance(error, PlanMismatch) else Reason(text, (rank,), mismatch=True)
         try:
-            value = self._decision.fail(mine)
-            return self._comparison.decision.fail(mine) if value == "compare" else value
+            return fail_call(self._scope, mine)[0]
         except (LostError, PlanMismatch) as failure:
             log.debug("the stop of rank %d could not be published: %s", rank, failure)
             return None
@@ -161,30 +160,9 @@ class Agreement:
             reason = decision.reason(value, self._missing, elect=takes_part or value == "missing")
             self.settled = True
             self._at_fault = reason.ranks
+            self._conflicts.count_calls(reason)
             raise reason.error()
         self._conflicts.forget()
-
-    def _check_digest(self) -> None:
-        """Compare the whole digest with that of the rank which decided; warn of other versions of plugins."""
-        scope = self._scope
-        decided = self._decision.note(Summary.decode)
-        if decided.world_size != self._mine.world_size:
-            raise PlanMismatch(
-                f"The world size of rank {scope.rank} is {sized(self._mine)}, but that of rank {decided.rank} is "
-                f"{decided.world_size}, and its ranks agreed without this one. It must be equal on all ranks.",
-                ranks=[scope.rank],
-            )
-        if decided.digest != self._mine.digest:
-            raise PlanMismatch(
-                f"Rank {scope.rank} differs from rank {decided.rank}, but the store holds that all agree: another "
-                "program writes to it.",
-                ranks=[scope.rank],
-            )
-        for plugin, here, there in different_versions(self._mine.summary(scope.rank), decided):
-            log.warning(
-                "pgregistry: plugin %r is %s on rank %d and %s on rank %d; the plan is the same.",
-                *(plugin, here, scope.rank, there, decided.rank),
-            )
 
     def _lost(self, error: LostError) -> PlanMismatch:
         return PlanMismatch(
@@ -259,7 +237,7 @@ class Agreement:
             return
         self._scope.check_calls(missing[:NOTES])
         if reason := self._conflicts.find(missing):
-            self._decision.fail(reason)
+            self._conflicts.end(reason)
         elif log_missing:
             log.warning(
                 "pgregistry: waiting for %s of %d to agree on the plan", format_ranks(missing), len(self._scope.ranks)

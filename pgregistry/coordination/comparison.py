@@ -13,7 +13,7 @@ from pgregistry.coordination.barrier import LEAVE
 from pgregistry.coordination.decision import COMPOSE, Decision, Reason, Value, smallest_unused
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
 from pgregistry.coordination.places.misplaced import unequal_hosts
-from pgregistry.coordination.proposal import Proposal, Summary, disagreement, sides_of
+from pgregistry.coordination.proposal import Proposal, Summary, different_versions, disagreement, sides_of, sized
 from pgregistry.coordination.roster import Tally
 from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.scoped_store import MOST_RANKS, ScopedStore
@@ -122,6 +122,27 @@ class Comparison:
             return value
         self.introduce()  # the elected one may be of another side
         return self.decision.elect(compare, seconds)
+
+    def check_digest(self, decided: Summary) -> None:
+        """Compare the whole digest with that of the rank which decided; warn of other versions of plugins."""
+        rank, mine = self._scope.rank, self._mine
+        if decided.world_size != mine.world_size:
+            raise PlanMismatch(
+                f"The world size of rank {rank} is {sized(mine)}, but that of rank {decided.rank} is "
+                f"{decided.world_size}, and its ranks agreed without this one. It must be equal on all ranks.",
+                ranks=[rank],
+            )
+        if decided.digest != mine.digest:
+            raise PlanMismatch(
+                f"Rank {rank} differs from rank {decided.rank}, but the store holds that all agree: another "
+                "program writes to it.",
+                ranks=[rank],
+            )
+        for plugin, here, there in different_versions(mine.summary(rank), decided):
+            log.warning(
+                "pgregistry: plugin %r is %s on rank %d and %s on rank %d; the plan is the same.",
+                *(plugin, here, rank, there, decided.rank),
+            )
 
     def differs(self) -> bool:
         """Return whether a rank that has signed proposes something else."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
-from pgregistry.coordination.store.codec import read_number
+from pgregistry.coordination.store.codec import read_call, read_number
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, PgregistryError, PlanMismatch, format_ranks
 
@@ -34,11 +34,13 @@ class Reason:
         text: Its text.
         ranks: The ranks at fault.
         mismatch: True for a PlanMismatch, False for a BuildError.
+        calls: The calls of `init` that it ends, by the names of their scopes, if ranks came to several.
     """
 
     text: str
     ranks: tuple[int, ...] = ()
     mismatch: bool = False
+    calls: tuple[str, ...] = ()
 
     @staticmethod
     def of(error: PgregistryError) -> Reason:
@@ -52,14 +54,16 @@ class Reason:
     @staticmethod
     def decode(text: str) -> Reason:
         """Return the reason that `encode` made text of; raise what Python raises if it is not one."""
-        reason, ranks, mismatch = json.loads(text)
+        reason, ranks, mismatch, calls = json.loads(text)
         if not isinstance(reason, str) or not all(isinstance(rank, int) for rank in ranks):
             raise TypeError(text)
-        return Reason(reason, tuple(ranks), bool(mismatch))
+        for call in calls:
+            read_call(call)
+        return Reason(reason, tuple(ranks), bool(mismatch), tuple(calls))
 
     def encode(self) -> str:
         """Return the reason as text for the store."""
-        return json.dumps([self.text, self.ranks, self.mismatch])
+        return json.dumps([self.text, self.ranks, self.mismatch, self.calls])
 
 
 class Decision:
@@ -194,6 +198,21 @@ def did_not_come(ranks: Sequence[int], here: Collection[int], seconds: float) ->
         missing,
         mismatch=True,
     )
+
+
+def fail_call(scope: ScopedStore, reason: Reason) -> tuple[Value, Reason]:
+    """Decide that the ranks of a call of `init` do not agree; return the value that holds, and the reason if it is one.
+
+    Args:
+        scope: The scope of the call.
+        reason: The reason, unless they have another one.
+    """
+    decision = Decision(scope, "agreement")
+    value = decision.fail(reason)
+    if value == "compare":
+        decision = Decision(scope, "comparison")
+        value = decision.fail(reason)
+    return value, decision.note(Reason.decode) if value == "failed" else reason
 
 
 def smallest_unused(in_use: int) -> int:

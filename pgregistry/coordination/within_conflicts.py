@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
-from pgregistry.coordination.decision import Decision, Reason
-from pgregistry.coordination.store.codec import decode, encode
+from pgregistry.coordination.decision import Decision, Reason, fail_call
+from pgregistry.coordination.store.codec import MOST_CALLS, decode, encode, read_call, read_number
 from pgregistry.coordination.store.scoped_store import SLICE, ScopedStore
 from pgregistry.errors import format_ranks
 
@@ -23,13 +24,14 @@ class WithinConflicts:
     """The notes of ranks that wait with a list of `within`, which ranks of other lists can read.
 
     Ranks that wait for all ranks leave no note: those with a list are found by them. One that cannot read its list
-    leaves its error.
+    leaves its error, and is answered why the others stop.
     """
 
     def __init__(self, scope: ScopedStore) -> None:
         self._scope = scope
         self._all = scope.everybody
         self._noted = False
+        self._elsewhere: dict[int, tuple[str, bool]] = {}  # the call of each rank found, and whether it has no list
 
     @property
     def _common(self) -> ScopedStore:
@@ -60,6 +62,9 @@ class WithinConflicts:
             time.sleep(pause)
             pause = min(2 * pause, READ / 2)
         self.forget()
+        if not there and (texts := self._common.read([_answer(self._scope.rank)], READ)):
+            self._common.delete(_answer(self._scope.rank))
+            self.count_calls(self._common.parse(_answer(self._scope.rank), texts[0], Reason.decode))
         return not there
 
     def outlive(self, ranks: Sequence[int], until: float) -> None:
@@ -72,12 +77,13 @@ class WithinConflicts:
                 time.sleep(POLL)
 
     def find(self, missing: Sequence[int]) -> Reason | None:
-        """Return why these ranks will not come here, if one of them waits for a rank that waits here.
+        """Return why these ranks will not come here, if some of them wait for a rank that waits here.
 
-        `init` blocks, so neither can go to the other. The ranks that wait elsewhere are given the same reason.
+        `init` blocks, so neither can go to the other.
         """
-        absent = set(missing)
+        absent, lines = set(missing), dict[int, str]()
         here = [rank for rank in self._scope.ranks if rank not in absent]
+        self._elsewhere = {}
         for rank in missing[:NOTES]:
             texts = self._common.read([_note(rank)], READ) if self._common.has(_note(rank)) else None
             if texts is None:
@@ -88,20 +94,41 @@ class WithinConflicts:
                 continue  # it has only to wake up
             if not isinstance(ranks, str) and (set(ranks).isdisjoint(here) or there.taken()):
                 continue  # it waits for others and may still come
-            mine = "all ranks" if self._all else format_ranks(self._scope.ranks)
-            theirs = f"failed with {ranks}" if isinstance(ranks, str) else format_ranks(ranks)
-            reason = Reason(
-                "The ranks disagree about what to build; nothing was created.\n  within:\n"
-                f"    {format_ranks(here)}: {mine}\n    {format_ranks([rank])}: {theirs}",
-                (rank,),
-                mismatch=True,
-            )
-            if isinstance(ranks, str):
+            lines[rank] = f"failed with {ranks}" if isinstance(ranks, str) else format_ranks(ranks)
+            self._elsewhere[rank] = (name, isinstance(ranks, str))
+        if not lines:
+            return None
+        sides = [(here, "all ranks" if self._all else format_ranks(self._scope.ranks))]
+        sides += [([rank], theirs) for rank, theirs in lines.items()]
+        return Reason(
+            "The ranks disagree about what to build; nothing was created.\n  within:"
+            + "".join(f"\n    {format_ranks(ranks)}: {said}" for ranks, said in sides),
+            tuple(lines),
+            mismatch=True,
+            calls=(self._scope.name, *dict.fromkeys(name for name, _ in self._elsewhere.values())),
+        )
+
+    def end(self, reason: Reason) -> None:
+        """End this call for a reason that was found, and those in which the ranks of other lists wait.
+
+        Others may find one at the same time. All begin with the same call, and go on with the reason that it has.
+        """
+        waiting = {name for name, failed in self._elsewhere.values() if not failed}
+        for call in sorted({self._scope.name, *waiting}):
+            _, held = fail_call(self._scope.beside(call), reason)
+            reason = held if held.calls else reason
+        for rank, (_, failed) in self._elsewhere.items():
+            if failed:
+                self._common.set(_answer(rank), reason.encode())
                 self._common.delete(_note(rank))
-            else:
-                there.fail(reason)
-            return reason
-        return None
+
+    def count_calls(self, reason: Reason) -> None:
+        """Count the other calls that were ended for a reason too, so that this rank is not one behind in any."""
+        for call in reason.calls:
+            calls, number = self._scope.beside(call).of_all_calls()
+            count = partial(calls.count, f"calls/{self._scope.rank}", read=partial(read_number, 0, MOST_CALLS))
+            if call != self._scope.name and (missed := number - count(0)) > 0:
+                count(missed)
 
     def _write(self, ranks: list[int] | str) -> None:
         self._common.set(_note(self._scope.rank), encode([self._scope.name, ranks]))
@@ -112,10 +139,15 @@ def _note(rank: int) -> str:
     return f"within/{rank}"
 
 
+def _answer(rank: int) -> str:
+    return f"within/{rank}/answer"
+
+
 def _read(text: str) -> tuple[str, list[int] | str]:
     """Return the name of a scope with its ranks, or with the error of a rank that has no list."""
     name, ranks = decode(text)
     known = isinstance(ranks, str) or (ranks and all(isinstance(rank, int) for rank in ranks))
     if not isinstance(name, str) or not known:
         raise TypeError(text)
+    read_call(name)
     return name, ranks

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pgregistry.errors import ConfigError, Problems, did_you_mean
 from pgregistry.planning.plans.plan import Plan
+from pgregistry.runtime.given_plan import check_given
 from pgregistry.settings.merge import Settings, read_settings
 from pgregistry.settings.options import OPTIONS, Option
 from pgregistry.settings.sources import from_command_line, split_assignment
@@ -46,6 +47,8 @@ class Arguments:
 
     def ranks(self, world_size: int) -> Sequence[int] | None:
         """Return the ranks that compare a plan, ascending; None if that cannot be read, or was in part."""
+        if self.plan is not None:
+            return sorted(check_given(self.plan, world_size).ranks or range(world_size))
         if isinstance(self.keywords.get("within"), Iterator):
             return None
         problems = Problems()

@@ -27,7 +27,7 @@ from pgregistry.planning.plans.plan import Plan
 from pgregistry.registry.manager import NOT_PLANNED, Registry
 from pgregistry.runtime.arguments import Arguments, ranks_of
 from pgregistry.runtime.contexts.context import ParallelContext
-from pgregistry.runtime.given_plan import check_given, load_plugins, read_beside
+from pgregistry.runtime.given_plan import load_plugins, read_beside
 from pgregistry.runtime.process import InitOptions, ProcessInfo
 from pgregistry.settings.merge import read_settings
 
@@ -68,7 +68,7 @@ class Attempt:
                 ranks = ranks_of(settings, problems, world_size)
             else:
                 settings = read_beside(problems, keywords, typed)
-                ranks = sorted(check_given(plan, world_size).ranks or range(world_size))
+                ranks = arguments.ranks(world_size)
             with problems.collecting():
                 options = InitOptions.of(settings)
             backend = options.backend or (default_group_backend() if dist.is_initialized() else backend)
@@ -106,9 +106,9 @@ class Attempt:
         with suppress(Exception):
             if options == InitOptions():
                 options = InitOptions.patient(arguments.only("agree_timeout", Problems()))
-            if ranks is None and arguments.plan is None:
+            if ranks is None:
                 ranks = arguments.ranks(world_size)
-        known = ranks is not None or arguments.plan is not None
+        known = ranks is not None
         return Attempt(error, ranks or range(world_size), known, options, backend, _defaults(backend, options))
 
     @property

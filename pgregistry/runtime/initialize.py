@@ -80,7 +80,8 @@ def _initialize(arguments: Arguments) -> ParallelContext:
             release_frames(error)
             with suppress(RuntimeError):  # this thread does not hold it
                 _RUNNING.release()
-        if first is not None and isinstance(error, PgregistryError):
+        own = run is not None and error is run.attempt.outcome  # it did not follow from that of another rank
+        if first is not None and isinstance(error, PgregistryError) and not own:
             raise first from error
         raise
 

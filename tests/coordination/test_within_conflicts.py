@@ -15,6 +15,7 @@ from threads import as_ranks
 import pgregistry
 from pgregistry import PlanMismatch
 from pgregistry.coordination.agreement import Agreement
+from pgregistry.coordination.decision import Decision, Reason
 from pgregistry.coordination.proposal import propose
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.coordination.within_conflicts import WithinConflicts
@@ -78,6 +79,60 @@ def test_a_rank_that_waits_in_another_list_for_a_late_one_is_waited_for() -> Non
 def test_ranks_that_come_late_to_one_list_after_another_are_waited_for() -> None:
     lists = {0: [[0, 1, 2], [0, 1]], 1: [[0, 1, 2], [0, 1]], 2: [[0, 1, 2]]}
     assert agree_in(lists, late={1: [0, 1], 2: [1]}) == dict.fromkeys(range(3))
+
+
+def test_all_ranks_that_wait_elsewhere_are_named_and_told_together() -> None:
+    store = dist.HashStore()
+    scopes = [scope(store, 0, range(4)), scope(store, 1, [0, 1]), scope(store, 2, [0, 2, 3])]
+    here, one, two = map(WithinConflicts, scopes)
+    one.note()
+    two.note()
+    reason = here.find([1, 2, 3])
+    assert reason is not None
+    assert reason.text.endswith("    rank 0: all ranks\n    rank 1: ranks 0-1\n    rank 2: ranks 0, 2-3")
+    assert (reason.ranks, reason.calls) == ((1, 2), tuple(one.name for one in scopes))
+    here.end(reason)
+    for each in scopes:
+        decision = Decision(each, "agreement")
+        assert decision.taken() == "failed"
+        assert decision.note(Reason.decode) == reason
+    for rank, waited in enumerate((here, one, two)):
+        waited.count_calls(reason)
+        waited.count_calls(reason)  # once is enough
+        assert [scope(store, rank, each.ranks).name[-2:] for each in scopes] == ["/2"] * 3
+
+
+def test_ranks_that_find_one_another_at_once_are_told_one_reason() -> None:
+    store = dist.HashStore()
+    scopes = [scope(store, 0, [0, 1]), scope(store, 1, [0, 1, 2])]
+    conflicts = [*map(WithinConflicts, scopes)]
+    for each in conflicts:
+        each.note()
+    reasons = [each.find([other]) for each, other in zip(conflicts, (1, 0), strict=True)]
+    for each, reason in zip(conflicts, reasons, strict=True):
+        assert reason is not None
+        each.end(reason)
+    for each in scopes:
+        decision = Decision(each, "agreement")
+        decision.taken()
+        assert decision.note(Reason.decode) == reasons[0]
+
+
+def test_a_rank_without_a_list_is_answered_and_no_key_of_that_is_left() -> None:
+    store = dist.HashStore()
+    there, here = WithinConflicts(scope(store, 1, range(WORLD))), WithinConflicts(scope(store, 0, [0, 1]))
+    found: list[bool] = []
+    quoting = threading.Thread(target=lambda: found.append(there.quote("no list", lambda: False)))
+    quoting.start()
+    while (reason := here.find([1])) is None:
+        time.sleep(0.01)
+    keys = store.num_keys()
+    here.end(reason)
+    quoting.join()
+    assert found == [True]
+    assert reason.text.endswith("    rank 1: failed with no list")
+    assert scope(store, 1, [0, 1]).name.endswith("/2")  # this rank was counted in the call that it missed
+    assert store.num_keys() == keys - 1 + 2  # without the note, with the decision and that count
 
 
 def test_no_note_is_left_of_a_wait_that_is_over() -> None:

@@ -322,6 +322,54 @@ def test_a_rank_that_cannot_read_its_list_of_within_tells_those_that_wait_for_it
     assert max(answer[2] for answer in answers) < 20
 
 
+def twice(first: list[dict[str, Any]], then: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """Call init, and once more when all ranks have raised."""
+    answers = [raised(agree_timeout=20, **first[rank()])]
+    dist.barrier()
+    return [*answers, raised(agree_timeout=20, **then)]
+
+
+@pytest.mark.parametrize(
+    ("odd", "others", "then"),
+    [
+        ({"within": "0-x"}, {"within": "0,1"}, {"within": "0,1"}),
+        ({"within": "0-x"}, {"within": "0,1"}, {}),
+        ({"within": "0-2"}, {}, {}),
+        ({"within": "0-2"}, {}, {"within": "0-2"}),
+        ({"plan": "no plan"}, {"within": "0,1"}, {"within": "0,1"}),
+    ],
+)
+def test_ranks_that_waited_for_each_other_elsewhere_meet_in_their_next_call(odd: Any, others: Any, then: Any) -> None:
+    """Each counts its calls in each list: one that missed a call there would be one behind the others for ever."""
+    answers = run_ranks(4, twice, [others, odd, others, others], then)
+    assert [answer[0][0] for answer in answers if answer is not answers[1]] == ["PlanMismatch"] * 3
+    assert answers[1][0][0] == ("PlanMismatch" if odd == {"within": "0-2"} else "ConfigError")
+    for answer in answers:
+        assert answer[1][:2] == ("", "")
+        assert answer[0][2] < 15
+        assert answer[1][2] < 5
+
+
+def test_several_ranks_that_cannot_read_their_lists_each_raise_their_own_error_and_the_others_quote_one() -> None:
+    for world in (True, False):
+        answers = run_ranks(4, several_cannot_read, world=world)
+        for odd, answer in enumerate(answers[1:3], 1):
+            assert answer[0][:2] == (
+                "ConfigError",
+                f"within = '{odd}-x' (keyword) must be different ranks from 0 to 3.",
+            )
+        ((name, text),) = {answer[0][:2] for answer in (answers[0], answers[3])}
+        assert name == "PlanMismatch"
+        assert "-x' (keyword) must be different ranks from 0 to 3." in text
+        assert [answer[1][:2] for answer in answers] == [("", "")] * 4
+        assert max(seconds for answer in answers for _, _, seconds in answer) < 15
+
+
+def several_cannot_read() -> list[tuple[str, str, float]]:
+    odd = rank() in (1, 2)
+    return [raised(within=f"{rank()}-x" if odd else "0-2", agree_timeout=30), raised(within="0-2", agree_timeout=30)]
+
+
 # --- the process is not ours alone ------------------------------------------------------------------
 
 

@@ -13,6 +13,8 @@ LARGEST: Final = 16 << 20
 LARGEST_DECODED: Final = 64 << 20
 #: Bytes below which a window of 2 KiB compresses as well as one of 32 KiB.
 SHORT: Final = 2048
+#: Calls of `init` above which no rank has counted.
+MOST_CALLS: Final = 10**9
 #: What Python raises when data is not as expected.
 WRONG_DATA: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -52,6 +54,15 @@ def read_number(least: int, most: int, text: str) -> int:
     if not least <= (number := int(text)) <= most:
         raise ValueError(f"{number} is not from {least} to {most}")
     return number
+
+
+def read_call(name: str) -> int:
+    """Return the number of a call of `init` from the name of its scope; raise ValueError if it has none.
+
+    >>> read_call("pgregistry/all/3")
+    3
+    """
+    return read_number(1, MOST_CALLS, name.rpartition("/")[2])
 
 
 def read_numbers(text: str) -> int:

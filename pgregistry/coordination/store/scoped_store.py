@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from pgregistry.coordination.store.codec import WRONG_DATA, read_number, received, sendable
+from pgregistry.coordination.store.codec import MOST_CALLS, WRONG_DATA, read_number, received, sendable
 from pgregistry.coordination.store.connections import (
     ANSWER,
     LEAST,
@@ -29,8 +29,6 @@ log = logging.getLogger("pgregistry")
 CHUNK: Final = 1024
 #: Seconds that one wait takes before the rank looks around.
 SLICE: Final = 5.0
-#: Calls of `init` above which no rank has counted.
-MOST_CALLS: Final = 10**9
 #: Times that a rank is counted in one key, at most.
 MOST_TIMES: Final = 8
 #: Ranks of any world, at most.
