@@ -55,7 +55,7 @@ pages: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/quick.py
 
-# Thousands of simulated ranks, and up to 128 real ones; writes the tables and plots of docs/scale.md.
+# Thousands of simulated ranks, and up to 256 real ones; writes the tables and plots of docs/scale.md.
 bench-scale: $(READY)
 	$(BIN)/python benchmarks/scale.py
 

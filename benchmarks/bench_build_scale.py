@@ -67,6 +67,7 @@ def built(world: int) -> dict[str, dict[str, float]]:
     import torch.distributed as dist
 
     import pgregistry
+    from pgregistry.diagnosis.watch.watch import CONNECT
 
     def plan(*keep: str) -> Any:
         return pgregistry.plan_modes(world, modes(), keep=keep or None, tensor=4, pipe=2, zero1=max(world // 16, 1))
@@ -75,6 +76,7 @@ def built(world: int) -> dict[str, dict[str, float]]:
     found, before = {}, usage(0)
     here = pgregistry.init(plan=plan("dummy"), watch=300)
     here.verify()
+    time.sleep(CONNECT + 1)  # the watch connects at a random moment until then
     store: Any = dist.group.WORLD.get_group_store()  # type: ignore[union-attr]
     while hasattr(store, "underlying_store"):
         store = store.underlying_store
