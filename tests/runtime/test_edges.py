@@ -306,8 +306,15 @@ def with_a_list_that_one_cannot_read(odd: int) -> tuple[str, str, float]:
     return raised(within="0-x" if rank() == odd else "0,1", agree_timeout=40, build_timeout=40)
 
 
-@pytest.mark.parametrize("world", [True, False])
-@pytest.mark.parametrize("odd", [0, 1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("odd", "world"),
+    [
+        (1, True),
+        (0, False),
+        *(pytest.param(odd, world, marks=pytest.mark.slow) for odd, world in ((0, True), (1, False))),
+        *(pytest.param(3, world, marks=pytest.mark.slow) for world in (True, False)),
+    ],
+)
 def test_a_rank_that_cannot_read_its_list_of_within_tells_those_that_wait_for_it(odd: int, world: bool) -> None:
     """They wait elsewhere, with a list that it does not know."""
     answers = run_ranks(4, with_a_list_that_one_cannot_read, odd, world=world)
@@ -333,10 +340,10 @@ def twice(first: list[dict[str, Any]], then: dict[str, Any]) -> list[tuple[str, 
     ("odd", "others", "then"),
     [
         ({"within": "0-x"}, {"within": "0,1"}, {"within": "0,1"}),
-        ({"within": "0-x"}, {"within": "0,1"}, {}),
         ({"within": "0-2"}, {}, {}),
-        ({"within": "0-2"}, {}, {"within": "0-2"}),
-        ({"plan": "no plan"}, {"within": "0,1"}, {"within": "0,1"}),
+        pytest.param({"within": "0-x"}, {"within": "0,1"}, {}, marks=pytest.mark.slow),
+        pytest.param({"within": "0-2"}, {}, {"within": "0-2"}, marks=pytest.mark.slow),
+        pytest.param({"plan": "no plan"}, {"within": "0,1"}, {"within": "0,1"}, marks=pytest.mark.slow),
     ],
 )
 def test_ranks_that_waited_for_each_other_elsewhere_meet_in_their_next_call(odd: Any, others: Any, then: Any) -> None:
@@ -347,9 +354,10 @@ def test_ranks_that_waited_for_each_other_elsewhere_meet_in_their_next_call(odd:
     for answer in answers:
         assert answer[1][:2] == ("", "")
         assert answer[0][2] < 15
-        assert answer[1][2] < 5
+        assert answer[1][2] < 15
 
 
+@pytest.mark.slow
 def test_several_ranks_that_cannot_read_their_lists_each_raise_their_own_error_and_the_others_quote_one() -> None:
     for world in (True, False):
         answers = run_ranks(4, several_cannot_read, world=world)
