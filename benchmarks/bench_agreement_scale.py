@@ -207,15 +207,16 @@ def rank_of(kind: str, world: int) -> Callable[[Any, int, int], Answer]:
 
         calls = 0
 
-        def ask(self, question: Any, seconds: float, *, again: bool) -> Any:
+        def _run(self, question: Any, seconds: float) -> Any:
             self.calls += 1
-            return question(self.store)
+            return question()
 
     os.environ.update(place(world, 1))
     launch = launcher.read({**os.environ, "RANK": "0"})
 
     def process(rank: int, store: Any) -> ProcessInfo:
-        return ProcessInfo(rank, world, store, Client(store), owns_world=True, hosts=False, launch=launch)
+        client = Client(store, timeout=dist.default_pg_timeout)
+        return ProcessInfo(rank, world, store, client, owns_world=True, hosts=False, launch=launch)
 
     odd_rank, absent = world // 2, world // 3
     attempts = [Attempt.at(process(0, None), Arguments(settings(kind, odd=odd))) for odd in (False, True)]

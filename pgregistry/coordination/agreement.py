@@ -19,7 +19,7 @@ from pgregistry.coordination.barrier import LEAVE
 from pgregistry.coordination.comparison import Comparer, Comparison, longest, moment
 from pgregistry.coordination.decision import TURNS, Decision, Reason, Value, did_not_come, fail_call, smallest_unused
 from pgregistry.coordination.places.arrivals import Arrival, Arrivals
-from pgregistry.coordination.proposal import Proposal, Summary
+from pgregistry.coordination.proposal import Proposal
 from pgregistry.coordination.roster import Tally
 from pgregistry.coordination.store.codec import read_number
 from pgregistry.coordination.store.connections import LostError
@@ -81,7 +81,7 @@ class Agreement:
                 return
             self._end(value)
             self.number = self._decision.number
-            self._comparison.check_digest(self._decision.note(Summary.decode))
+            self._comparison.check_digest(self._decision)
         except LostError as error:
             raise self._lost(error) from error
 
@@ -204,8 +204,7 @@ class Agreement:
             return self._let_compare()
         if problem := self._arrivals.problem():
             return self._decision.fail(problem)
-        mine = self._mine
-        return self._decision.take("go", smallest_unused(mine.in_use), mine.summary(self._scope.rank).encode())
+        return self._decision.take("go", smallest_unused(self._mine.in_use), self._comparison.summary())
 
     def _let_compare(self) -> Value:
         """Decide that all ranks compare, this one for all."""

@@ -74,13 +74,14 @@ class Decision:
 
     Attributes:
         number: The number that the rank which took the decision chose for all, when this rank has read it.
+        text: The note with which it was taken, as it stands in the store; see `note`.
     """
 
     def __init__(self, scope: ScopedStore, name: str) -> None:
         self._scope = scope
         self._key = name
         self.number = 0
-        self._note = ""
+        self.text = ""
 
     def take(self, value: Value, number: int = 0, note: str = "") -> Value:
         """Take the decision, with a number and a note, unless it is taken; return the value that holds."""
@@ -133,7 +134,7 @@ class Decision:
             elect: Whether this rank may be the one. If not, it composes only if no other rank has.
         """
         if value == "failed":
-            if not self._note:  # the value was read elsewhere
+            if not self.text:  # the value was read elsewhere
                 self.wait(time.monotonic() + COMPOSE)
             return self.note(Reason.decode)
         for turn, key in enumerate(composers_of_decision(self._key)):
@@ -153,7 +154,7 @@ class Decision:
         Raises:
             PlanMismatch: if no rank of this version can have written it.
         """
-        return self._scope.parse(self._key, f"go 0 {self._note}", lambda text: read(_parts(text)[2]))
+        return self._scope.parse(self._key, f"go 0 {self.text}", lambda text: read(_parts(text)[2]))
 
     def _offer(self, reason: Reason) -> Reason:
         return self._reason(self._scope.set_if_absent(f"{self._key}/reason", reason.encode()))
@@ -162,7 +163,7 @@ class Decision:
         return self._scope.parse(f"{self._key}/reason", text, Reason.decode)
 
     def _read(self, text: str) -> Value:
-        value, self.number, self._note = self._scope.parse(self._key, text, _parts)
+        value, self.number, self.text = self._scope.parse(self._key, text, _parts)
         return value
 
 

@@ -49,16 +49,17 @@ class Summary:
     versions: Mapping[str, str]
 
     def encode(self) -> str:
-        """Return the summary as text for the store."""
-        return encode([self.rank, self.world_size, self.digest, dict(self.versions)])
+        """Return the summary as text for the store: the rank, and the rest."""
+        return f"{self.rank} {_rest(self.world_size, self.digest, self.versions)}"
 
     @staticmethod
     def decode(text: str) -> Summary:
         """Return the summary that `encode` made text of; raise what Python raises if it is not one."""
-        rank, world_size, digest, versions = decode(text)
-        if not (isinstance(rank, int) and isinstance(world_size, int) and isinstance(digest, str)):
+        rank, _, rest = text.partition(" ")
+        world_size, digest, versions = json.loads(rest)
+        if not (isinstance(world_size, int) and isinstance(digest, str)):
             raise TypeError(text)
-        return Summary(rank, world_size, digest, _texts(versions))
+        return Summary(int(rank), world_size, digest, _texts(versions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Proposal:
         why: The reason of settings in `run` that have one. It may differ.
         in_use: The numbers in the names of living process groups of the plan on this rank, as bits: 5 is 0 and 2. They
             may differ.
+        rest: Its summary as text, without the rank: what all ranks read of one of them.
     """
 
     world_size: int
@@ -89,6 +91,10 @@ class Proposal:
     wire: Mapping[str, str] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
     in_use: int = 0
+    rest: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rest", _rest(self.world_size, self.digest, self.plugins))
 
     @property
     def plan(self) -> str | None:
@@ -100,7 +106,7 @@ class Proposal:
 
     def encode(self) -> str:
         """Return the proposal as text for the store."""
-        sent = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "made"}
+        sent = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("made", "rest")}
         return encode({**sent, "plan": self.plan})
 
     @staticmethod
@@ -124,9 +130,9 @@ class Proposal:
         plugins, run, wire, why = map(_texts, given)
         return replace(proposal, plugins=plugins, run=run, wire=wire, why=why)
 
-    def summary(self, rank: int) -> Summary:
-        """Return the part that every rank reads."""
-        return Summary(rank, self.world_size, self.digest, self.plugins)
+
+def _rest(world_size: int, digest: str, versions: Mapping[str, str]) -> str:
+    return json.dumps([world_size, digest, dict(versions)])
 
 
 def _texts(given: Any) -> dict[str, str]:
@@ -210,14 +216,11 @@ def _why(text: str, plan: Plan, proposal: Proposal, other: Plan) -> str:
     return f"none ({'; '.join(reasons)})" if reasons else "none"
 
 
-def different_versions(here: Summary, there: Summary) -> list[tuple[str, str, str]]:
+def different_versions(here: Proposal, there: Summary) -> list[tuple[str, str, str]]:
     """Return (plugin, here, there) for each plugin that both have in different versions."""
-    common = sorted({*here.versions} & {*there.versions})
-    return [
-        (name, here.versions[name], there.versions[name])
-        for name in common
-        if here.versions[name] != there.versions[name]
-    ]
+    common = sorted({*here.plugins} & {*there.versions})
+    found = [(name, here.plugins[name], there.versions[name]) for name in common]
+    return [one for one in found if one[1] != one[2]]
 
 
 def sides_of(digests: Mapping[int, str]) -> dict[str, list[int]]:

@@ -86,12 +86,19 @@ class Roster:
         """Return the ranks that have signed, each with its note, in the order in which they came."""
         return self.read(str)
 
-    def read(self, meaning: Callable[[str], Meaning]) -> dict[int, Meaning]:
-        """Return the ranks that have signed, each with the meaning of its note; see `ScopedStore.parse`."""
+    def read(self, meaning: Callable[[str], Meaning], least: int = 0) -> dict[int, Meaning]:
+        """Return the ranks that have signed, each with the meaning of its note; see `ScopedStore.parse`.
+
+        Args:
+            meaning: Returns the meaning.
+            least: How many ranks must have signed. If fewer have, none is returned, and no note is read.
+        """
         texts = self._scope.read([self._key], ROLL_CALL)
         if texts is None and self._scope.has(self._key):  # the store is busy
             texts = self._scope.read([self._key], ANSWER)
         text = (texts or [""])[0]
+        if text.count(" ") < least:
+            return {}
         return self._scope.parse(self._key, text, partial(self._entries, meaning))
 
     def _entries(self, meaning: Callable[[str], Meaning], text: str) -> dict[int, Meaning]:

@@ -105,8 +105,8 @@ def start_default_group(
         text = f"Rank {process.rank} of {process.world_size} could not join the default process group"
         raise BuildError(f"{text}: {describe(error)}{interface_hint(str(error))}", ranks=(process.rank,)) from error
     # torch connects some peers later, at a first collective. That waits as long as torch would without us.
-    for store in (process.store, process.client.store):
-        store.set_timeout(timeout or dist.default_pg_timeout)
+    process.store.set_timeout(timeout or dist.default_pg_timeout)
+    process.client.set_timeout(timeout or dist.default_pg_timeout)
     # The server of the store lives as long as the world, also if the context is forgotten.
     weakref.finalize(groups.default_group, process.server.clear).atexit = False
 

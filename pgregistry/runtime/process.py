@@ -142,7 +142,7 @@ class ProcessInfo:
     def _place(self, host: str, domain: str) -> Place:
         launch, address = self.launch, self.own_address
         node, local_rank = (launch.node, launch.local_rank) if launch else ("", None)
-        return Place(host, node, local_rank, "" if is_loopback(address) else address, domain)
+        return Place(host, node, local_rank, address if address and not is_loopback(address) else "", domain)
 
     @property
     def one_host(self) -> bool:
@@ -212,7 +212,7 @@ def find_process(patience: Callable[[], float]) -> ProcessInfo:
         rank=launch.rank,
         world_size=launch.world_size,
         store=connection.store,
-        client=StoreClient(connection.aside),
+        client=StoreClient(connection.aside, timeout=dist.default_pg_timeout),
         owns_world=True,
         hosts=connection.server is not None,
         server=[connection.server],

@@ -15,6 +15,7 @@ import pgregistry
 from pgregistry import WORLD, Axis, ConfigError, Mode, Split
 from pgregistry.coordination.proposal import (
     Proposal,
+    Summary,
     different_versions,
     disagreement,
     first_difference,
@@ -296,9 +297,10 @@ def test_a_mode_that_another_version_of_its_plugin_lacks_is_told_with_no_false_r
 def test_proposals_of_one_digest_differ_in_the_versions_of_plugins_alone() -> None:
     here, there = says(), says(plugins=BUNDLED | {"tensor": "pgregistry 0.2.0", "more": "acme 1"})
     assert here.digest == there.digest
-    assert different_versions(here.summary(0), there.summary(1)) == [("tensor", "pgregistry 0.1.0", "pgregistry 0.2.0")]
-    assert different_versions(there.summary(0), here.summary(1)) == [("tensor", "pgregistry 0.2.0", "pgregistry 0.1.0")]
-    assert different_versions(here.summary(0), here.summary(1)) == []
+    ours, theirs = (Summary.decode(f"{rank} {one.rest}") for rank, one in enumerate((here, there)))
+    assert different_versions(here, theirs) == [("tensor", "pgregistry 0.1.0", "pgregistry 0.2.0")]
+    assert different_versions(there, ours) == [("tensor", "pgregistry 0.2.0", "pgregistry 0.1.0")]
+    assert different_versions(here, ours) == []
 
 
 # --- what all ranks say ---------------------------------------------------------------------------

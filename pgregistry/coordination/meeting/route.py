@@ -22,6 +22,8 @@ CONNECT: Final = 3.0
 QUIET: Final = 2.0
 #: Seconds between two log lines.
 OFTEN: Final = 5.0
+#: The first byte of IPv4 addresses that only the host itself can reach.
+LOOPBACK: Final = 127
 #: The request for all IPv4 addresses of interfaces, and the bytes of each in the answer.
 SIOCGIFCONF: Final = 0x8912
 REQUEST: Final = 40
@@ -117,10 +119,11 @@ def is_loopback(address: str) -> bool:
     >>> is_loopback("127.0.1.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("10.0.0.1")
     (True, True, True, False)
     """
-    try:
+    with suppress(OSError, ValueError):
+        return socket.inet_pton(socket.AF_INET, address)[0] == LOOPBACK  # a tenth of the time of what follows
+    with suppress(ValueError):
         return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
+    return address == "localhost"
 
 
 def interface_of(address: str) -> str | None:

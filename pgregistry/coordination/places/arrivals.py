@@ -94,9 +94,9 @@ class Arrivals:
             self._roster.sign(f"{digest}/{in_use:x}/{self._place().note()}")
             self._signed = True
 
-    def read(self) -> dict[int, Arrival]:
-        """Return the ranks that have come."""
-        return self._roster.read(Arrival.read)
+    def read(self, least: int = 0) -> dict[int, Arrival]:
+        """Return the ranks that have come, or none if fewer than `least` have."""
+        return self._roster.read(Arrival.read, least)
 
     def read_all(self, came: int, moment: float) -> dict[int, Arrival]:
         """Return the ranks that have come, when as many as `came` have signed, or have had a moment for it.

@@ -10,8 +10,9 @@ from typing import Final
 
 from pgregistry.settings.ranks import as_text
 
-#: Characters of a name or an address that are kept.
+#: Characters of a name or an address that are kept, and those that are replaced.
 LONGEST: Final = 80
+OTHER: Final = re.compile(r"[^\w.:%-]", re.ASCII)
 #: Ranks up to which lists to paste are written as Python does, and hosts or domains that a text shows.
 LISTED: Final = 64
 SHOWN: Final = 8
@@ -43,7 +44,7 @@ class Place:
         """
         local = "" if self.local_rank is None else str(self.local_rank)
         texts = (self.host, self.node, local, self.address, self.domain)
-        return "/".join(re.sub(r"[^\w.:%-]", "_", text, flags=re.ASCII)[:LONGEST] for text in texts)
+        return "/".join(OTHER.sub("_", text)[:LONGEST] for text in texts)
 
     @staticmethod
     def read(note: str) -> Place:

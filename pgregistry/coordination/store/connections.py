@@ -48,17 +48,31 @@ class StoreClient:
     Args:
         store: The store.
         shared: Whether others use its connection too. The first call then takes another.
+        timeout: The timeout of the store for others, if it is known without a look.
 
     Attributes:
-        store: The store.
         sums: What each number that was counted was then, by its whole key.
     """
 
-    def __init__(self, store: Any, *, shared: bool = False) -> None:
-        self.store = store
+    def __init__(self, store: Any, *, shared: bool = False, timeout: timedelta | None = None) -> None:
         self.sums: dict[str, int] = {}
+        self._store = store
         self._shared, self._broken = shared, False
         self._lost = False
+        self._timeout = timeout
+        self._limited = False  # whether the store has the limit of a call in place of its timeout
+
+    @property
+    def store(self) -> Any:
+        """Return the store, with its own timeout."""
+        if self._limited:
+            self.set_timeout(self._own_timeout())
+        return self._store
+
+    def set_timeout(self, timeout: timedelta) -> None:
+        """Set the timeout of the store for others."""
+        self._store.set_timeout(timeout)
+        self._timeout, self._limited = timeout, False
 
     def ask(self, question: Callable[[Any], Result], seconds: float, *, again: bool) -> Result:
         """Return the answer of a question. One that got no answer, or an error, is asked once more.
@@ -67,7 +81,7 @@ class StoreClient:
 
         Args:
             question: A call of the store.
-            seconds: The time that it may wait.
+            seconds: The time that it may wait. Then the store has that as its timeout.
             again: Whether it can be asked twice. Counting cannot.
 
         Raises:
@@ -76,7 +90,7 @@ class StoreClient:
         if self._lost:
             raise LostError("it gave no answer before")
         try:
-            return self._ask(question, seconds + ANSWER)
+            return self._ask(question, seconds, ANSWER)
         except Exception as error:
             self._broken = self._broken or isinstance(error, DistNetworkError)
             if not again and isinstance(error, LostError):
@@ -86,7 +100,7 @@ class StoreClient:
                 raise LostError(reason) from error
             log.debug("the store is asked again: %s", reason)
         try:
-            return self._ask(question, seconds + AGAIN)
+            return self._ask(question, seconds, AGAIN)
         except LostError:
             self._lost = True
             raise
@@ -99,24 +113,41 @@ class StoreClient:
         Raises:
             LostError: if its host is gone.
         """
-        before = self.store.timeout
+        before = self._own_timeout()
         with waiting(self.store, CONNECT):  # as long as torch tries again if the host ends just now
             store = second_connection(self.store)
         store.set_timeout(before)
         return store
 
-    def _ask(self, question: Callable[[Any], Result], seconds: float) -> Result:
-        if self._shared:
-            self.store = second_connection(self.store)
-        elif self._broken:
-            self.store = self.second_connection()
-        self._shared = self._broken = False
-        return self._run(question, seconds)
+    def _own_timeout(self) -> timedelta:
+        if self._timeout is None:
+            self._timeout = self._store.timeout
+        return self._timeout
 
-    def _run(self, question: Callable[[Any], Result], seconds: float) -> Result:
+    def _ask(self, question: Callable[[Any], Result], seconds: float, answer: float) -> Result:
+        before = self._store
+        if self._shared:
+            self._store = second_connection(before)
+            self._shared = self._store is before  # a store in a file has no connections
+        elif self._broken:
+            self._store = self.second_connection()
+        self._broken = False
+        ask = partial(self._limit, question, seconds) if seconds else question
+        return self._run(partial(ask, self._store), seconds + answer)
+
+    def _limit(self, question: Callable[[Any], Result], seconds: float, store: Any) -> Result:
+        if self._shared:
+            with waiting(store, seconds):
+                return question(store)
+        self._own_timeout()
+        self._limited = True
+        store.set_timeout(timedelta(seconds=max(seconds, LEAST)))
+        return question(store)
+
+    def _run(self, question: Callable[[], Result], seconds: float) -> Result:
         def ask() -> Result:
             try:
-                return question(self.store)
+                return question()
             finally:
                 answered.set()
 
@@ -194,12 +225,17 @@ def timed_out(error: RuntimeError) -> bool:
 def read_together(keys: Sequence[str], seconds: float, store: Any) -> list[bytes] | None:
     """Return the values of keys as soon as all are there, in one call, or None after `seconds`."""
     with waiting(store, seconds):
-        try:
-            return [store.get(keys[0])] if len(keys) == 1 else list(store.multi_get(list(keys)))
-        except RuntimeError as error:
-            if not timed_out(error):
-                raise
-            return None
+        return read_in_time(keys, store)
+
+
+def read_in_time(keys: Sequence[str], store: Any) -> list[bytes] | None:
+    """Return the values of keys as soon as all are there, in one call, or None after the timeout of the store."""
+    try:
+        return [store.get(keys[0])] if len(keys) == 1 else list(store.multi_get(list(keys)))
+    except RuntimeError as error:
+        if not timed_out(error):
+            raise
+        return None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pgregistry.coordination.store.connections import (
     LostError,
     StoreClient,
     address_of,
-    read_together,
+    read_in_time,
     without_libuv,
 )
 from pgregistry.errors import PlanMismatch
@@ -231,7 +231,7 @@ class ScopedStore:
         deadline, values = time.monotonic() + seconds, list[str]()
         for chunk in chunks(keys):
             left = max(deadline - time.monotonic(), LEAST)
-            got = self._call(partial(read_together, chunk, left), left)
+            got = self._call(partial(read_in_time, chunk), left)
             if got is None:
                 return None
             values += map(received, got)
