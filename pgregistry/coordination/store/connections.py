@@ -51,28 +51,29 @@ class StoreClient:
         timeout: The timeout of the store for others, if it is known without a look.
 
     Attributes:
+        store: The store. Its timeout may be that of the last call; see `lend`.
         sums: What each number that was counted was then, by its whole key.
     """
 
     def __init__(self, store: Any, *, shared: bool = False, timeout: timedelta | None = None) -> None:
+        self.store = store
         self.sums: dict[str, int] = {}
-        self._store = store
         self._shared, self._broken = shared, False
         self._lost = False
+        self._lent = shared  # whether others wait in it too, as long as its own timeout
         self._timeout = timeout
-        self._limited = False  # whether the store has the limit of a call in place of its timeout
 
-    @property
-    def store(self) -> Any:
-        """Return the store, with its own timeout."""
-        if self._limited:
-            self.set_timeout(self._own_timeout())
-        return self._store
+    def lend(self) -> Any:
+        """Return the store for others to keep. From now on each call leaves it with its own timeout."""
+        if not self._lent:
+            self._lent = True
+            self.store.set_timeout(self._own_timeout())
+        return self.store
 
     def set_timeout(self, timeout: timedelta) -> None:
         """Set the timeout of the store for others."""
-        self._store.set_timeout(timeout)
-        self._timeout, self._limited = timeout, False
+        self.store.set_timeout(timeout)
+        self._timeout = timeout
 
     def ask(self, question: Callable[[Any], Result], seconds: float, *, again: bool) -> Result:
         """Return the answer of a question. One that got no answer, or an error, is asked once more.
@@ -121,26 +122,24 @@ class StoreClient:
 
     def _own_timeout(self) -> timedelta:
         if self._timeout is None:
-            self._timeout = self._store.timeout
+            self._timeout = self.store.timeout
         return self._timeout
 
     def _ask(self, question: Callable[[Any], Result], seconds: float, answer: float) -> Result:
-        before = self._store
         if self._shared:
-            self._store = second_connection(before)
-            self._shared = self._store is before  # a store in a file has no connections
+            before, self.store = self.store, second_connection(self.store)
+            self._lent = self.store is before  # a store in a file has no connections
         elif self._broken:
-            self._store = self.second_connection()
-        self._broken = False
+            self.store = self.second_connection()
+        self._shared = self._broken = False
         ask = partial(self._limit, question, seconds) if seconds else question
-        return self._run(partial(ask, self._store), seconds + answer)
+        return self._run(partial(ask, self.store), seconds + answer)
 
     def _limit(self, question: Callable[[Any], Result], seconds: float, store: Any) -> Result:
-        if self._shared:
+        if self._lent:
             with waiting(store, seconds):
                 return question(store)
         self._own_timeout()
-        self._limited = True
         store.set_timeout(timedelta(seconds=max(seconds, LEAST)))
         return question(store)
 

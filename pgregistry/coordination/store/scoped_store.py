@@ -98,8 +98,8 @@ class ScopedStore:
 
     @property
     def store(self) -> Any:
-        """Return the store below that prefix."""
-        return PrefixStore(self.name, self._client.store)
+        """Return the store below that prefix, for others to keep."""
+        return PrefixStore(self.name, self._client.lend())
 
     def second_connection(self) -> Any:
         """Return the store below the prefix over a connection of its own, for calls that may wait in torch."""

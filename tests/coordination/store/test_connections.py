@@ -85,6 +85,34 @@ def test_a_call_that_does_not_come_back_is_left_behind_with_its_connection() -> 
     server.set("nothing", "")  # so that the call that was left behind ends
 
 
+def test_a_call_that_may_wait_leaves_a_store_that_others_keep_with_its_own_timeout() -> None:
+    server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    minute = timedelta(seconds=60)
+    client = StoreClient(
+        dist.TCPStore("127.0.0.1", server.port, is_master=False, wait_for_workers=False, timeout=minute)
+    )
+    limits = [client.ask(lambda store: store.timeout, 2, again=False), client.store.timeout]
+    assert limits == [timedelta(seconds=2)] * 2
+    kept = client.lend()
+    assert kept.timeout == minute
+    assert client.ask(lambda store: store.timeout, 2, again=False) == timedelta(seconds=2)
+    assert kept.timeout == minute
+    client.set_timeout(2 * minute)
+    client.ask(lambda store: store.timeout, 2, again=False)
+    assert kept.timeout == client.second_connection().timeout == 2 * minute
+
+
+def test_a_store_of_the_user_keeps_its_timeout() -> None:
+    memory = dist.HashStore()
+    before = memory.timeout
+    server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for store in (memory, server):
+        client = StoreClient(store, shared=True)
+        assert client.ask(lambda one: one.timeout, 2, again=False) == timedelta(seconds=2)
+        assert store.timeout == before
+    assert client.store is not server
+
+
 def test_a_store_in_a_file_is_not_copied() -> None:
     store = dist.HashStore()
     assert second_connection(store) is store
