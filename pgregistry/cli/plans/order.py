@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from math import factorial
 from typing import Any, Final
 
 import click
@@ -14,7 +15,7 @@ from pgregistry.cli.streams import printing_to_stderr
 from pgregistry.cli.words import SizesCommand
 from pgregistry.errors import ConfigError
 from pgregistry.layouts.placement import Reach
-from pgregistry.planning.orders import NestingOrder, mode_weights, nesting_orders
+from pgregistry.planning.orders import MOST_AXES, NestingOrder, mode_weights, nesting_orders
 from pgregistry.planning.planner import Planner
 from pgregistry.settings.launchers.launcher import LAUNCHED
 from pgregistry.settings.ranks import as_text
@@ -25,6 +26,8 @@ from pgregistry.views.tables import table, terminal_width
 
 #: The table shows the best orders, at most so many.
 LISTED: Final = 24
+#: Axes whose orders take seconds to compare: 5,040.
+SLOW: Final = 7
 
 
 @click.command(
@@ -68,6 +71,7 @@ def order_command(
             planner, within = planner_of(words, options), None
         else:
             planner, within = _on_topology(words, options, open_topology(domains))
+        _announce(planner)
         found = nesting_orders(planner, weighted)
         weighed = mode_weights(planner, weighted)
     hosts = planner.world().hosts
@@ -90,6 +94,13 @@ def order_command(
             click.echo(f"The hosts of a domain are not neighbours. To bring them together: {_placed(planner, found)}")
     if found[0].refusal:
         raise click.exceptions.Exit(1)
+
+
+def _announce(planner: Planner) -> None:
+    """Write a line before so many orders are compared that it takes more than a moment."""
+    axes = [name for name, size in planner.world().axes.items() if size.value > 1]
+    if SLOW <= len(axes) <= MOST_AXES:
+        click.echo(f"Comparing {factorial(len(axes)):,} orders of {', '.join(axes)} …", err=True)
 
 
 def _weights(words: Sequence[str]) -> dict[str, float]:

@@ -10,6 +10,7 @@ import pytest
 
 import pgregistry
 from pgregistry.cli import run
+from pgregistry.cli.plans import order
 
 WORDS = ["order", "16", "tensor=2", "pipe=2", "--only", "data,pipe,tensor"]
 LEGEND = (
@@ -49,6 +50,16 @@ def test_default_weights_are_printed_and_keep_the_innermost_axis_inside_hosts(
     assert weights.endswith(", by how deep plugins nest their axes; --weight M=N gives others.")
     assert best.startswith("The best, to paste: --order data")
     assert best.endswith("tensor") == ("tensor" in words)
+
+
+def test_what_takes_more_than_a_moment_is_announced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*WORDS, *LEVELS]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(order, "SLOW", 3)
+    assert run([*WORDS, *LEVELS]) == 0
+    assert capsys.readouterr().err == "Comparing 6 orders of data, pipe, tensor …\n"
 
 
 def test_json_has_the_same_and_the_order_pasted_has_these_groups(capsys: pytest.CaptureFixture[str]) -> None:
