@@ -16,7 +16,7 @@ import pgregistry
 from pgregistry import ConfigError, PlanMismatch
 from pgregistry.coordination import agreement, comparison
 from pgregistry.coordination.agreement import Agreement
-from pgregistry.coordination.comparison import Comparer
+from pgregistry.coordination.comparison import Comparer, Comparison
 from pgregistry.coordination.decision import Decision
 from pgregistry.coordination.places.arrivals import Arrivals
 from pgregistry.coordination.places.place import Place
@@ -157,3 +157,31 @@ def test_hosts_are_not_called_unequal_while_ranks_are_missing(monkeypatch: pytes
     (text,) = set(map(str, outcome.values()))
     assert "not here yet: rank 3" in text
     assert "hosts" not in text
+
+
+def checked(note: str, world_size: int = 4) -> None:
+    """Check a decision that all go on, taken with this note, on rank 1."""
+    scope = scope_of(dist.HashStore(), 1, 4)
+    decision = Decision(scope, "agreement")
+    decision.take("go", 0, note)
+    Comparison(scope, proposal(world_size), Arrivals(scope)).check_digest(decision)
+
+
+def test_a_rank_checks_the_whole_summary_of_the_one_that_decided(caplog: pytest.LogCaptureFixture) -> None:
+    mine = proposal(4)
+    checked(f"0 {mine.rest}")
+    other = replace(mine, plugins={"tensor": "acme 2"})
+    checked(f"0 {other.rest}")  # of a plugin that this rank does not have
+    assert caplog.messages == []
+    with pytest.raises(PlanMismatch, match="The world size of rank 1 is 8, but that of rank 0 is 4"):
+        checked(f"0 {mine.rest}", world_size=8)
+    with pytest.raises(PlanMismatch, match="Rank 1 differs from rank 0, but the store holds that all agree"):
+        checked(f"0 {proposal(4, tensor=2).rest}")
+
+
+@pytest.mark.parametrize(
+    "note", ["", "evil", "0 evil", '0 ["4", "a", {}]', '0 [4, "a", {"b": 1}]', "0 " + "[" * 100_000]
+)
+def test_a_summary_that_no_rank_wrote_is_a_mismatch(note: str) -> None:
+    with pytest.raises(PlanMismatch, match=r"holds what no rank wrote, in key .*/agreement"):
+        checked(note)

@@ -131,7 +131,14 @@ def test_a_reason_becomes_the_error_that_it_came_from(mismatch: bool) -> None:
 
 @pytest.mark.parametrize(
     ("key", "text"),
-    [("plan", "evil"), ("plan", "failed 0 evil"), ("plan/reason", "evil"), ("plan/reason", "[1, [], 0]")],
+    [
+        ("plan", "evil"),
+        ("plan", "failed 0 evil"),
+        ("plan", "failed 0 " + "[" * 100_000),
+        ("plan/reason", "evil"),
+        ("plan/reason", "[1, [], 0]"),
+        ("plan/reason", "[" * 100_000),
+    ],
 )
 def test_what_no_rank_wrote_is_a_mismatch_with_its_key(key: str, text: str) -> None:
     store = dist.HashStore()

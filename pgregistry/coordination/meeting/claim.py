@@ -56,7 +56,7 @@ class Claim:
             if not (isinstance(token, str) and isinstance(process, str) and isinstance(job, str)):
                 raise TypeError(value)
             return Claim(clean(job, PART), clean(process, PART), clean(token, PART))
-        except (*WRONG_DATA, RecursionError) as error:
+        except WRONG_DATA as error:
             raise PlanMismatch(
                 f"The store holds what no rank wrote, in key {key}. Another program writes to this store, or ranks run "
                 "different versions of pgregistry."

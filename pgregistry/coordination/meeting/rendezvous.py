@@ -241,7 +241,7 @@ def _place(text: bytes, agent: str) -> tuple[str, int]:
         address, port = json.loads(text[:1000])
         if not (isinstance(address, str) and isinstance(port, int) and 0 < port < 1 << 16):
             raise TypeError(text)
-    except (*WRONG_DATA, RecursionError) as error:
+    except WRONG_DATA as error:
         raise PlanMismatch(
             f"The store of torchrun's agent holds what no rank wrote, in key {WHERE}: another program writes to it."
         ) from error

@@ -16,7 +16,7 @@ SHORT: Final = 2048
 #: Calls of `init` above which no rank has counted.
 MOST_CALLS: Final = 10**9
 #: What Python raises when data is not as expected.
-WRONG_DATA: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+WRONG_DATA: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def encode(data: Any) -> str:
