@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
-from pgregistry.coordination.store.codec import read_call, read_number
+from pgregistry.coordination.store.codec import read_call, read_json, read_number
 from pgregistry.coordination.store.scoped_store import ScopedStore
 from pgregistry.errors import BuildError, PgregistryError, PlanMismatch, format_ranks
 
@@ -54,7 +54,7 @@ class Reason:
     @staticmethod
     def decode(text: str) -> Reason:
         """Return the reason that `encode` made text of; raise what Python raises if it is not one."""
-        reason, ranks, mismatch, calls = json.loads(text)
+        reason, ranks, mismatch, calls = read_json(text)
         if not isinstance(reason, str) or not all(isinstance(rank, int) for rank in ranks):
             raise TypeError(text)
         for call in calls:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
-from pgregistry.coordination.store.codec import decode, encode
+from pgregistry.coordination.store.codec import decode, encode, read_json
 from pgregistry.errors import ConfigError, describe, format_ranks
 from pgregistry.planning.plans import difference, document
 from pgregistry.planning.plans.plan import Plan
@@ -56,7 +56,7 @@ class Summary:
     def decode(text: str) -> Summary:
         """Return the summary that `encode` made text of; raise what Python raises if it is not one."""
         rank, _, rest = text.partition(" ")
-        world_size, digest, versions = json.loads(rest)
+        world_size, digest, versions = read_json(rest)
         if not (isinstance(world_size, int) and isinstance(digest, str)):
             raise TypeError(text)
         return Summary(int(rank), world_size, digest, _texts(versions))

@@ -49,6 +49,13 @@ def decode(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
+def read_json(text: str) -> Any:
+    """Return the data of JSON text; raise what Python raises if it is not that, or larger than anything of a rank."""
+    if len(text) > LARGEST:
+        raise ValueError(f"{len(text)} bytes")
+    return json.loads(text)
+
+
 def read_number(least: int, most: int, text: str) -> int:
     """Return a number; raise ValueError if it is not one from `least` to `most`."""
     if not least <= (number := int(text)) <= most:

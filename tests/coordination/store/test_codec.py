@@ -16,6 +16,7 @@ from pgregistry.coordination.store.codec import (
     WRONG_DATA,
     decode,
     encode,
+    read_json,
     read_number,
     received,
     sendable,
@@ -47,6 +48,14 @@ GARBAGE = {
 def test_what_no_rank_encodes_is_an_error_that_a_reader_expects(kind: str) -> None:
     with pytest.raises(WRONG_DATA):
         decode(GARBAGE[kind])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, "1" + " " * LARGEST], ids=["nothing", "cut off", "deep", "long"]
+)
+def test_what_no_rank_writes_as_json_is_an_error_that_a_reader_expects(text: str) -> None:
+    with pytest.raises(WRONG_DATA):
+        read_json(text)
 
 
 def test_a_small_value_that_would_be_large_is_refused_without_being_made() -> None:
