@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -129,46 +130,59 @@ def left_out(installed: InstalledPlugin) -> str | None:
 
 def declares(installed: InstalledPlugin, mode: str) -> bool:
     """Return True if the source of a plugin has a `Mode` with this name in plain letters; nothing is imported."""
-    point = installed.entry_point
+    return mode in declared_modes(installed)
+
+
+def declared_modes(installed: InstalledPlugin) -> set[str]:
+    """Return the names of each `Mode` that the source of a plugin has in plain letters; nothing is imported."""
+    point, found = installed.entry_point, set[str]()
     if point is None or installed.broken:
-        return False
+        return found
     top, *rest = point.module.split(".")
     spec = spec_of(top)
-    try:
+    with suppress(ImportError, AttributeError, OSError, ValueError, SyntaxError, RecursionError):
         folders = [Path(folder, *rest) for folder in (spec and spec.submodule_search_locations) or ()]
         files = [Path(spec.origin)] if spec and spec.origin else []
         for folder in folders:
             files += [folder.with_suffix(".py"), *folder.glob("*.py")]
-        return any(_has_mode(ast.parse(file.read_bytes()), mode) for file in files if file.is_file())
-    except (ImportError, AttributeError, OSError, ValueError, SyntaxError, RecursionError):
-        return False
+        for file in filter(Path.is_file, files):
+            found.update(_modes_in(ast.parse(file.read_bytes())))
+    return found
 
 
-def _has_mode(source: ast.AST, mode: str) -> bool:
-    calls = [node for node in ast.walk(source) if isinstance(node, ast.Call) and node.args]
-    return any(
-        getattr(call.func, "id", getattr(call.func, "attr", None)) == "Mode"
-        and isinstance(call.args[0], ast.Constant)
-        and call.args[0].value == mode
-        for call in calls
-    )
+def _modes_in(source: ast.AST) -> Iterator[str]:
+    for node in ast.walk(source):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = getattr(node.func, "id", getattr(node.func, "attr", None))
+            if name == "Mode" and isinstance(node.args[0].value, str):
+                yield node.args[0].value
 
 
-def known_as(name: str, plugins: Sequence[InstalledPlugin]) -> str | None:
-    """Return the plugins that a distribution or module of this name has, or that have a mode of it, as a sentence."""
-    if name == BUNDLED:
-        return f"{name!r} has a meaning in only= alone: the plugins that ship with pgregistry."
-    points = [(one.plugin, one.entry_point.module) for one in plugins if one.entry_point and not one.broken]
-    for same in (lambda text: text == name, lambda text: normalized(text) == normalized(name)):
-        for kind, named in (
-            ("Distribution", [(plugin.name, plugin.distribution) for plugin, _ in points if plugin.distribution]),
-            ("Module", [(plugin.name, module) for plugin, module in points]),
-        ):
-            if has := [(plugin, of) for plugin, of in named if of and same(of)]:
-                noun = "plugin" if len(has) == 1 else "plugins"
-                return f"{kind} {has[0][1]} has the {noun} {listing(repr(plugin) for plugin, _ in has)}."
-    owners = [repr(one.plugin.name) for one in plugins if declares(one, name)]
-    return f"It is a mode of plugin {listing(owners)}." if owners else None
+class Owners:
+    """Finds the plugins to which a name belongs; their sources are read once for all names that are not known."""
+
+    def __init__(self, plugins: Sequence[InstalledPlugin]) -> None:
+        self._plugins = plugins
+
+    @cached_property
+    def _modes(self) -> list[tuple[str, set[str]]]:
+        return [(one.plugin.name, declared_modes(one)) for one in self._plugins]
+
+    def of(self, name: str) -> str | None:
+        """Return the plugins that a distribution or module has, or that declare a mode, of this name, as a sentence."""
+        if name == BUNDLED:
+            return f"{name!r} has a meaning in only= alone: the plugins that ship with pgregistry."
+        points = [(one.plugin, one.entry_point.module) for one in self._plugins if one.entry_point and not one.broken]
+        for same in (lambda text: text == name, lambda text: normalized(text) == normalized(name)):
+            for kind, named in (
+                ("Distribution", [(plugin.name, plugin.distribution) for plugin, _ in points if plugin.distribution]),
+                ("Module", [(plugin.name, module) for plugin, module in points]),
+            ):
+                if has := [(plugin, of) for plugin, of in named if of and same(of)]:
+                    noun = "plugin" if len(has) == 1 else "plugins"
+                    return f"{kind} {has[0][1]} has the {noun} {listing(repr(plugin) for plugin, _ in has)}."
+        owners = [repr(plugin) for plugin, modes in self._modes if name in modes]
+        return f"It is a mode of plugin {listing(owners)}." if owners else None
 
 
 class Hidden:

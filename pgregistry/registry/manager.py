@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from pgregistry.errors import ConfigError, PgregistryError, PluginError, Problems, did_you_mean, listing, text_of
-from pgregistry.registry.advice import NOTHING, Hidden, kind_of, known_as, nothing_installed
+from pgregistry.registry.advice import NOTHING, Hidden, Owners, kind_of, nothing_installed
 from pgregistry.registry.discovery import discover, switched_off, with_named
 from pgregistry.registry.distributions import ENTRY_POINTS
 from pgregistry.registry.loading import HOOKS, HookManager, load
@@ -101,14 +101,14 @@ class Registry:
     def check_names(self, problems: Problems) -> None:
         """Add to `problems` each name in enable, disable and only that is not a plugin."""
         installed = [status.installed for status in self.statuses]
-        names = {name for one in installed for name in one.names}
+        names, owners = {name for one in installed for name in one.names}, Owners(installed)
         only = self.settings.only
         switches = {"enable": self.settings.enable, "disable": self.settings.disable}
         switches["only"] = dict.fromkeys(only.value, only.origin) if only else {}
         for switch, given in switches.items():
             known = names | ({BUNDLED} if switch == "only" and not self.incomplete() else set())
             for name in (name for name in given if name not in known):
-                missing = self.incomplete() if (switch, name) == ("only", BUNDLED) else known_as(name, installed)
+                missing = self.incomplete() if (switch, name) == ("only", BUNDLED) else owners.of(name)
                 hint = missing or self.unknown(name, known)
                 problems.add(ConfigError(f"{switch}: no plugin is called {name!r} ({given[name]}). {hint}"))
 

@@ -16,7 +16,7 @@ from pgregistry.layouts.factors import divisors
 from pgregistry.planning.planner import Planner
 from pgregistry.planning.plans.plan import Plan
 from pgregistry.planning.references import declared_sizes, default_size, walk
-from pgregistry.registry.advice import declares, known_as
+from pgregistry.registry.advice import Owners, declares
 from pgregistry.registry.discovery import discover, with_named
 from pgregistry.registry.manager import Registry
 from pgregistry.registry.plugin import InstalledPlugin
@@ -70,7 +70,7 @@ class Subject:
         found = with_named(discover(), named, Problems())
         names = {one.plugin.name for one in found}
         if self.plugin not in names:
-            hint = known_as(self.plugin, found) or did_you_mean(self.plugin, names)
+            hint = Owners(found).of(self.plugin) or did_you_mean(self.plugin, names)
             if owners := [repr(one) for one in self._owners(self.plugin)]:
                 hint = f"It is a mode of plugin {listing(owners)}; check that one."
             raise ConfigError(f"No plugin is called {self.plugin!r}. {hint}")
