@@ -204,7 +204,7 @@ class Agreement:
             return self._let_compare()
         if problem := self._arrivals.problem():
             return self._decision.fail(problem)
-        return self._decision.take("go", smallest_unused(self._mine.in_use), self._comparison.summary())
+        return self._decision.take("go", smallest_unused(self._mine.in_use), self._comparison.note())
 
     def _let_compare(self) -> Value:
         """Decide that all ranks compare, this one for all."""

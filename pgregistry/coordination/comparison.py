@@ -123,14 +123,14 @@ class Comparison:
         self.introduce()  # the elected one may be of another side
         return self.decision.elect(compare, seconds)
 
-    def summary(self) -> str:
+    def note(self) -> str:
         """Return the note with which this rank decides that all go on."""
-        return f"{self._scope.rank} {self._mine.rest}"
+        return f"{self._scope.rank} {self._mine.summary}"
 
     def check_digest(self, decision: Decision) -> None:
         """Compare the whole digest with that of the rank which decided; warn of other versions of plugins."""
         rank, mine = self._scope.rank, self._mine
-        if decision.text.partition(" ")[2] == mine.rest:  # as a rule, and a tenth of the time of reading it
+        if decision.text.partition(" ")[2] == mine.summary:  # as a rule, and a tenth of the time of reading it
             return
         decided = decision.note(Summary.decode)
         if decided.world_size != mine.world_size:
@@ -175,7 +175,7 @@ class Comparison:
         in_use = 0
         for one in signed.values():
             in_use |= one.in_use
-        return self.decision.take("go", smallest_unused(in_use), self.summary())
+        return self.decision.take("go", smallest_unused(in_use), self.note())
 
     def _same(self, signed: Mapping[int, Arrival]) -> bool:
         """Return whether ranks that have signed all add the same to the tally."""

@@ -49,14 +49,14 @@ class Summary:
     versions: Mapping[str, str]
 
     def encode(self) -> str:
-        """Return the summary as text for the store: the rank, and the rest."""
-        return f"{self.rank} {_rest(self.world_size, self.digest, self.versions)}"
+        """Return the summary as text for the store: the rank, and what ranks that agree have in common."""
+        return f"{self.rank} {_summary(self.world_size, self.digest, self.versions)}"
 
     @staticmethod
     def decode(text: str) -> Summary:
         """Return the summary that `encode` made text of; raise what Python raises if it is not one."""
-        rank, _, rest = text.partition(" ")
-        world_size, digest, versions = read_json(rest)
+        rank, _, shared = text.partition(" ")
+        world_size, digest, versions = read_json(shared)
         if not (isinstance(world_size, int) and isinstance(digest, str)):
             raise TypeError(text)
         return Summary(int(rank), world_size, digest, _texts(versions))
@@ -78,7 +78,7 @@ class Proposal:
         why: The reason of settings in `run` that have one. It may differ.
         in_use: The numbers in the names of living process groups of the plan on this rank, as bits: 5 is 0 and 2. They
             may differ.
-        rest: Its summary as text, without the rank: what all ranks read of one of them.
+        summary: Its summary as text, without the rank.
     """
 
     world_size: int
@@ -91,10 +91,10 @@ class Proposal:
     wire: Mapping[str, str] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
     in_use: int = 0
-    rest: str = field(init=False, repr=False, compare=False)
+    summary: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rest", _rest(self.world_size, self.digest, self.plugins))
+        object.__setattr__(self, "summary", _summary(self.world_size, self.digest, self.plugins))
 
     @property
     def plan(self) -> str | None:
@@ -106,7 +106,7 @@ class Proposal:
 
     def encode(self) -> str:
         """Return the proposal as text for the store."""
-        sent = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("made", "rest")}
+        sent = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("made", "summary")}
         return encode({**sent, "plan": self.plan})
 
     @staticmethod
@@ -131,7 +131,7 @@ class Proposal:
         return replace(proposal, plugins=plugins, run=run, wire=wire, why=why)
 
 
-def _rest(world_size: int, digest: str, versions: Mapping[str, str]) -> str:
+def _summary(world_size: int, digest: str, versions: Mapping[str, str]) -> str:
     return json.dumps([world_size, digest, dict(versions)])
 
 

@@ -169,14 +169,14 @@ def checked(note: str, world_size: int = 4) -> None:
 
 def test_a_rank_checks_the_whole_summary_of_the_one_that_decided(caplog: pytest.LogCaptureFixture) -> None:
     mine = proposal(4)
-    checked(f"0 {mine.rest}")
+    checked(f"0 {mine.summary}")
     other = replace(mine, plugins={"tensor": "acme 2"})
-    checked(f"0 {other.rest}")  # of a plugin that this rank does not have
+    checked(f"0 {other.summary}")  # of a plugin that this rank does not have
     assert caplog.messages == []
     with pytest.raises(PlanMismatch, match="The world size of rank 1 is 8, but that of rank 0 is 4"):
-        checked(f"0 {mine.rest}", world_size=8)
+        checked(f"0 {mine.summary}", world_size=8)
     with pytest.raises(PlanMismatch, match="Rank 1 differs from rank 0, but the store holds that all agree"):
-        checked(f"0 {proposal(4, tensor=2).rest}")
+        checked(f"0 {proposal(4, tensor=2).summary}")
 
 
 @pytest.mark.parametrize(

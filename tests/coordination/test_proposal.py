@@ -297,7 +297,7 @@ def test_a_mode_that_another_version_of_its_plugin_lacks_is_told_with_no_false_r
 def test_proposals_of_one_digest_differ_in_the_versions_of_plugins_alone() -> None:
     here, there = says(), says(plugins=BUNDLED | {"tensor": "pgregistry 0.2.0", "more": "acme 1"})
     assert here.digest == there.digest
-    ours, theirs = (Summary.decode(f"{rank} {one.rest}") for rank, one in enumerate((here, there)))
+    ours, theirs = (Summary.decode(f"{rank} {one.summary}") for rank, one in enumerate((here, there)))
     assert different_versions(here, theirs) == [("tensor", "pgregistry 0.1.0", "pgregistry 0.2.0")]
     assert different_versions(there, ours) == [("tensor", "pgregistry 0.2.0", "pgregistry 0.1.0")]
     assert different_versions(here, ours) == []

@@ -14,7 +14,8 @@ from acme_plugin import ACME, GOOD, POINT, WAY_OUT, refusal, whole_refusal
 import pgregistry
 from pgregistry import ConfigError, PluginError
 from pgregistry.cli import run
-from pgregistry.registry.advice import declares
+from pgregistry.registry import advice
+from pgregistry.registry.advice import Owners, declares
 from pgregistry.registry.discovery import discover
 from pgregistry.testing import write_distribution
 
@@ -265,6 +266,19 @@ def test_the_modes_of_a_plugin_that_is_off_are_read_from_its_source(
     off = next(one for one in discover() if one.plugin.name == "off")
     assert [declares(off, mode) for mode in ("plain", "made-up", "name", "off")] == [True, False, False, False]
     assert "acme_off" not in sys.modules
+
+
+def test_sources_are_read_once_for_all_names_that_are_not_known(
+    distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution("pgregistry-acme", {"off": "acme_off"}, {"acme_off.py": SOURCE})
+    read: list[str] = []
+    modes_of = advice.declared_modes
+    monkeypatch.setattr(advice, "declared_modes", lambda one: read.append(one.plugin.name) or modes_of(one))
+    owners = Owners(discover())
+    assert owners.of("plain") == "It is a mode of plugin 'off'."
+    assert [owners.of(f"no-such-name-{number}") for number in range(100)] == [None] * 100
+    assert read.count("off") == 1
 
 
 @pytest.mark.parametrize("files", [{}, {"acme_off.py": "def"}, {"acme_off.py": "\0"}])
